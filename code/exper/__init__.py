@@ -1,0 +1,1 @@
+"""The experiment manager: git tags, snapshots, the life of a run, its files."""

@@ -1,0 +1,101 @@
+"""Files that survive a kill: replaced whole, or appended by whole lines."""
+
+import contextlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import IO, Any
+
+from exper.error import Refused
+
+
+def replace(path: Path, content: str | bytes, mode: int = 0o644) -> None:
+    """Give `path` new content, such that a reader or a power cut sees the old or the new, whole."""
+    data = content.encode() if isinstance(content, str) else content
+    handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(beside, mode)
+        os.replace(beside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` outlive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Replace `path` by indented JSON; NaN and infinity are written as Python's json reads them."""
+    replace(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in `path`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        Refused: there is one and it cannot be read; damaged is not absent.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise Refused(f"{path} is damaged: {error}") from None
+    if not isinstance(content, dict):
+        raise Refused(f"{path} is damaged: it holds no JSON object")
+    return content
+
+
+def open_to_append(path: Path) -> IO[bytes]:
+    """Open `path` for appending lines; a last line that a kill tore is cut off first."""
+    file = open(path, "ab+")
+    size = file.seek(0, os.SEEK_END)
+    whole = _end_of_last_line(file, size)
+    if whole < size:
+        file.truncate(whole)
+    file.seek(0, os.SEEK_END)
+    return file
+
+
+def _end_of_last_line(file: IO[bytes], size: int) -> int:
+    end = size
+    while end > 0:
+        start = max(0, end - 65536)
+        file.seek(start)
+        newline = file.read(end - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the objects of a JSON-lines file; only a torn last line is forgiven.
+
+    Raises:
+        Refused: another line cannot be read.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    lines.pop()
+    objects = []
+    for number, line in enumerate(lines, 1):
+        try:
+            objects.append(json.loads(line))
+        except ValueError as error:
+            raise Refused(f"{path}, line {number} is damaged: {error}") from None
+    return objects

@@ -1,0 +1,87 @@
+"""Locks that the system releases when their last holder dies, and that can be asked without being taken.
+
+On Linux an open-file-description lock: it lives in the open file, so a child that was handed the descriptor holds
+it too, and a question never gets in the way of somebody who wants it. Elsewhere flock, where asking takes it for a
+moment. Never unlock: close, or the other holders lose it as well.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+_HAS_OFD = hasattr(fcntl, "F_OFD_SETLK")
+_FLOCK = "hhqqi4x"  # short type, short whence, off_t start, off_t len, pid_t pid
+_WHOLE_FILE = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+
+
+def take(path: Path, wait_seconds: float = 0.0) -> int | None:
+    """Lock `path`, made if need be; return the descriptor that holds the lock, or None if somebody else does."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    deadline = time.monotonic() + wait_seconds
+    while not _try(handle):
+        if time.monotonic() >= deadline:
+            os.close(handle)
+            return None
+        time.sleep(0.01)
+    return handle
+
+
+def _try(handle: int) -> bool:
+    try:
+        if _HAS_OFD:
+            fcntl.fcntl(handle, fcntl.F_OFD_SETLK, _WHOLE_FILE)
+        else:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        os.close(handle)
+        raise
+    return True
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether somebody holds the lock `path`."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except PermissionError:  # another user's run: a read lock can still be asked for
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if _HAS_OFD:
+            answer = fcntl.fcntl(handle, fcntl.F_OFD_GETLK, _WHOLE_FILE)
+            return bool(struct.unpack(_FLOCK, answer)[0] != fcntl.F_UNLCK)
+        return not _try(handle)
+    finally:
+        os.close(handle)
+
+
+def is_handed(handle: int, path: Path) -> bool:
+    """Tell whether `handle` is an open descriptor of the lock `path`, and holds it."""
+    try:
+        ours, lock = os.fstat(handle), os.stat(path)
+    except OSError:
+        return False
+    return (ours.st_dev, ours.st_ino) == (lock.st_dev, lock.st_ino) and _try(handle)
+
+
+@contextlib.contextmanager
+def held(path: Path, wait_seconds: float = 60.0) -> Iterator[None]:
+    """Hold the lock `path` for a short job.
+
+    Raises:
+        TimeoutError: somebody else held it all the time.
+    """
+    handle = take(path, wait_seconds)
+    if handle is None:
+        raise TimeoutError(f"{path} is locked by another process since {wait_seconds:.0f} s")
+    try:
+        yield
+    finally:
+        os.close(handle)

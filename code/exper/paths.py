@@ -1,0 +1,135 @@
+"""The names under __data__, __result__ and __statistic__; nobody else joins them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Run:
+    """The files of one run, `__result__/<tag>/<id>/`."""
+
+    folder: Path
+
+    @property
+    def tag(self) -> str:
+        return self.folder.parent.name
+
+    @property
+    def id(self) -> int:
+        return int(self.folder.name)
+
+    def __str__(self) -> str:
+        return f"{self.tag}/{self.folder.name}"
+
+    @property
+    def record(self) -> Path:
+        return self.folder / "run.json"
+
+    @property
+    def statistic(self) -> Path:
+        return self.folder / "statistic.json"
+
+    @property
+    def history(self) -> Path:
+        return self.folder / "history.jsonl"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    @property
+    def seed(self) -> Path:
+        return self.folder / "seed"
+
+    @property
+    def heartbeat(self) -> Path:
+        return self.folder / "heartbeat"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / "lock"
+
+    @property
+    def refused(self) -> Path:
+        return self.folder / "refused"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.folder / "tensorboard"
+
+
+@dataclass(frozen=True)
+class Tag:
+    """What belongs to one tag, `__result__/<tag>/`."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def snapshot(self) -> Path:
+        return self.folder / "snapshot"
+
+    @property
+    def last_id(self) -> Path:
+        return self.folder / "last_id"
+
+    @property
+    def lock(self) -> Path:
+        """Held while the snapshot is made or removed, and while a run is born."""
+        return self.folder / ".lock"
+
+    def run(self, id: int) -> Run:
+        return Run(self.folder / str(id))
+
+    def runs(self) -> list[Run]:
+        """Return the tag's runs by id."""
+        try:
+            names = [path.name for path in self.folder.iterdir()]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        ids = sorted(int(name) for name in names if name.isascii() and name.isdigit())
+        return [self.run(id) for id in ids]
+
+
+@dataclass(frozen=True)
+class Project:
+    """The folders of a project; `root` is the parent of the `code/` that holds source.sh."""
+
+    root: Path
+
+    @property
+    def code(self) -> Path:
+        return self.root / "code"
+
+    @property
+    def data(self) -> Path:
+        return self.root / "__data__"
+
+    @property
+    def result(self) -> Path:
+        return self.root / "__result__"
+
+    @property
+    def lists(self) -> Path:
+        return self.root / "__statistic__" / "exper-list"
+
+    def list(self, name: str) -> Path:
+        return self.lists / f"{name}.txt"
+
+    def tag(self, name: str) -> Tag:
+        return Tag(self.result / name)
+
+    def tags(self) -> list[Tag]:
+        """Return the tags that have a folder, by name."""
+        try:
+            folders = [path for path in self.result.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        except FileNotFoundError:
+            return []
+        return [Tag(folder) for folder in sorted(folders)]
