@@ -85,8 +85,8 @@ class Tag:
         """Held while the snapshot is made or removed, and while a run is born."""
         return self.folder / ".lock"
 
-    def run(self, id: int) -> Run:
-        return Run(self.folder / str(id))
+    def run(self, number: int) -> Run:
+        return Run(self.folder / str(number))
 
     def runs(self) -> list[Run]:
         """Return the tag's runs by id."""
@@ -94,8 +94,8 @@ class Tag:
             names = [path.name for path in self.folder.iterdir()]
         except (FileNotFoundError, NotADirectoryError):
             return []
-        ids = sorted(int(name) for name in names if name.isascii() and name.isdigit())
-        return [self.run(id) for id in ids]
+        numbers = sorted(int(name) for name in names if name.isascii() and name.isdigit())
+        return [self.run(number) for number in numbers]
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Project:
     def lists(self) -> Path:
         return self.root / "__statistic__" / "exper-list"
 
-    def list(self, name: str) -> Path:
+    def list_file(self, name: str) -> Path:
         return self.lists / f"{name}.txt"
 
     def tag(self, name: str) -> Tag:
