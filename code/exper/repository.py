@@ -1,0 +1,340 @@
+"""The only file that calls git; each method answers one question or makes one object.
+
+Nothing here writes to the working tree, the index, HEAD, a branch or the stash. Commits are made through an index of
+our own, outside .git, and held by a tag alone.
+"""
+
+import contextlib
+import os
+import pwd
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from exper.error import Refused
+
+# Inherited GIT_* (a hook's GIT_DIR, say) would point elsewhere; these say who and where the user is.
+_KEPT = re.compile(
+    r"GIT_(EXEC_PATH|CEILING_DIRECTORIES|(AUTHOR|COMMITTER)_(NAME|EMAIL)"
+    r"|CONFIG_(GLOBAL|SYSTEM|NOSYSTEM|COUNT|KEY_\d+|VALUE_\d+))"
+)
+_GIT = (
+    *("git", "--no-optional-locks", "--no-replace-objects", "--literal-pathspecs", "--no-pager"),
+    *("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "core.splitIndex=false"),
+    *("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "status.relativePaths=false"),
+)
+_SUBMODULE = "160000"
+_LFS_POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?oid sha256:([0-9a-f]{64})\n")
+_LFS_POINTER_SIZE = 1024  # bytes; a pointer is shorter
+
+
+@dataclass(frozen=True)
+class Change:
+    """An uncommitted change; `path` is relative to the project's root."""
+
+    path: str
+    kind: str  # modified, added, deleted, unmerged or untracked
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of a commit; `path` is relative to the project's root."""
+
+    mode: str  # 100644, 100755, 120000 (symbolic link)
+    blob: str
+    path: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class TagObject:
+    """A tag as git has it; `object` is what the reference points to, `message` is empty for a lightweight one."""
+
+    name: str
+    object: str
+    commit: str
+    message: str
+
+
+class TagTaken(Exception):
+    """Somebody else made or moved the tag first."""
+
+
+class Repository:
+    """The git repository that holds a project.
+
+    Raises:
+        Refused: git is missing, or there is no usable repository at `root`.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        try:
+            answer = self._git("rev-parse", "--show-toplevel", "--git-common-dir", "--git-path", "index")
+        except GitFailed as error:
+            raise _no_repository(root, str(error)) from None
+        except FileNotFoundError:
+            raise Refused("git is not installed. Install it, with `apt install git` for example.") from None
+        top, common, index = os.fsdecode(answer).splitlines()
+        self.top = Path(top)
+        self._common = root / common
+        self._index = root / index
+        self._prefix = os.path.relpath(root.resolve(), self.top.resolve())
+        self._prefix = "" if self._prefix == "." else self._prefix + "/"
+
+    # -- what there is ---------------------------------------------------------------------------------------------
+
+    def head(self) -> str:
+        """Return the commit that is checked out."""
+        found = self._commit_of("HEAD")
+        if found is None:
+            raise Refused("nothing is committed yet. Type: git add -A && git commit -m first")
+        return found
+
+    def changes(self) -> list[Change]:
+        """Return what `head` does not hold: changed tracked files of the project, and untracked ones under code/."""
+        status = self._git("status", "--porcelain=v2", "-z", "--no-renames", "--untracked-files=no", "--", ".")
+        found = [_parse_status(line) for line in _split(status)]
+        inside = [Change(self._from_top(change.path), change.kind) for change in found]
+        others = self._git("ls-files", "-z", "--others", "--exclude-standard", "--", "code")
+        inside += [Change(path, "untracked") for path in _split(others)]
+        return [change for change in inside if not is_ours(change.path)]
+
+    def tags(self) -> list[str]:
+        """Return the names of all tags."""
+        return os.fsdecode(self._git("for-each-ref", "--format=%(refname:strip=2)", "refs/tags")).splitlines()
+
+    def tag(self, name: str) -> TagObject | None:
+        """Return the tag `name`, or None."""
+        found = self._ask("rev-parse", "--verify", "--quiet", f"refs/tags/{name}")
+        commit = self._commit_of(f"refs/tags/{name}") if found else None
+        if not found or not commit:
+            return None
+        kind = self._git("cat-file", "-t", found).decode().strip()
+        content = self._git("cat-file", "-p", found).decode(errors="replace") if kind == "tag" else ""
+        return TagObject(name, found, commit, content.partition("\n\n")[2])
+
+    def has_branch_or_remote(self, name: str) -> bool:
+        """Tell whether `name` is a branch, a remote, or a branch of one."""
+        refs = self._git("for-each-ref", "--format=%(refname)", f"refs/heads/{name}", f"refs/remotes/{name}").decode()
+        return bool(refs.strip()) or name in self._git("remote").decode().splitlines()
+
+    def tree(self, commit: str) -> str:
+        """Return the hash of the project's tree in `commit`."""
+        return self._git("rev-parse", f"{commit}:{self._prefix}").decode().strip()
+
+    def parent_is(self, commit: str, parent: str) -> bool:
+        """Tell whether `parent` is the first parent of `commit`."""
+        return self._ask("rev-parse", "--verify", "--quiet", f"{commit}^1") == parent
+
+    def file(self, commit: str, path: str) -> bytes | None:
+        """Return the content of a file in `commit`, or None."""
+        try:
+            return self._git("cat-file", "blob", f"{commit}:{self._prefix}{path}")
+        except GitFailed:
+            return None
+
+    def files(self, commit: str) -> list[Entry]:
+        """Return the project's files in `commit`, without /__*__.
+
+        Raises:
+            Refused: one is a submodule.
+        """
+        listing = self._git("ls-tree", "-r", "-z", "-l", "--full-tree", f"{commit}:{self._prefix}")
+        entries = []
+        for line in _split(listing):
+            fields, _, path = line.partition("\t")
+            mode, _, blob, size = fields.split()
+            if is_ours(path):
+                continue
+            if mode == _SUBMODULE:
+                raise Refused(f"{path} is a submodule; a tag does not hold its files. Add them to this repository.")
+            entries.append(Entry(mode, blob, path, int(size)))
+        return entries
+
+    def contents(self, entries: list[Entry]) -> Iterator[tuple[Entry, bytes]]:
+        """Yield each file with its bytes as committed; an LFS pointer yields the object that it names.
+
+        Raises:
+            Refused: the LFS object is not in the local store, or a blob is missing (a partial clone).
+        """
+        uses_lfs = self._uses_lfs(entries)
+        for entry, data in self._blobs(entries):
+            yield entry, (self._resolve_lfs(entry, data) if uses_lfs else data)
+
+    def check_lfs(self, entries: list[Entry]) -> None:
+        """Refuse if an LFS pointer names an object that is not here."""
+        if self._uses_lfs(entries):
+            for entry, data in self._blobs([one for one in entries if one.size_bytes < _LFS_POINTER_SIZE]):
+                self._resolve_lfs(entry, data)
+
+    # -- what we make ----------------------------------------------------------------------------------------------
+
+    def commit(self, changes: Iterable[Change], edits: dict[str, bytes], message: str) -> str:
+        """Make a commit on top of HEAD that holds `changes` of the working tree, then `edits` (path: content).
+
+        Only the object is made; nothing refers to it.
+        """
+        head = self.head()
+        with tempfile.TemporaryDirectory(prefix="exper-") as folder:
+            index = os.path.join(folder, "index")
+            if self._index.exists():  # keeps what git knows of unchanged files, so that it need not read them again
+                shutil.copyfile(self._index, index)
+            env = {"GIT_INDEX_FILE": index}
+            self._git("read-tree", "--reset", head, env=env)
+            paths = b"\0".join(os.fsencode(change.path) for change in changes)
+            if paths:
+                add = ("add", "-A", "-f", "--pathspec-from-file=-", "--pathspec-file-nul")
+                self._git(*add, env=env, stdin=paths)
+            for path, content in edits.items():
+                blob = self._git("hash-object", "-w", "--stdin", stdin=content).decode().strip()
+                mode = self._git("ls-files", "-s", "-z", "--", path, env=env).decode()[:6] or "100644"
+                self._git("update-index", "--add", "--cacheinfo", f"{mode},{blob},{self._prefix}{path}", env=env)
+            tree = self._git("write-tree", env=env).decode().strip()
+        commit = self._git("commit-tree", tree, "-p", head, env=self._identity(), stdin=message.encode())
+        return commit.decode().strip()
+
+    def create_tag(self, name: str, commit: str, message: str) -> TagObject:
+        """Make the annotated tag `name`.
+
+        Raises:
+            TagTaken: it exists.
+        """
+        tagger = self._git("var", "GIT_COMMITTER_IDENT", env=self._identity()).decode().strip()
+        content = f"object {commit}\ntype commit\ntag {name}\ntagger {tagger}\n\n{message}"
+        tag = self._git("mktag", stdin=content.encode()).decode().strip()
+        nothing = "0" * len(tag)
+        try:
+            self._git("update-ref", f"refs/tags/{name}", tag, nothing)
+        except GitFailed as error:
+            raise TagTaken(str(error)) from None
+        return TagObject(name, tag, commit, message)
+
+    def delete_tag(self, tag: TagObject) -> None:
+        """Delete the tag if it still is what we know.
+
+        Raises:
+            TagTaken: it has been moved or deleted meanwhile.
+        """
+        try:
+            self._git("update-ref", "-d", f"refs/tags/{tag.name}", tag.object)
+        except GitFailed as error:
+            raise TagTaken(str(error)) from None
+
+    # -- how we ask ------------------------------------------------------------------------------------------------
+
+    def _git(self, *arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None) -> bytes:
+        done = subprocess.run(
+            [*_GIT, *arguments], input=stdin, capture_output=True, cwd=self.root, env=_environment() | (env or {})
+        )
+        if done.returncode:
+            raise GitFailed(f"git {arguments[0]}: {done.stderr.decode(errors='replace').strip()}")
+        return done.stdout
+
+    def _ask(self, *arguments: str) -> str | None:
+        try:
+            return self._git(*arguments).decode().strip()
+        except GitFailed:
+            return None
+
+    def _commit_of(self, name: str) -> str | None:
+        return self._ask("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+
+    def _from_top(self, path: str) -> str:
+        return path.removeprefix(self._prefix)
+
+    def _identity(self) -> dict[str, str]:
+        """Return what git needs to know who commits, if it does not know by itself."""
+        if self._ask("var", "GIT_COMMITTER_IDENT") and self._ask("var", "GIT_AUTHOR_IDENT"):
+            return {}
+        name = os.environ.get("USER") or os.environ.get("LOGNAME") or ""
+        if not name:
+            with contextlib.suppress(KeyError):
+                name = pwd.getpwuid(os.getuid()).pw_name
+        name = name or str(os.getuid())
+        email = f"{name}@{socket.gethostname()}"
+        return {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in
+                (("NAME", name), ("EMAIL", email))}  # fmt: skip
+
+    def _blobs(self, entries: list[Entry]) -> Iterator[tuple[Entry, bytes]]:
+        with tempfile.TemporaryFile() as wanted:
+            wanted.write("".join(f"{entry.blob}\n" for entry in entries).encode())
+            wanted.seek(0)
+            command = [*_GIT, "cat-file", "--batch", "--buffer"]
+            with subprocess.Popen(
+                command, stdin=wanted, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=self.root,
+                env=_environment(),
+            ) as process:  # fmt: skip
+                assert process.stdout is not None
+                for entry in entries:
+                    header = process.stdout.readline().split()
+                    if len(header) != 3:
+                        process.kill()
+                        raise Refused(f"{entry.path} is not in this repository (a partial clone?). Type: git fetch")
+                    data = process.stdout.read(int(header[2]))
+                    process.stdout.read(1)
+                    yield entry, data
+                process.stdout.close()
+
+    def _uses_lfs(self, entries: list[Entry]) -> bool:
+        attributes = [entry for entry in entries if entry.path.rpartition("/")[2] == ".gitattributes"]
+        local = [self.top / ".gitattributes", self._common / "info" / "attributes"]
+        texts = [data for _, data in self._blobs(attributes)] + [path.read_bytes() for path in local if path.is_file()]
+        return any(b"filter=lfs" in text for text in texts)
+
+    def _resolve_lfs(self, entry: Entry, data: bytes) -> bytes:
+        pointer = _LFS_POINTER.match(data) if len(data) < _LFS_POINTER_SIZE else None
+        if pointer is None:
+            return data
+        oid = pointer[1].decode()
+        try:
+            return (self._common / "lfs" / "objects" / oid[:2] / oid[2:4] / oid).read_bytes()
+        except FileNotFoundError:
+            raise Refused(
+                f"the LFS object of {entry.path} is not here. Type: git lfs fetch && git lfs checkout"
+            ) from None
+
+
+class GitFailed(Exception):
+    """git said no; the text is git's own."""
+
+
+def is_ours(path: str) -> bool:
+    """Tell whether a path of the project lies in /__*__, which no snapshot and no check for changes covers."""
+    first = path.partition("/")[0]
+    return len(first) > 4 and first.startswith("__") and first.endswith("__")
+
+
+def _environment() -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("GIT_") or _KEPT.fullmatch(key)}
+    # No network, ever: a partial clone must not fetch, and nothing may ask for a password.
+    return kept | {"LC_ALL": "C", "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none", "GIT_TERMINAL_PROMPT": "0"}
+
+
+def _split(answer: bytes) -> list[str]:
+    return [os.fsdecode(line) for line in answer.split(b"\0") if line]
+
+
+def _parse_status(line: str) -> Change:
+    """Read a line of `git status --porcelain=v2`; its path is relative to the top of the repository."""
+    if line.startswith("u"):
+        return Change(line.split(" ", 10)[10], "unmerged")
+    _, state, _, _, _, _, _, _, path = line.split(" ", 8)
+    kind = "deleted" if "D" in state else "added" if "A" in state else "modified"
+    return Change(path, kind)
+
+
+def _no_repository(root: Path, message: str) -> Refused:
+    if "dubious ownership" in message:
+        return Refused(
+            f"{root} belongs to another user, so git does not trust it."
+            f" If you do, type: git config --global --add safe.directory '{root}'"
+        )
+    if "not a git repository" in message:
+        return Refused(f"{root} is in no git repository. Type: git init && git add -A && git commit -m first")
+    return Refused(f"git can't read the repository at {root}: {message}")
