@@ -80,11 +80,6 @@ class Tag:
     def last_id(self) -> Path:
         return self.folder / "last_id"
 
-    @property
-    def lock(self) -> Path:
-        """Held while the snapshot is made or removed, and while a run is born."""
-        return self.folder / ".lock"
-
     def run(self, number: int) -> Run:
         return Run(self.folder / str(number))
 
@@ -119,6 +114,11 @@ class Project:
     @property
     def lists(self) -> Path:
         return self.root / "__statistic__" / "exper-list"
+
+    @property
+    def lock(self) -> Path:
+        """Held for the moment in which a run is born, removed, or a snapshot put in its place."""
+        return self.result / ".lock"
 
     def list_file(self, name: str) -> Path:
         return self.lists / f"{name}.txt"

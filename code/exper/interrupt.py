@@ -1,0 +1,52 @@
+"""Signals that ask to end, noted and looked at between two steps, so that no step is torn."""
+
+import os
+import signal
+from types import FrameType, TracebackType
+from typing import Any
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+class Interrupted(Exception):
+    """Somebody asked to end; the exit code is 128 and the signal's number."""
+
+    def __init__(self, number: int, was_typed: bool = False) -> None:
+        """Keep the signal's number, and whether Ctrl-C was typed while training had the terminal."""
+        super().__init__(f"interrupted by {signal.Signals(number).name}")
+        self.number = number
+        self.was_typed = was_typed
+
+
+class Signals:
+    """Within the block, note stop signals, and pass them on to training once there is one."""
+
+    def __init__(self) -> None:
+        """Note nothing yet."""
+        self.noted: int | None = None
+        self.receiver: int | None = None  # pid of the process that gets them
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Signals":
+        for number in STOPPING:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup`, and `&` in scripts, keep their meaning
+                self._before[number] = signal.signal(number, self._note)
+        self._before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal ends nothing
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def check(self) -> None:
+        """Raise Interrupted if a signal has come."""
+        if self.noted is not None:
+            raise Interrupted(self.noted)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.noted = number
+        if self.receiver is not None:
+            try:
+                os.kill(self.receiver, number)
+            except ProcessLookupError:
+                self.receiver = None

@@ -1,0 +1,87 @@
+"""What is recorded of the machine and the process; only what the lists here allow."""
+
+import os
+import platform
+import re
+import socket
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+
+MAX_THREADS = 8
+_DIST_INFO = re.compile(r"(.+?)-([^-]+)\.dist-info")
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+# Names whose value explains a result and holds no secret.
+_ENVIRONMENT = (
+    *("CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "PYTORCH_CUDA_ALLOC_CONF"),
+    *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_WAIT_POLICY", "KMP_AFFINITY"),
+    *("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_CBWR", "OPENBLAS_CORETYPE"),
+    *("PYTHONHASHSEED", "SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT"),
+)
+
+
+def host() -> str:
+    """Return the host's name."""
+    return socket.gethostname()
+
+
+def boot_id() -> str:
+    """Return what names this boot of this kernel; containers on one kernel share it."""
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return f"{host()} {psutil.boot_time():.0f}"
+
+
+def is_here(record: dict[str, object]) -> bool:
+    """Tell whether a run was last started on this kernel or, before a reboot, on this host."""
+    return record.get("boot_id") == boot_id() or record.get("host") == host()
+
+
+def started(pid: int) -> float | None:
+    """Return when the process started, seconds since the epoch, or None if there is none; tells a reused pid."""
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.Error:
+        return None
+
+
+def is_alive(pid: object, pid_started: object) -> bool:
+    """Tell whether a recorded process of this boot still runs."""
+    if not isinstance(pid, int) or not isinstance(pid_started, (int, float)):
+        return False
+    now = started(pid)
+    return now is not None and abs(now - pid_started) < 2  # psutil adds a boot time that may wander with the clock
+
+
+def default_threads() -> int:
+    """Return the physical cores that this process may use, 8 at most; never a function of load."""
+    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
+    return max(1, min(cores, allowed, MAX_THREADS))
+
+
+def version(package: str) -> str | None:
+    """Return a package's version without importing it."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def versions() -> dict[str, str]:
+    """Return the version of Python and of every installed package.
+
+    Read off the names of their .dist-info folders: importlib.metadata opens every file, 0.4 ms a package.
+    """
+    folders = [folder for folder in sys.path if os.path.isdir(folder)]
+    names = [name for folder in folders for name in os.listdir(folder)]
+    found = {match[1].replace("_", "-").lower(): match[2] for match in map(_DIST_INFO.fullmatch, names) if match}
+    return {"python": platform.python_version()} | dict(sorted(found.items()))
+
+
+def environment() -> dict[str, str]:
+    """Return the environment variables that explain a result."""
+    return {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}

@@ -1,0 +1,99 @@
+"""run.json, what the manager records of a run: who, where, when, from what, and how it ended."""
+
+import os
+import signal
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from exper import files, machine, paths
+from exper.error import Refused
+
+FORMAT = int((Path(__file__).parent / "FORMAT").read_text())
+Record = dict[str, Any]
+
+
+def now() -> str:
+    """Return the time in UTC, to the millisecond, as it is recorded."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+
+
+def new(tag: str, commit: str | None, tree: str | None, seed: int, threads: int) -> Record:
+    """Return the record of a run that is about to be born; its id and its first session come later."""
+    return {
+        "format": FORMAT,
+        "tag": tag,
+        "id": None,
+        "commit": commit,
+        "tree": tree,
+        "seed": seed,
+        "threads": threads,
+        "recorded": None,
+        "exact": False,
+        "sessions": [],
+    }
+
+
+def begin(record: Record, command: list[str]) -> Record:
+    """Return the record with a new session that runs here and now; what a session has stands on top as well."""
+    session = {
+        "command": command,
+        "status": "running",
+        "host": machine.host(),
+        "boot_id": machine.boot_id(),
+        "pid": os.getpid(),
+        "pid_started": machine.started(os.getpid()),
+        "started": now(),
+        "ended": None,
+        "exit_code": None,
+        "signal": None,
+        "environment": machine.environment(),
+        "versions": machine.versions(),
+    }
+    first = record["sessions"][0]["started"] if record["sessions"] else session["started"]
+    return record | session | {"started": first, "sessions": [*record["sessions"], session]}
+
+
+def end(record: Record, status: str, returncode: int) -> Record:
+    """Return the record with its last session ended; a negative return code is a signal's number."""
+    ended = {
+        "status": status,
+        "ended": now(),
+        "exit_code": returncode if returncode >= 0 else None,
+        "signal": signal.Signals(-returncode).name if returncode < 0 else None,
+    }
+    *before, last = record["sessions"]
+    return record | ended | {"sessions": [*before, last | ended]}
+
+
+def write(run: paths.Run, record: Record) -> None:
+    """Replace the run's run.json."""
+    files.write_json(run.record, record)
+
+
+def read(run: paths.Run) -> Record:
+    """Return the run's record.
+
+    Raises:
+        Refused: there is none, it is damaged, or a newer Exper wrote it.
+    """
+    try:
+        record = files.read_json(run.record)
+    except FileNotFoundError:
+        raise Refused(f"{run} has no run.json, so nothing is known of it.") from None
+    missing = [key for key in ("format", "status", "seed", "sessions") if key not in record]
+    if missing:
+        raise Refused(f"{run.record} is damaged: it has no {missing[0]!r}")
+    if record["format"] > FORMAT:
+        raise Refused(
+            f"{run} was made by a newer Exper (format {record['format']}, not {FORMAT}). Update this project."
+        )
+    return record
+
+
+def ending(record: Record) -> str:
+    """Return how the run ended in a few words, such as `failed (killed by SIGKILL)`."""
+    if record["status"] != "failed":
+        return str(record["status"])
+    how = f"killed by {record['signal']}" if record["signal"] else f"exit code {record['exit_code']}"
+    return f"failed ({how})"

@@ -1,0 +1,72 @@
+"""The copy of a commit that a run trains from: byte for byte as committed, thrown away and made again at will."""
+
+import os
+import stat
+from pathlib import Path
+
+from exper.paths import Project
+from exper.repository import Entry, Repository
+
+_LINK_MODE, _EXECUTABLE_MODE = "120000", "100755"
+
+
+def write(folder: Path, repository: Repository, commit: str, project: Project) -> None:
+    """Write the project's files of `commit` into the new folder `folder`, read-only, with __data__ linked.
+
+    Raises:
+        Refused: the commit has a submodule, or an LFS object that is not here.
+    """
+    folder.mkdir()
+    made = {folder}
+    for entry, data in repository.contents(repository.files(commit)):
+        path = folder / os.fsdecode(entry.path)
+        if path.parent not in made:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            made.add(path.parent)
+        if entry.mode == _LINK_MODE:
+            os.symlink(data, os.fsencode(path))
+            continue
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            os.fchmod(file.fileno(), _mode(entry))
+    os.symlink(project.data.resolve(), folder / project.data.name)
+
+
+def is_whole(folder: Path, repository: Repository, commit: str, project: Project) -> bool:
+    """Tell whether `folder` holds exactly the project's files of `commit`."""
+    entries = repository.files(commit)
+    there = _files(folder)
+    expected = {entry.path for entry in entries} | {project.data.name}
+    if there != expected or not _links_to(folder / project.data.name, os.fsencode(project.data.resolve())):
+        return False
+    return all(_is_same(folder / entry.path, entry, data) for entry, data in repository.contents(entries))
+
+
+def _files(folder: Path) -> set[str]:
+    found = set()
+    for parent, folders, names in os.walk(folder):
+        links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
+        found |= {os.path.relpath(os.path.join(parent, name), folder) for name in names + links}
+    return found
+
+
+def _is_same(path: Path, entry: Entry, data: bytes) -> bool:
+    if entry.mode == _LINK_MODE:
+        return _links_to(path, data)
+    try:
+        is_file = stat.S_ISREG(os.lstat(path).st_mode)
+        return is_file and stat.S_IMODE(os.lstat(path).st_mode) == _mode(entry) and path.read_bytes() == data
+    except OSError:
+        return False
+
+
+def _links_to(path: Path, target: bytes) -> bool:
+    try:
+        return os.readlink(os.fsencode(path)) == target
+    except OSError:
+        return False
+
+
+def _mode(entry: Entry) -> int:
+    return 0o555 if entry.mode == _EXECUTABLE_MODE else 0o444

@@ -1,0 +1,95 @@
+"""Names of tags, references to runs, and what a tag's message holds."""
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from exper.error import Refused
+from exper.repository import TagObject
+
+UNTAGGED = "untagged"
+_ALLOWED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]*")
+_MAX_BYTES = 200
+_RESERVED = {"HEAD", "README.md", UNTAGGED}
+_TRAILER = re.compile(r"(Exper-[A-Za-z]+): (.*)")
+
+
+def check(name: str) -> None:
+    """Refuse what can't be a tag of any run, a trial's `base+lr=0.1` included."""
+    if not _ALLOWED.fullmatch(name) or len(name) > _MAX_BYTES:
+        raise Refused(
+            f"{name!r} can't be a tag. A tag has letters, digits and . _ + = -, begins with a letter or digit,"
+            f" and is at most {_MAX_BYTES} long."
+        )
+    if ".." in name or name.endswith((".", ".lock")):
+        raise Refused(f"{name!r} can't be a tag: git allows no '..', and no '.' or '.lock' at its end.")
+
+
+def check_new(name: str) -> None:
+    """Refuse what `run` does not take as a tag."""
+    if "=" in name and not name.startswith("="):
+        raise Refused(f"{name!r} looks like a setting; the tag is missing. Type: run <tag> {name}")
+    check(name)
+    if name.isdigit():
+        raise Refused(
+            f"{name!r} can't be a tag: `continue {name}` belongs to the shell. Add a letter, such as t{name}."
+        )
+    if "+" in name:
+        raise Refused(f"{name!r} can't be a tag: + is kept for the trials of a search.")
+    if name in _RESERVED:
+        raise Refused(f"{name!r} can't be a tag: the name is taken by Exper or git.")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a user means by `tag` or `tag/id`."""
+
+    tag: str
+    number: int | None
+
+    def __str__(self) -> str:
+        return self.tag if self.number is None else f"{self.tag}/{self.number}"
+
+
+def parse_reference(text: str) -> Reference:
+    """Read `tag` or `tag/id`; a `/` at the end, as completion of paths leaves it, is taken off.
+
+    Raises:
+        Refused: it is neither.
+    """
+    tag, slash, number = text.rstrip("/").partition("/")
+    check(tag)
+    if not slash:
+        return Reference(tag, None)
+    if not (number.isascii() and number.isdigit()):
+        raise Refused(f"{text!r} is no run. A run is <tag>/<id>, such as {tag}/0.")
+    return Reference(tag, int(number))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ` Did you mean 'baseline'?`, or nothing where no name is near."""
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def message(tag: str, why: str | None, trailers: Iterable[tuple[str, object]]) -> str:
+    """Return the message of a tag: why it was made, then a line for each trailer."""
+    lines = [f"{key}: {_one_line(str(value))}" for key, value in trailers]
+    return f"{(why or f'exper run {tag}').strip()}\n\n" + "\n".join(lines) + "\n"
+
+
+def trailers(tag: TagObject) -> dict[str, str]:
+    """Return the trailers of a tag; only its last paragraph can hold them. `Exper-Set` is there once: the last."""
+    lines = tag.message.rstrip("\n").rpartition("\n\n")[2].splitlines()
+    return dict(match.groups() for match in map(_TRAILER.fullmatch, lines) if match)  # type: ignore[misc]
+
+
+def number_in(tag: TagObject, key: str) -> int | None:
+    """Return the whole number of a trailer, or None."""
+    value = trailers(tag).get(key, "")
+    return int(value) if value.isascii() and value.isdigit() else None
+
+
+def _one_line(text: str) -> str:
+    return text.encode("unicode_escape").decode() if not text.isprintable() else text
