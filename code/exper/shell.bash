@@ -4,9 +4,9 @@
 
 # Without a word, or with a number, `continue` is the loop's.
 _exper_continue() {
+    # shellcheck disable=SC2104  # the caller's loop is meant
     case "${1:-}" in
         *[!0-9]*) (unset -v BASH_COMPAT && _exper continue "$@") ;;
-        # shellcheck disable=SC2104  # the caller's loop is meant
         *) builtin continue "$@" ;;
     esac
 }
