@@ -43,7 +43,7 @@ class Signals:
         if self.noted is not None:
             raise Interrupted(self.noted)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _note(self, number: int, _frame: FrameType | None) -> None:
         self.noted = number
         if self.receiver is not None:
             try:

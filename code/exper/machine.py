@@ -78,8 +78,13 @@ def versions() -> dict[str, str]:
     """
     folders = [folder for folder in sys.path if os.path.isdir(folder)]
     names = [name for folder in folders for name in os.listdir(folder)]
-    found = {match[1].replace("_", "-").lower(): match[2] for match in map(_DIST_INFO.fullmatch, names) if match}
+    found = {package_name(match[1]): match[2] for match in map(_DIST_INFO.fullmatch, names) if match}
     return {"python": platform.python_version()} | dict(sorted(found.items()))
+
+
+def package_name(text: str) -> str:
+    """Return the package that `Torch_Vision>=0.26` asks for, in the one spelling of `versions`."""
+    return re.split(r"[^A-Za-z0-9._-]", text, maxsplit=1)[0].replace("_", "-").replace(".", "-").lower()
 
 
 def environment() -> dict[str, str]:

@@ -37,7 +37,7 @@ def supervise(run: paths.Run, folder: Path, environment: dict[str, str], lock: i
             stdout=slave,
             stderr=slave,
             pass_fds=tuple(handed.values()),
-            preexec_fn=os.setpgrp,
+            preexec_fn=_own_group,
         )
         os.close(slave)
         os.close(control)
@@ -122,7 +122,7 @@ class _Terminal:
     def follow(self, pid: int) -> None:
         """If Ctrl-Z has stopped training, stop with it, and go on with it once the shell says so."""
         try:
-            stopped = os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT)
+            stopped = os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG)
         except ChildProcessError:
             return
         if stopped is None or stopped.si_status not in (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
@@ -159,7 +159,7 @@ def _woken() -> Iterator[int]:
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
     os.set_blocking(writing, False)
-    before = signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    before = signal.signal(signal.SIGCHLD, lambda *_: None)
     wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     try:
         yield reading
@@ -168,6 +168,12 @@ def _woken() -> Iterator[int]:
         signal.signal(signal.SIGCHLD, before)
         os.close(reading)
         os.close(writing)
+
+
+def _own_group() -> None:
+    """Run in training before its program starts."""
+    os.setpgrp()
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
 
 
 def _wait_for(training: "subprocess.Popen[bytes]") -> None:

@@ -12,7 +12,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,10 +128,6 @@ class Repository:
         """Return the hash of the project's tree in `commit`."""
         return self._git("rev-parse", f"{commit}:{self._prefix}").decode().strip()
 
-    def parent_is(self, commit: str, parent: str) -> bool:
-        """Tell whether `parent` is the first parent of `commit`."""
-        return self._ask("rev-parse", "--verify", "--quiet", f"{commit}^1") == parent
-
     def file(self, commit: str, path: str) -> bytes | None:
         """Return the content of a file in `commit`, or None."""
         try:
@@ -175,10 +171,13 @@ class Repository:
 
     # -- what we make ----------------------------------------------------------------------------------------------
 
-    def commit(self, changes: Iterable[Change], edits: dict[str, bytes], message: str) -> str:
-        """Make a commit on top of HEAD that holds `changes` of the working tree, then `edits` (path: content).
+    def commit(self, changes: Iterable[Change], edits: Mapping[str, Callable[[bytes], bytes]], message: str) -> str:
+        """Make a commit on top of HEAD that holds `changes` of the working tree, and then `edits` of files (by path).
 
         Only the object is made; nothing refers to it.
+
+        Raises:
+            Refused: a file to edit is not there, or an edit refuses.
         """
         head = self.head()
         with tempfile.TemporaryDirectory(prefix="exper-") as folder:
@@ -191,10 +190,11 @@ class Repository:
             if paths:
                 add = ("add", "-A", "-f", "--pathspec-from-file=-", "--pathspec-file-nul")
                 self._git(*add, env=env, stdin=paths)
-            for path, content in edits.items():
-                blob = self._git("hash-object", "-w", "--stdin", stdin=content).decode().strip()
-                mode = self._git("ls-files", "-s", "-z", "--", path, env=env).decode()[:6] or "100644"
-                self._git("update-index", "--add", "--cacheinfo", f"{mode},{blob},{self._prefix}{path}", env=env)
+            for path, edit in edits.items():
+                mode, blob = self._staged(path, env)
+                edited = self._git("hash-object", "-w", "--stdin", stdin=edit(self._git("cat-file", "blob", blob)))
+                info = f"{mode},{edited.decode().strip()},{self._prefix}{path}"
+                self._git("update-index", "--cacheinfo", info, env=env)
             tree = self._git("write-tree", env=env).decode().strip()
         commit = self._git("commit-tree", tree, "-p", head, env=self._identity(), stdin=message.encode())
         return commit.decode().strip()
@@ -229,8 +229,14 @@ class Repository:
     # -- how we ask ------------------------------------------------------------------------------------------------
 
     def _git(self, *arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None) -> bytes:
+        # A session of its own: Ctrl-C is for us to notice, not for a git that is half done.
         done = subprocess.run(
-            [*_GIT, *arguments], input=stdin, capture_output=True, cwd=self.root, env=_environment() | (env or {})
+            [*_GIT, *arguments],
+            input=stdin,
+            capture_output=True,
+            cwd=self.root,
+            env=_environment() | (env or {}),
+            start_new_session=True,
         )
         if done.returncode:
             raise GitFailed(f"git {arguments[0]}: {done.stderr.decode(errors='replace').strip()}")
@@ -268,7 +274,7 @@ class Repository:
             command = [*_GIT, "cat-file", "--batch", "--buffer"]
             with subprocess.Popen(
                 command, stdin=wanted, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=self.root,
-                env=_environment(),
+                env=_environment(), start_new_session=True,
             ) as process:  # fmt: skip
                 assert process.stdout is not None
                 for entry in entries:
@@ -280,6 +286,13 @@ class Repository:
                     process.stdout.read(1)
                     yield entry, data
                 process.stdout.close()
+
+    def _staged(self, path: str, env: dict[str, str]) -> tuple[str, str]:
+        """Return mode and blob of a file in an index."""
+        found = self._git("ls-files", "-s", "-z", "--", path, env=env).split()
+        if not found:
+            raise Refused(f"{path} is not committed, so there is nothing to change in it.")
+        return found[0].decode(), found[1].decode()
 
     def _uses_lfs(self, entries: list[Entry]) -> bool:
         attributes = [entry for entry in entries if entry.path.rpartition("/")[2] == ".gitattributes"]

@@ -30,12 +30,13 @@ def new(tag: str, commit: str | None, tree: str | None, seed: int, threads: int)
         "threads": threads,
         "recorded": None,
         "exact": False,
+        "different": [],
         "sessions": [],
     }
 
 
 def begin(record: Record, command: list[str]) -> Record:
-    """Return the record with a new session that runs here and now; what a session has stands on top as well."""
+    """Return the record with a new session that runs here and now; what the last session has stands on top as well."""
     session = {
         "command": command,
         "status": "running",
@@ -47,11 +48,10 @@ def begin(record: Record, command: list[str]) -> Record:
         "ended": None,
         "exit_code": None,
         "signal": None,
-        "environment": machine.environment(),
-        "versions": machine.versions(),
     }
     first = record["sessions"][0]["started"] if record["sessions"] else session["started"]
-    return record | session | {"started": first, "sessions": [*record["sessions"], session]}
+    top = session | {"started": first, "environment": machine.environment(), "versions": machine.versions()}
+    return record | top | {"sessions": [*record["sessions"], session]}
 
 
 def end(record: Record, status: str, returncode: int) -> Record:

@@ -1,1 +1,42 @@
-"""One file a command, one public function of that name."""
+"""One file a command, with one public function of the command's name; a keyword's file ends in `_`."""
+
+import ast
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+
+from exper.error import Refused
+from exper.paths import Project
+from exper.tags import nearest
+
+Command = Callable[[list[str], Project], int]
+_FOLDER = Path(__file__).parent
+_HIDDEN = ("complete", "help")
+
+
+def names() -> list[str]:
+    """Return the commands that there are."""
+    return sorted(path.stem.rstrip("_") for path in _FOLDER.glob("[a-z]*.py") if path.stem not in _HIDDEN)
+
+
+def find(name: str) -> Command:
+    """Import the file of a command and return its function.
+
+    Raises:
+        Refused: there is no such command.
+    """
+    name = "help" if name in ("-h", "--help") else name
+    if name not in names() and name not in _HIDDEN:
+        raise Refused(f"there is no such command.{nearest(name, names())} It has: {', '.join(names())}.")
+    module = importlib.import_module(f"exper.commands.{_file(name).stem}")
+    return getattr(module, _file(name).stem)  # type: ignore[no-any-return]
+
+
+def summary(name: str) -> str:
+    """Return the first line of a command's help."""
+    return (ast.get_docstring(ast.parse(_file(name).read_text())) or "").partition("\n")[0]
+
+
+def _file(name: str) -> Path:
+    path = _FOLDER / f"{name}_.py"
+    return path if path.exists() else _FOLDER / f"{name}.py"

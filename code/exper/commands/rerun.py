@@ -1,0 +1,74 @@
+"""Train the code of a tag or run again, as a new run of that tag; `-f` gives the same numbers again.
+
+Examples:
+    rerun baseline                     a fresh seed: one more sample
+    rerun baseline/2 -f                the seed of that run
+    rerun baseline -f                  the seed of the tag; also on a clone that only fetched the tag
+"""
+
+import secrets
+
+from exper import find, life, paths, run_json, same, tagged, tags
+from exper.arguments import Parser
+from exper.error import Refused
+from exper.interrupt import Signals
+from exper.repository import Repository
+
+
+def rerun(arguments: list[str], project: paths.Project) -> int:
+    """Take commit, and with -f seed and threads, from the run or the tag; train a new run."""
+    options = _parser().parse_args(arguments)
+    reference = tags.parse_reference(options.run)
+    if reference.tag == tags.UNTAGGED:
+        raise Refused("untagged runs keep no code to train again. Commit, and type: run <tag>")
+    repository = Repository(project.root)
+    if reference.number is None:
+        original = project.tag(reference.tag).run(0)
+        record = _of_tag(repository, project, original, fixed=options.fixed)
+    else:
+        original = find.runs(project, reference)[0]
+        record = run_json.read(original)
+        find.code_of(repository, original, record)
+    config = tagged.check(repository, record["commit"])
+    seed, threads = secrets.randbits(32), tagged.threads(config)
+    if options.fixed:
+        seed, threads = record["seed"], record["threads"] or threads
+    new = run_json.new(reference.tag, record["commit"], repository.tree(record["commit"]), seed, threads)
+    if options.fixed:
+        needed = tagged.requirements(repository, record["commit"])
+        different = same.check_versions(record["versions"], needed, exact=options.exact)
+        new |= same.expect(original, exact=options.exact) | {"different": different}
+    command = ["rerun", str(reference), *(["-f"] if options.fixed else [])]
+    with Signals() as signals:
+        live = life.begin(project, new, command, repository=repository, signals=signals, least=1)
+        try:
+            return life.carry_out(project, live, signals)
+        except Refused:
+            life.remove(project, live.run)
+            raise
+
+
+def _parser() -> Parser:
+    parser = Parser("rerun", __doc__)
+    parser.add_argument("run", metavar="tag[/id]", help="the tag or run whose code is trained again")
+    parser.add_argument("-f", dest="fixed", action="store_true", help="with the recorded seed and threads")
+    parser.add_argument("--exact", action="store_true", help="with -f: refuse if bits may differ")
+    return parser
+
+
+def _of_tag(repository: Repository, project: paths.Project, original: paths.Run, *, fixed: bool) -> run_json.Record:
+    """Return what the tag's message records of run 0; of its versions, run 0 itself knows more where it is here.
+
+    Raises:
+        Refused: there is no such tag, or -f and it has no seed.
+    """
+    known = find.tag(repository, project, original.tag)
+    seed = tags.number_in(known, "Exper-Seed")
+    if fixed and seed is None:
+        raise Refused(f"the tag {known.name!r} records no seed: `run` did not make it. Name a run: {known.name}/0")
+    said = tags.trailers(known)
+    versions = {"python": said.get("Exper-Python", ""), "torch": said.get("Exper-Torch", "")}
+    if original.record.exists():
+        versions = run_json.read(original)["versions"]
+    threads = tags.number_in(known, "Exper-Threads")
+    return {"commit": known.commit, "seed": seed, "threads": threads, "versions": versions}

@@ -1,0 +1,80 @@
+"""The entry of every command: what source.sh, cron and sbatch call, as `python code/exper/launch.py run baseline`.
+
+It starts under any Python 3.8, far enough for environment.py to find the right one.
+"""
+
+import importlib
+import importlib.util
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+SHORT = {"con": "continue", "re": "rerun"}
+
+
+def main() -> int:
+    """Run the command that the arguments name; return its exit code."""
+    _load_package()
+    from exper.environment import ensure
+    from exper.error import Refused
+
+    command = SHORT.get(sys.argv[1], sys.argv[1]) if len(sys.argv) > 1 else "help"
+    try:
+        ensure(HERE.parent.parent)
+        return _call(command, sys.argv[2:])
+    except Refused as refusal:
+        return _fail(2, f"{command}: {refusal}")
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        if error.strerror is None:
+            return _bug(command)
+        return _fail(1, f"{command}: {error.strerror}: {error.filename or 'no file named'}")
+    except Exception:
+        return _bug(command)
+
+
+def _load_package() -> None:
+    """Import the package `exper` from here, without code/ on the path: a user's queue.py must not become ours."""
+    sys.path[:] = [path for path in sys.path if Path(path or ".").resolve() != HERE]
+    spec = importlib.util.spec_from_file_location("exper", HERE / "__init__.py", submodule_search_locations=[str(HERE)])
+    assert spec is not None
+    assert spec.loader is not None
+    package = importlib.util.module_from_spec(spec)
+    sys.modules["exper"] = package
+    spec.loader.exec_module(package)
+
+
+def _call(command: str, arguments: "list[str]") -> int:
+    from exper import commands, interrupt
+    from exper.paths import Project
+
+    try:
+        return commands.find(command)(arguments, Project(HERE.parent.parent))
+    except interrupt.Interrupted as error:
+        if error.was_typed:
+            _pass_on_ctrl_c()
+        return 128 + error.number
+
+
+def _pass_on_ctrl_c() -> None:
+    """Give our own process group the Ctrl-C that training got alone, so that a loop or script around us ends too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(0, signal.SIGINT)
+
+
+def _bug(command: str) -> int:
+    traceback.print_exc()
+    return _fail(3, f"{command}: this is a bug of Exper. Please report it with the lines above.")
+
+
+def _fail(code: int, text: str) -> int:
+    print(text, file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

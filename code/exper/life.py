@@ -1,0 +1,299 @@
+"""The life of a run: born whole by one rename, trained, ended in a fixed order; or taken back as if never there."""
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from exper import files, interrupt, lists, lock, paths, process, run_json, snapshot, status
+from exper.error import Refused
+from exper.interrupt import Signals
+from exper.repository import Repository
+
+_NEW = ".new-"
+_LOCK = "lock"
+
+
+@dataclass(frozen=True)
+class Live:
+    """A run that this process holds the lock of."""
+
+    run: paths.Run
+    lock: int
+    record: run_json.Record
+    before: run_json.Record | None  # the record to go back to if main.py refuses; None: the run is new
+
+
+# -- birth -------------------------------------------------------------------------------------------------------------
+
+
+def begin(
+    project: paths.Project,
+    record: run_json.Record,
+    command: list[str],
+    *,
+    repository: Repository | None,
+    signals: Signals,
+    least: int,
+) -> Live:
+    """Prepare a run beside, with its snapshot if it has a commit, and rename it into being.
+
+    The record comes from `run_json.new`; its id is decided here: the next that was never given, `least` or more.
+
+    Raises:
+        Refused: a live run uses another snapshot of the tag.
+        Interrupted: before the rename; nothing is left.
+    """
+    tag = project.tag(record["tag"])
+    with _new_folder(project, tag) as (folder, held):
+        files.replace(folder / "seed", f"{record['seed']}\n")
+        (folder / "heartbeat").touch()
+        for name in ("checkpoint", "tensorboard"):
+            (folder / name).mkdir()
+        run = None
+        while run is None:
+            if repository is not None:
+                prepare_snapshot(project, tag, record["commit"], repository, folder)
+            with lock.held(project.lock):
+                signals.check()
+                if repository is None or tag.snapshot.is_dir():  # else the last run of the tag has just finished
+                    record = record | {"id": max(last_id(tag) + 1, least)}
+                    record = run_json.begin(record, command)
+                    run = _give_id(tag, folder, record)
+    return Live(run, held, record, None)
+
+
+def resume(
+    project: paths.Project, run: paths.Run, record: run_json.Record, command: list[str], *, repository: Repository
+) -> Live:
+    """Take up a run that has ended before it finished.
+
+    Raises:
+        Refused: somebody else works on it, or a live run uses another snapshot of the tag.
+    """
+    held = lock.take(run.lock)
+    if held is None:
+        raise Refused(f"{run} is being worked on by another process.")
+    try:
+        tag = project.tag(run.tag)
+        with _new_folder(project, tag) as (folder, _):
+            prepare_snapshot(project, tag, record["commit"], repository, folder, ours=run)
+        run.refused.unlink(missing_ok=True)
+        run.heartbeat.touch()
+        now = run_json.begin(record, command)
+        run_json.write(run, now)
+    except BaseException:
+        os.close(held)
+        raise
+    return Live(run, held, now, record)
+
+
+def prepare_snapshot(
+    project: paths.Project,
+    tag: paths.Tag,
+    commit: str,
+    repository: Repository,
+    folder: Path,
+    *,
+    ours: paths.Run | None = None,
+) -> None:
+    """Make sure that the tag's snapshot holds `commit`, exactly; a new one is made in `folder` and renamed.
+
+    Raises:
+        Refused: it holds something else, and a live run uses it.
+    """
+    if tag.snapshot.is_dir() and snapshot.is_whole(tag.snapshot, repository, commit, project):
+        return
+    made = folder / "snapshot"
+    snapshot.write(made, repository, commit, project)
+    with lock.held(project.lock):
+        live = [run for run in tag.runs() if run != ours and status.is_live(run)]
+        if live and tag.snapshot.exists():
+            raise Refused(f"{tag.snapshot} is not what {commit[:10]} holds, and {live[0]} trains from it. Wait for it.")
+        if tag.snapshot.exists():
+            os.rename(tag.snapshot, folder / "old-snapshot")
+        os.rename(made, tag.snapshot)
+    shutil.rmtree(folder / "old-snapshot", ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _new_folder(project: paths.Project, tag: paths.Tag) -> Iterator[tuple[Path, int]]:
+    """Yield a locked `.new-<random>/` in the tag's folder and its lock; gone at the end, unless renamed."""
+    project.result.mkdir(exist_ok=True)
+    with lock.held(project.lock):
+        tag.folder.mkdir(exist_ok=True)
+        _sweep(tag)
+        folder = tag.folder / f"{_NEW}{secrets.token_hex(8)}"
+        folder.mkdir()
+        held = lock.take(folder / _LOCK)
+        assert held is not None
+    try:
+        yield folder, held
+    finally:
+        if folder.exists():  # it has not become a run
+            os.close(held)
+            shutil.rmtree(folder, ignore_errors=True)
+            with lock.held(project.lock), contextlib.suppress(OSError):
+                tag.folder.rmdir()
+
+
+def _sweep(tag: paths.Tag) -> None:
+    """Remove what starts that were killed have left."""
+    for folder in tag.folder.glob(f"{_NEW}*"):
+        if not lock.is_held(folder / _LOCK):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _give_id(tag: paths.Tag, folder: Path, record: run_json.Record) -> paths.Run:
+    run = tag.run(record["id"])
+    files.write_json(folder / "run.json", record)
+    files.replace(tag.last_id, f"{record['id']}\n")
+    try:
+        os.rename(folder, run.folder)
+    except OSError as error:
+        raise Refused(f"{run.folder} can't become a run: {error.strerror}. Move away what is there.") from None
+    files.sync_folder(tag.folder)
+    return run
+
+
+def last_id(tag: paths.Tag) -> int:
+    """Return the highest id ever given, -1 if none was."""
+    try:
+        written = int(tag.last_id.read_text())
+    except (FileNotFoundError, ValueError):
+        written = -1
+    return max([written, *(run.id for run in tag.runs())])
+
+
+# -- training ----------------------------------------------------------------------------------------------------------
+
+
+def carry_out(project: paths.Project, live: Live, signals: Signals) -> int:
+    """Train a run, tell the user how it begins and ends, and return the exit code.
+
+    Raises:
+        Refused, Interrupted: as `train`.
+    """
+    run = live.run
+    say(f"exper: {run} trains with seed {live.record['seed']} and {live.record['threads']} threads")
+    say(_differences(live.record).rstrip())
+    try:
+        how = train(project, live, signals)
+    except interrupt.Interrupted as error:
+        say(f"exper: {run} {error}. To go on, type: continue {run}")
+        raise
+    log = os.path.relpath(run.log)
+    say(
+        f"exper: {run} {how}. Its files: {os.path.dirname(log)}/" if how == "finished" else f"exper: {run} {how}: {log}"
+    )
+    return 0 if how == "finished" else 1
+
+
+def train(project: paths.Project, live: Live, signals: Signals) -> str:
+    """Train a run that is born or taken up, and record its end; return its status.
+
+    Raises:
+        Refused: main.py refuses the settings; the session is taken back, a new run is left to the caller to remove.
+        Interrupted: training has been asked to end, and has.
+    """
+    run, record = live.run, live.record
+    mark_session(run, record)
+    folder = project.tag(run.tag).snapshot
+    environment = process.environment(run, project.data, record)
+    try:
+        returncode = process.supervise(run, folder, environment, live.lock, signals)
+        if returncode == 2 and run.refused.exists():
+            raise _refusal(live)
+        return _end(project, run, record, returncode, signals)
+    finally:
+        os.close(live.lock)
+
+
+def _refusal(live: Live) -> Refused:
+    """Return main.py's refusal, with the run as it was before: gone, if it is new."""
+    text = live.run.refused.read_text(errors="replace").strip()
+    live.run.refused.unlink()
+    if live.before is not None:
+        run_json.write(live.run, live.before)
+    return Refused(text)
+
+
+def _differences(record: run_json.Record) -> str:
+    return "".join(f"not as in the recorded run, so bits may differ: {line}\n" for line in record["different"])
+
+
+def mark_session(run: paths.Run, record: run_json.Record) -> None:
+    """Begin a session in the log with a line that tells it from the others."""
+    session = record["sessions"][-1]
+    line = f"=== {' '.join(session['command'])}: {run}, session {len(record['sessions'])}"
+    line += f", {session['started']}, {session['host']}, pid {session['pid']}, seed {record['seed']} ===\n"
+    with files.open_to_append(run.log) as log:
+        log.write((line + _differences(record)).encode())
+
+
+def _end(project: paths.Project, run: paths.Run, record: run_json.Record, returncode: int, signals: Signals) -> str:
+    """Record the end: run.json, then finished.txt, then the snapshot goes if nothing needs it."""
+    how = outcome(returncode)
+    record = run_json.end(record, how, returncode)
+    run_json.write(run, record)
+    if how == "finished":
+        lists.append(project, lists.FINISHED, str(run))
+        release_snapshot(project, project.tag(run.tag))
+    if how == "interrupted":
+        number = -returncode if returncode < 0 else returncode - 128
+        raise interrupt.Interrupted(number, was_typed=number == signal.SIGINT and signals.noted is None)
+    return run_json.ending(record)
+
+
+def outcome(returncode: int) -> str:
+    """Return the status that an exit code of training stands for; a negative one is a signal's number."""
+    if returncode == 0:
+        return "finished"
+    number = -returncode if returncode < 0 else returncode - 128
+    return "interrupted" if number in interrupt.STOPPING else "failed"
+
+
+def release_snapshot(project: paths.Project, tag: paths.Tag) -> None:
+    """Remove the tag's snapshot if all its runs have finished."""
+    with lock.held(project.lock):
+        unneeded = all(status.read(run) == "finished" for run in tag.runs())
+        if not unneeded or not tag.snapshot.exists():
+            return
+        folder = tag.folder / f"{_NEW}{secrets.token_hex(8)}"
+        folder.mkdir()
+        os.rename(tag.snapshot, folder / "snapshot")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+# -- taking back -------------------------------------------------------------------------------------------------------
+
+
+def remove(project: paths.Project, run: paths.Run) -> None:
+    """Remove a run: at once for a reader, by one rename; its id is never given again."""
+    tag = project.tag(run.tag)
+    with lock.held(project.lock):
+        folder = tag.folder / f"{_NEW}{secrets.token_hex(8)}"
+        folder.mkdir()
+        os.rename(run.folder, folder / run.folder.name)
+    lists.remove(project, lists.FINISHED, {str(run)})
+    shutil.rmtree(folder, ignore_errors=True)
+    if not tag.runs():
+        shutil.rmtree(tag.snapshot, ignore_errors=True)
+
+
+def forget(project: paths.Project, tag: paths.Tag) -> None:
+    """Remove the folder of a tag that has no runs, and with it the memory of its ids."""
+    with lock.held(project.lock):
+        if not tag.runs():
+            shutil.rmtree(tag.folder, ignore_errors=True)
+
+
+def say(text: str) -> None:
+    """Tell the user how things go, on stderr; a closed terminal is no error."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True, end="\n" if text else "")

@@ -1,0 +1,34 @@
+"""Is this the machine that a recorded run was made on? What differs is said aloud; `--exact` refuses it.
+
+Versions are compared here, where they are recorded; device and data by training, which records those.
+"""
+
+from exper import files, machine, paths, run_json
+from exper.error import Refused
+
+
+def expect(run: paths.Run, *, exact: bool) -> run_json.Record:
+    """Return what training has to compare itself with: the device and data in the recorded run's statistic.json."""
+    try:
+        statistic = files.read_json(run.statistic)
+    except (FileNotFoundError, Refused):
+        return {"recorded": None, "exact": exact}
+    return {"recorded": {key: statistic.get(key) for key in ("device", "data")}, "exact": exact}
+
+
+def check_versions(recorded: dict[str, str], required: set[str], *, exact: bool) -> list[str]:
+    """Return a line for each package that is not as recorded, of those that the code requires, and Python.
+
+    Raises:
+        Refused: something differs, and `exact` is wanted.
+    """
+    now = machine.versions()
+    wanted = {"python", *(required or recorded)} & set(recorded)
+    different = [
+        f"{name} {recorded[name]} -> {now.get(name, 'missing')}"
+        for name in sorted(wanted)
+        if recorded[name] != now.get(name)
+    ]
+    if different and exact:
+        raise Refused(f"versions differ from the recorded run: {', '.join(different)}. Install those, or omit --exact.")
+    return different

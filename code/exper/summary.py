@@ -1,0 +1,71 @@
+"""What lists of runs show of one: status, seed, epoch, best metric, age."""
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from exper import files, paths, run_json, status
+from exper.error import Refused
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run in one line; what its files do not tell is None."""
+
+    run: paths.Run
+    status: str
+    seed: int | None
+    epoch: int | None
+    epochs: int | None
+    best: str | None  # such as `val/acc 0.9861 @8`
+    started: datetime | None
+
+
+def of(run: paths.Run) -> Summary:
+    """Read a run's files, as far as they can be read."""
+    try:
+        record = run_json.read(run)
+    except Refused:
+        return Summary(run, "damaged", None, None, None, None, None)
+    try:
+        statistic = files.read_json(run.statistic)
+    except (FileNotFoundError, Refused):
+        statistic = {}
+    hparam, metric = statistic.get("hparam") or {}, statistic.get("metric") or {}
+    return Summary(
+        run=run,
+        status=status.of(run, record),
+        seed=record["seed"],
+        epoch=(metric.get("last") or {}).get("epoch"),
+        epochs=hparam.get("epochs"),
+        best=_best(metric.get("best") or {}, hparam.get("monitor")),
+        started=datetime.fromisoformat(record["started"]),
+    )
+
+
+def _best(best: dict[str, Any], monitor: str | None) -> str | None:
+    names = [name for name in best if name != "epoch"]
+    name = (monitor or "").rpartition(" ")[2]
+    name = name if name in names else next(iter(names), "")
+    if not name or not isinstance(best[name], (int, float)):
+        return None
+    return f"{name} {best[name]:.4g} @{best.get('epoch', '?')}"
+
+
+def age(started: datetime | None) -> str:
+    """Return how long ago that was, in one unit."""
+    if started is None:
+        return ""
+    seconds = max(0.0, (datetime.now(timezone.utc) - started).total_seconds())
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def table(rows: list[list[str]]) -> str:
+    """Return rows as aligned columns; what is not printable is shown as an escape."""
+    clean = [[cell if cell.isprintable() else ascii(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*clean, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in clean]
+    return "\n".join(line.rstrip() for line in lines)

@@ -1,0 +1,63 @@
+"""What a commit must hold to be tagged and trained, and what it says of itself."""
+
+import platform
+
+from exper import machine, run_json, settings
+from exper.error import Refused
+from exper.repository import Repository
+
+MAIN, CONFIG = "code/main.py", "code/config.py"
+_SEED, _FORMAT, _REQUIREMENTS = "code/seed", "code/exper/FORMAT", "code/requirements.txt"
+
+
+def check(repository: Repository, commit: str) -> dict[str, settings.Value]:
+    """Return the settings of a commit, after making sure that it can be copied, read and trained.
+
+    Raises:
+        Refused: it can't.
+    """
+    files = repository.files(commit)
+    repository.check_lfs(files)
+    if MAIN not in {file.path for file in files}:
+        raise Refused(f"{MAIN} is not committed, so there is nothing to train.")
+    written = _text(repository, commit, _FORMAT)
+    if written.isdigit() and int(written) > run_json.FORMAT:
+        raise Refused(f"the tagged code is of a newer Exper (format {written}). Update this project.")
+    config = repository.file(commit, CONFIG)
+    return settings.read(config) if config is not None else {}
+
+
+def seed(repository: Repository, commit: str) -> int:
+    """Return the seed that `-f` fixes."""
+    text = _text(repository, commit, _SEED)
+    if not (text.isascii() and text.isdigit() and int(text) < 2**63):
+        raise Refused(f"{_SEED} must be committed and hold one whole number from 0 to 2^63 - 1, not {text[:40]!r}.")
+    return int(text)
+
+
+def requirements(repository: Repository, commit: str) -> set[str]:
+    """Return the packages that the code asks for, in the spelling of `machine.versions`."""
+    lines = [line.partition("#")[0].strip() for line in _text(repository, commit, _REQUIREMENTS).splitlines()]
+    return {machine.package_name(line) for line in lines if line and not line.startswith("-")}
+
+
+def threads(config: dict[str, settings.Value]) -> int:
+    """Return the thread count of a new run: the setting, or this machine's default."""
+    wanted = config.get("threads")
+    return wanted if type(wanted) is int else machine.default_threads()
+
+
+def trailers(seed: int, threads: int, changes: list[str]) -> list[tuple[str, object]]:
+    """Return what a new tag records; with it alone, another machine can repeat run 0."""
+    return [
+        ("Exper-Format", run_json.FORMAT),
+        ("Exper-Seed", seed),
+        ("Exper-Threads", threads),
+        ("Exper-Python", platform.python_version()),
+        ("Exper-Torch", machine.version("torch") or "none"),
+        *(("Exper-Set", change) for change in changes),
+    ]
+
+
+def _text(repository: Repository, commit: str, path: str) -> str:
+    return (repository.file(commit, path) or b"").decode(errors="replace").strip()
