@@ -1,0 +1,67 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154  # source.sh sets _exper_code
+# What only bash understands of source.sh: `continue`, `title` and completion.
+
+# Without a word, or with a number, `continue` is the loop's.
+_exper_continue() {
+    # shellcheck disable=SC2104  # the caller's loop is meant
+    case "${1:-}" in
+        *[!0-9]*) (unset -v BASH_COMPAT && _exper continue "$@") ;;
+        *) builtin continue "$@" ;;
+    esac
+}
+
+# bash forgets the loop inside a function, unless it is as compatible as bash 4.3. An interactive shell is so only for
+# this one call. A script has no aliases, so there the level is set for good. In POSIX mode it cannot have a function
+# of that name at all: `con` is the same command.
+case $- in
+    *i*) alias continue='BASH_COMPAT=4.3 _exper_continue' ;;
+    *)
+        if ! shopt -qo posix; then
+            shopt -s compat43
+            continue() { _exper_continue "$@"; }
+        fi
+        ;;
+esac
+
+title() { _exper title "$@"; }
+
+# Ask Python once for the words that fit the line up to the cursor.
+_exper_complete() {
+    local typed="${2-}" rest="${COMP_LINE:0:COMP_POINT}" words=() answer before candidate i
+    # bash splits words at = and : too; whitespace alone splits them here.
+    for ((i = 0; i < COMP_CWORD; i++)); do
+        if [[ ${i} -eq 0 || "${rest}" == [[:space:]]* ]]; then
+            words+=("")
+        fi
+        rest="${rest#"${rest%%[![:space:]]*}"}"
+        rest="${rest#"${COMP_WORDS[i]}"}"
+        words[-1]+="${COMP_WORDS[i]}"
+    done
+    if [[ "${rest}" == [[:space:]]* ]]; then
+        words+=("")
+    fi
+    words[-1]+="${rest#"${rest%%[![:space:]]*}"}"
+    before="${words[-1]%"${typed}"}"
+
+    COMPREPLY=()
+    answer="$(_exper complete "${words[@]}" 2>/dev/null)" || return 0
+    if [[ -z "${answer}" ]]; then
+        return 0
+    fi
+    while IFS= read -r candidate; do
+        if [[ "${candidate}" == *= ]]; then
+            compopt -o nospace
+        fi
+        candidate="${candidate#"${before}"}"
+        case "${typed}" in
+            [\"\']*) ;; # readline closes the quote that is open
+            *) printf -v candidate %q "${candidate}" ;;
+        esac
+        if [[ "${candidate}" == *\\= ]]; then
+            candidate="${candidate%\\=}="
+        fi
+        COMPREPLY+=("${candidate}")
+    done <<<"${answer}"
+}
+complete -F _exper_complete exper run continue con rerun re record title table expls expels itb

@@ -1,0 +1,41 @@
+# What only zsh understands of source.sh: `continue`, `title` and completion.
+
+# Without a word, or with a number, `continue` is the loop's. Under LOCAL_LOOPS no function can continue its caller's
+# loop, so that the loop's word stays alone: `con` is the same command.
+if [[ ! -o local_loops ]]; then
+    continue() {
+        case "${1:-}" in
+            (*[!0-9]*) _exper continue "$@" ;;
+            (*) builtin continue "$@" ;;
+        esac
+    }
+fi
+
+# Oh My Zsh calls its own `title` at every prompt: calls from there still reach it.
+if (( ${+functions[title]} )) && [[ ${functions[title]} != *_exper_is_prompt* ]]; then
+    functions[_exper_kept_title]=${functions[title]}
+fi
+_exper_is_prompt() {
+    emulate -L zsh
+    local caller=${funcstack[3]:-}
+    [[ $caller == (omz_*|precmd|preexec) ]] || (( ${precmd_functions[(Ie)$caller]} + ${preexec_functions[(Ie)$caller]} ))
+}
+title() {
+    if (( ${+functions[_exper_kept_title]} )) && _exper_is_prompt; then
+        _exper_kept_title "$@"
+    else
+        _exper title "$@"
+    fi
+}
+
+# Ask Python once for the words that fit the line up to the cursor.
+_exper_complete() {
+    emulate -L zsh
+    local -a candidates
+    candidates=(${(f)"$(_exper complete "${(@)words[1,CURRENT-1]}" "$PREFIX" 2>/dev/null)"})
+    compadd -S '' -- ${(M)candidates:#*=}
+    compadd -- ${candidates:#*=}
+}
+if (( ${+functions[compdef]} )); then
+    compdef _exper_complete exper run continue con rerun re record title table expls expels itb
+fi

@@ -1,0 +1,62 @@
+"""What every test starts from: nothing of the user's, and a small project in a real repository."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from exper import paths
+
+CODE = Path(__file__).parent.parent
+_INHERITED = ("GIT_", "EXPER_", "PYTHON", "OMP_", "BASH_", "CONDA_", "XDG_")
+
+
+@pytest.fixture(autouse=True)
+def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Give the test a home of its own, an author, and the Python that runs the tests as the active environment."""
+    for name in os.environ:
+        if name.startswith(_INHERITED):
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / ".gitconfig").write_text("[user]\nname = A U Thor\nemail = author@example.com\n[init]\ntemplateDir =\n")
+    variables = {
+        "HOME": str(home),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": str(home / ".gitconfig"),
+        "VIRTUAL_ENV": sys.prefix,
+        "LANG": "C.UTF-8",
+        "LC_ALL": "C.UTF-8",
+        "TERM": "xterm",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> paths.Project:
+    """Return a project with one commit: the real source.sh and manager, a main.py that prints, a small config.py."""
+    root = tmp_path / "it's a próject"
+    (root / "code").mkdir(parents=True)
+    for name in ("source.sh", "exper"):
+        copy = shutil.copytree if (CODE / name).is_dir() else shutil.copy2
+        copy(CODE / name, root / "code" / name)
+    shutil.copy2(CODE.parent / ".gitignore", root)
+    (root / "code" / "requirements.txt").write_text("pytest\n")
+    (root / "code" / "seed").write_text("42\n")
+    (root / "code" / "main.py").write_text("print('hello')\n")
+    (root / "code" / "config.py").write_text(
+        "epochs = 3\noptimizer = {'name': 'sgd', 'lr': 0.1}  # too high for ResNets\n"
+    )
+    git(root, "init", "--quiet", "--initial-branch=main")
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--message=first")
+    return paths.Project(root)
+
+
+def git(root: Path, *arguments: str) -> str:
+    """Run git in `root` and return what it prints."""
+    return subprocess.run(["git", *arguments], cwd=root, check=True, stdout=subprocess.PIPE, text=True).stdout
