@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from exper import files, lock, paths
+from exper import files, lock, paths, untagged
 from exper.error import Refused
 from exper.training import stop
 
@@ -23,14 +23,13 @@ class Run:
     def __init__(self, code: Path, environment: Mapping[str, str] = os.environ) -> None:
         self._project = paths.Project(code.resolve().parent)
         self._environment = environment
-        self.is_untagged = "EXPER_RUN" not in environment
+        self._untagged: untagged.Untagged | None = None
 
     def __enter__(self) -> "Run":
         given = self._environment
-        if self.is_untagged:
-            from exper import untagged
-
-            given = untagged.begin(self._project, [sys.executable, *sys.argv])
+        if "EXPER_RUN" not in given:
+            self._untagged = untagged.Untagged(self._project, ["python", "code/main.py"])
+            given = self._untagged.__enter__()
         self.files = paths.Run(Path(given["EXPER_RUN"]))
         handed = {name: int(given[name]) for name in ("EXPER_LOCK", "EXPER_CONTROL", "EXPER_OUTPUT") if name in given}
         if not lock.is_handed(handed.get("EXPER_LOCK", -1), self.files.lock):
@@ -77,18 +76,16 @@ class Run:
         elif isinstance(error, Refused):
             code = 2
             files.replace(self.files.refused, " ".join(str(error).split()) + "\n")
-        if self.is_untagged:
-            self._end_untagged(code, error)
+        if self._untagged is not None:
+            self._end_untagged(self._untagged, code, error)
         if isinstance(error, Refused):
             raise SystemExit(code) from None
 
-    def _end_untagged(self, code: int, error: BaseException | None) -> None:
+    def _end_untagged(self, run: untagged.Untagged, code: int, error: BaseException | None) -> None:
         """Record the end of a run that has no supervisor; its traceback has to be in the log before that."""
-        from exper import untagged
-
         if isinstance(error, Refused):
             print(f"main.py: {error}", file=sys.stderr)
         elif error is not None and not isinstance(error, SystemExit):
             traceback.print_exception(error)
             sys.excepthook = lambda *_: None
-        untagged.end(code)
+        run.__exit__(None, SystemExit(code), None)
