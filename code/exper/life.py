@@ -179,7 +179,7 @@ def carry_out(project: paths.Project, live: Live, signals: Signals) -> int:
     Raises:
         Refused, Interrupted: as `train`.
     """
-    run = live.run
+    run, folder = live.run, _from_here(live.run.folder)
     say(f"exper: {run} trains with seed {live.record['seed']} and {live.record['threads']} threads")
     say(_differences(live.record).rstrip())
     try:
@@ -187,11 +187,15 @@ def carry_out(project: paths.Project, live: Live, signals: Signals) -> int:
     except interrupt.Interrupted as error:
         say(f"exper: {run} {error}. To go on, type: continue {run}")
         raise
-    log = os.path.relpath(run.log)
-    say(
-        f"exper: {run} {how}. Its files: {os.path.dirname(log)}/" if how == "finished" else f"exper: {run} {how}: {log}"
-    )
+    say(f"exper: {run} {how}. Its files: {folder}/" if how == "finished" else f"exper: {run} {how}: {folder}/log")
     return 0 if how == "finished" else 1
+
+
+def _from_here(path: Path) -> str:
+    try:
+        return os.path.relpath(path)
+    except FileNotFoundError:  # the folder that the user is in is deleted
+        return str(path)
 
 
 def train(project: paths.Project, live: Live, signals: Signals) -> str:
@@ -246,8 +250,12 @@ def _end(project: paths.Project, run: paths.Run, record: run_json.Record, return
         release_snapshot(project, project.tag(run.tag))
     if how == "interrupted":
         number = -returncode if returncode < 0 else returncode - 128
-        raise interrupt.Interrupted(number, was_typed=number == signal.SIGINT and signals.noted is None)
+        raise interrupt.Interrupted(number, was_typed=_was_typed(number, signals))
     return run_json.ending(record)
+
+
+def _was_typed(number: int, signals: Signals) -> bool:
+    return number == signal.SIGINT and signals.noted is None and signals.was_without_terminal
 
 
 def outcome(returncode: int) -> str:
