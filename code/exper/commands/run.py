@@ -36,7 +36,7 @@ def run(arguments: list[str], project: Project) -> int:
     if repository.has_branch_or_remote(options.tag):
         raise Refused(f"{options.tag!r} is a branch or a remote here; git would not know which is meant. Take another.")
     uncommitted = repository.changes()
-    _check_uncommitted(project, uncommitted, options)
+    _check_uncommitted(project, repository, uncommitted, options)
     with Signals() as signals:
         commit = _commit(repository, uncommitted, changes, options)
         known = repository.tag(options.tag)
@@ -84,8 +84,12 @@ def _command(options: argparse.Namespace) -> list[str]:
 # -- what the tag will hold --------------------------------------------------------------------------------------------
 
 
-def _check_uncommitted(project: Project, uncommitted: list[Change], options: argparse.Namespace) -> None:
+def _check_uncommitted(
+    project: Project, repository: Repository, uncommitted: list[Change], options: argparse.Namespace
+) -> None:
     """Refuse uncommitted changes, or with -m only those that should not be in git; tell what is saved."""
+    if uncommitted:
+        repository.head()  # before the first commit, -m is of no use either
     if uncommitted and options.message is None:
         raise Refused(
             f"there are uncommitted changes:\n{_listing(project, uncommitted)}\n"
