@@ -26,7 +26,7 @@ class Live:
     run: paths.Run
     lock: int
     record: run_json.Record
-    before: run_json.Record | None  # the record to go back to if main.py refuses; None: the run is new
+    before: bytes | None  # the run.json to go back to if main.py refuses; None: the run is new
 
 
 # -- birth -------------------------------------------------------------------------------------------------------------
@@ -96,9 +96,15 @@ def _check_tag(repository: Repository, record: run_json.Record) -> None:
 
 
 def resume(
-    project: paths.Project, run: paths.Run, record: run_json.Record, command: list[str], *, repository: Repository
+    project: paths.Project,
+    run: paths.Run,
+    record: run_json.Record,
+    expected: run_json.Record,
+    command: list[str],
+    *,
+    repository: Repository,
 ) -> Live:
-    """Take up a run that has ended before it finished.
+    """Take up a run that has ended before it finished; `record` is as the caller has read it.
 
     Raises:
         Refused: somebody else works on it, or a live run uses another snapshot of the tag.
@@ -107,17 +113,20 @@ def resume(
     if held is None:
         raise Refused(f"{run} is being worked on by another process.")
     try:
+        before = run.record.read_bytes()
+        if run_json.read(run)["sessions"] != record["sessions"]:
+            raise Refused(f"another process has just worked on {run}. Type the command again.")
         tag = project.tag(run.tag)
         with _new_folder(project, tag) as (folder, _):
             prepare_snapshot(project, tag, record["commit"], repository, folder, ours=run)
         run.refused.unlink(missing_ok=True)
         run.heartbeat.touch()
-        now = run_json.begin(record, command)
+        now = run_json.begin(record | expected, command)
         run_json.write(run, now)
     except BaseException:
         os.close(held)
         raise
-    return Live(run, held, now, record)
+    return Live(run, held, now, before)
 
 
 def prepare_snapshot(
@@ -250,7 +259,7 @@ def _refusal(live: Live) -> Refused:
     text = live.run.refused.read_text(errors="replace").strip()
     live.run.refused.unlink()
     if live.before is not None:
-        run_json.write(live.run, live.before)
+        files.replace(live.run.record, live.before)
     return Refused(text)
 
 
@@ -273,8 +282,7 @@ def _end(project: paths.Project, run: paths.Run, record: run_json.Record, return
     record = run_json.end(record, how, returncode)
     run_json.write(run, record)
     if how == "finished":
-        lists.append(project, lists.FINISHED, str(run))
-        release_snapshot(project, project.tag(run.tag))
+        settle(project, run)
     if how == "interrupted":
         number = -returncode if returncode < 0 else returncode - 128
         raise interrupt.Interrupted(number, was_typed=_was_typed(number, signals))
@@ -293,9 +301,16 @@ def outcome(returncode: int) -> str:
     return "interrupted" if number in interrupt.STOPPING else "failed"
 
 
+def settle(project: paths.Project, run: paths.Run) -> None:
+    """Do what follows the record of a finished run; a second time changes nothing."""
+    lists.append(project, lists.FINISHED, str(run))
+    release_snapshot(project, project.tag(run.tag))
+
+
 def release_snapshot(project: paths.Project, tag: paths.Tag) -> None:
-    """Remove the tag's snapshot if all its runs have finished."""
+    """Remove the tag's snapshot if all its runs have finished, or it has none."""
     with lock.held(project.lock):
+        _sweep(tag)
         unneeded = all(status.read(run) == "finished" for run in tag.runs())
         if not unneeded or not tag.snapshot.exists():
             return
@@ -317,8 +332,7 @@ def remove(project: paths.Project, run: paths.Run) -> None:
         os.rename(run.folder, folder / run.folder.name)
     lists.remove(project, lists.FINISHED, {str(run)})
     shutil.rmtree(folder, ignore_errors=True)
-    if not tag.runs():
-        shutil.rmtree(tag.snapshot, ignore_errors=True)
+    release_snapshot(project, tag)  # it may have been the last run that had not finished
 
 
 def forget(project: paths.Project, tag: paths.Tag) -> None:

@@ -10,7 +10,7 @@ Examples:
 
 import time
 
-from exper import find, life, lists, machine, paths, run_json, same, status, tagged, tags
+from exper import find, life, machine, paths, run_json, same, status, tagged, tags
 from exper.arguments import Parser
 from exper.error import Refused
 from exper.interrupt import Signals
@@ -27,7 +27,7 @@ def continue_(arguments: list[str], project: paths.Project) -> int:
     run = _choose(find.runs(project, reference))
     record = run_json.read(run)
     if _state(run) == "finished":
-        lists.append(project, lists.FINISHED, str(run))  # a kill between the record and the list may have lost it
+        life.settle(project, run)  # a kill after the record may have lost the rest of the end
         life.say(f"continue: {run} has finished already. To train it again, type: rerun {run} -f")
         return 0
     repository = Repository(project.root)
@@ -35,9 +35,9 @@ def continue_(arguments: list[str], project: paths.Project) -> int:
     tagged.check(repository, commit)
     needed = tagged.requirements(repository, commit)
     different = same.check_versions(record.get("versions", {}), needed, exact=options.exact)
-    record |= same.expect(run, exact=options.exact) | {"different": different}
+    expected = same.expect(run, exact=options.exact) | {"different": different}
     with Signals() as signals:
-        live = life.resume(project, run, record, ["continue", str(run)], repository=repository)
+        live = life.resume(project, run, record, expected, ["continue", str(run)], repository=repository)
         return life.carry_out(project, live, signals)
 
 
