@@ -14,7 +14,6 @@ from tests import manager
 from tests.conftest import git
 from tests.manager import exper, log, nothing_left, record, refused, state, tags, untouched, write
 
-
 # -- what a run is -----------------------------------------------------------------------------------------------------
 
 
