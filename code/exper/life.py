@@ -113,9 +113,8 @@ def resume(
     if held is None:
         raise Refused(f"{run} is being worked on by another process.")
     try:
+        _check_unchanged(run, record)
         before = run.record.read_bytes()
-        if run_json.read(run)["sessions"] != record["sessions"]:
-            raise Refused(f"another process has just worked on {run}. Type the command again.")
         tag = project.tag(run.tag)
         with _new_folder(project, tag) as (folder, _):
             prepare_snapshot(project, tag, record["commit"], repository, folder, ours=run)
@@ -127,6 +126,11 @@ def resume(
         os.close(held)
         raise
     return Live(run, held, now, before)
+
+
+def _check_unchanged(run: paths.Run, record: run_json.Record) -> None:
+    if run_json.read(run)["sessions"] != record["sessions"]:
+        raise Refused(f"another process has just worked on {run}. Type the command again.")
 
 
 def prepare_snapshot(
@@ -143,18 +147,32 @@ def prepare_snapshot(
     Raises:
         Refused: it holds something else, and a live run uses it.
     """
-    if tag.snapshot.is_dir() and snapshot.is_whole(tag.snapshot, repository, commit, project):
-        return
     made = folder / "snapshot"
-    snapshot.write(made, repository, commit, project)
+    for is_last in (False, True):
+        if tag.snapshot.is_dir() and snapshot.is_whole(tag.snapshot, repository, commit, project):
+            shutil.rmtree(made, ignore_errors=True)
+            return
+        if not made.exists():
+            snapshot.write(made, repository, commit, project)
+        live = _put_snapshot(project, tag, made, ours)
+        if live is None:
+            return
+        if is_last:  # else another start has just put it there, and it may be what we need
+            raise Refused(f"{tag.snapshot} is not what {commit[:10]} holds, and {live} trains from it. Wait for it.")
+
+
+def _put_snapshot(project: paths.Project, tag: paths.Tag, made: Path, ours: paths.Run | None) -> paths.Run | None:
+    """Put `made` in the snapshot's place, unless a run uses what is there; return that run, or None."""
+    old = made.with_name("old-snapshot")
     with lock.held(project.lock):
         live = [run for run in tag.runs() if run != ours and status.is_live(run)]
         if live and tag.snapshot.exists():
-            raise Refused(f"{tag.snapshot} is not what {commit[:10]} holds, and {live[0]} trains from it. Wait for it.")
+            return live[0]
         if tag.snapshot.exists():
-            os.rename(tag.snapshot, folder / "old-snapshot")
+            os.rename(tag.snapshot, old)
         os.rename(made, tag.snapshot)
-    shutil.rmtree(folder / "old-snapshot", ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+    return None
 
 
 @contextlib.contextmanager
@@ -337,8 +355,10 @@ def remove(project: paths.Project, run: paths.Run) -> None:
 
 def forget(project: paths.Project, tag: paths.Tag) -> None:
     """Remove the folder of a tag that has no runs, and with it the memory of its ids; a start is left alone."""
+    if not tag.folder.exists():
+        return
     with lock.held(project.lock):
-        if tag.runs() or not tag.folder.exists():
+        if tag.runs():
             return
         _sweep(tag)
         shutil.rmtree(tag.snapshot, ignore_errors=True)
