@@ -25,7 +25,11 @@ def main() -> int:
     command = SHORT.get(sys.argv[1], sys.argv[1]) if len(sys.argv) > 1 else "help"
     try:
         ensure(HERE.parent.parent)
-        return _call(command, sys.argv[2:])
+        code = _call(command, sys.argv[2:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 128 + signal.SIGPIPE
     except Refused as refusal:
         return _fail(2, f"{command}: {refusal}")
     except KeyboardInterrupt:
@@ -36,6 +40,7 @@ def main() -> int:
         return _fail(1, f"{command}: {error.strerror}: {error.filename or 'no file named'}")
     except Exception:
         return _bug(command)
+    return code
 
 
 def _open_standard_streams() -> None:
