@@ -58,11 +58,11 @@ def _choose(runs: list[paths.Run]) -> paths.Run:
     states = {run: _state(run) for run in runs}
     able = [run for run in runs if states[run] in status.UNFINISHED]
     if able:
-        return max(able, key=lambda run: run_json.read(run)["sessions"][-1]["started"])
+        return max(able, key=lambda run: str(run_json.read(run)["sessions"][-1].get("started")))
     running = [run for run in runs if states[run] not in ("finished", "damaged")]
     if running:
         record = run_json.read(running[-1])
-        raise Refused(f"{running[-1]} is {states[running[-1]]}, as pid {record['pid']} on {record['host']}.")
+        raise Refused(f"{running[-1]} is {states[running[-1]]}, as pid {record.get('pid')} on {record.get('host')}.")
     return runs[-1]
 
 
@@ -74,6 +74,6 @@ def _state(run: paths.Run) -> str:
         if state != "running" or time.monotonic() > deadline:
             return state
         record = run_json.read(run)
-        if not machine.is_here(record) or machine.is_alive(record["pid"], record["pid_started"]):
+        if not machine.is_here(record) or machine.is_alive(record.get("pid"), record.get("pid_started")):
             return state
         time.sleep(0.1)
