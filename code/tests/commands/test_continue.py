@@ -132,7 +132,8 @@ def test_a_refusal_of_main_leaves_the_record_as_it_was(project: paths.Project) -
     write(
         project,
         main=manager.READY
-        + "if (run / 'x').exists():\n    (run / 'refused').write_text('no GPU\\n'); sys.exit(2)\n(run / 'x').touch()\n1/0\n",
+        + "if (run / 'x').exists():\n    (run / 'refused').write_text('no GPU\\n')\n    sys.exit(2)\n"
+        + "(run / 'x').touch()\n1/0\n",
     )
     exper(project, "run", "base", code=1)
     before = manager.the_run(project, "base/0").record.read_bytes()
