@@ -195,18 +195,17 @@ def of_the_user(root: Path) -> dict[str, Any]:
     The manager's own bytecode and what is under /__*__ are not the user's.
     """
     folder = Path(git(root, "rev-parse", "--absolute-git-dir").strip())
+    look = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false"]
     found: dict[str, Any] = {
         "index": _bytes(folder / "index"),
         "HEAD": _bytes(folder / "HEAD"),
-        "status": git(root, "--no-optional-locks", "status", "--porcelain=v2", "--branch", "-z"),
+        "status": subprocess.check_output([*look, "status", "--porcelain=v2", "--branch", "-z"], cwd=root),
         "stash": git(root, "stash", "list"),
         "branches": git(root, "for-each-ref", "refs/heads", "refs/remotes", "refs/stash"),
         "git": sorted(path.name for path in folder.iterdir()),
     }
     for parent, folders, names in os.walk(root):
-        if Path(parent) == root:
-            folders[:] = [name for name in folders if not (name == ".git" or name.startswith("__"))]
-        folders[:] = [name for name in folders if name != "__pycache__"]
+        folders[:] = [name for name in folders if name != ".git" and not name.startswith("__")]
         for name in [*folders, *names]:
             path = Path(parent, name)
             about = path.lstat()
@@ -228,8 +227,10 @@ def untouched(root: Path) -> Iterator[None]:
     before = of_the_user(root)
     yield
     after = of_the_user(root)
-    assert {key: value for key, value in after.items() if before.get(key) != value} == {}
-    assert before.keys() == after.keys()
+    changed = {
+        key: (before.get(key), after.get(key)) for key in {**before, **after} if before.get(key) != after.get(key)
+    }
+    assert not changed, changed
 
 
 @contextlib.contextmanager
