@@ -35,27 +35,36 @@ def ensure(root: Path) -> None:
     Raises:
         Refused: there is none and none could be made.
     """
-    python = interpreter(root)
-    if python != sys.executable:
+    own = _own(root)
+    if not _will_do(own):
+        python = _another(own)
         sys.stdout.flush()
         sys.stderr.flush()
         os.execv(python, [python, "-I", os.path.abspath(sys.argv[0]), *sys.argv[1:]])  # noqa: S606
 
 
-def interpreter(root: Path, *, for_tests: bool = False) -> str:
-    """Return the path of a Python that has what the project requires, and what its tests require, made if need be.
+def for_tests(root: Path) -> str:
+    """Return the path of a Python that has what the project and its tests require, made if need be.
 
     Raises:
         Refused: there is none and none could be made.
     """
-    files = ["requirements.txt", "requirements-dev.txt"] if for_tests else ["requirements.txt"]
-    own = Environment(root, [root / "code" / name for name in files])
+    own = _own(root, "requirements-dev.txt")
+    return sys.executable if _will_do(own) else _another(own)
+
+
+def _own(root: Path, *more: str) -> Environment:
+    return Environment(root, [root / "code" / name for name in ("requirements.txt", *more)])
+
+
+def _will_do(own: Environment) -> bool:
     if own.is_running() and not own.is_users():
-        will_do = own.is_ready()
-    else:
-        will_do = sys.version_info >= _OLDEST_PYTHON and not lacking(own.lines)
-    if will_do:
-        return sys.executable
+        return own.is_ready()
+    return sys.version_info >= _OLDEST_PYTHON and not lacking(own.lines)
+
+
+def _another(own: Environment) -> str:
+    """Return the Python of `.venv`, made if need be."""
     if not own.is_ready():
         _check_python()
         if own.is_users():
