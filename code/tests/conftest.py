@@ -42,9 +42,8 @@ def project(tmp_path: Path) -> paths.Project:
     """Return a project with one commit: the real source.sh and manager, a main.py that prints, a small config.py."""
     root = tmp_path / "it's a próject"
     (root / "code").mkdir(parents=True)
-    for name in ("source.sh", "exper"):
-        copy = shutil.copytree if (CODE / name).is_dir() else shutil.copy2
-        copy(CODE / name, root / "code" / name)
+    shutil.copytree(CODE / "exper", root / "code" / "exper", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy2(CODE / "source.sh", root / "code")
     shutil.copy2(CODE.parent / ".gitignore", root)
     (root / "code" / "requirements.txt").write_text("pytest\n")
     (root / "code" / "seed").write_text("42\n")
