@@ -26,6 +26,7 @@ def new(tag: str, commit: str | None, tree: str | None, seed: int, threads: int)
         "id": None,
         "commit": commit,
         "tree": tree,
+        "reproducible": commit is not None,
         "seed": seed,
         "threads": threads,
         "recorded": None,

@@ -67,6 +67,12 @@ def parse_reference(text: str) -> Reference:
     return Reference(tag, int(number))
 
 
+def check_kept(reference: Reference) -> None:
+    """Refuse untagged runs, whose code nothing has kept."""
+    if reference.tag == UNTAGGED:
+        raise Refused("no tag has kept the code of untagged runs. Commit it, and type: run <tag>")
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ` Did you mean 'baseline'?`, or nothing where no name is near."""
     near = difflib.get_close_matches(name, list(known), 1)

@@ -9,58 +9,83 @@ import os
 import secrets
 import subprocess
 import sys
+from types import TracebackType
 
-from exper import life, output, paths, process, run_json, tagged, tags
+from exper import life, output, paths, process, run_json, settings, tagged, tags
+from exper.error import Refused
 from exper.interrupt import Signals
 
 _OUT, _ERR = 1, 2
 
 
 class Untagged:
-    """A run of this very process; `environment` is what a supervisor would have handed to it."""
+    """A run of this very process: `with Untagged(project, command) as environment:`.
 
-    def __init__(self, project: paths.Project, command: list[str], threads: int | None) -> None:
-        """Make the run, and send what is printed to its log as well.
+    `environment` is what a supervisor hands to training. What ends the block decides the run's status, as it decides
+    the exit code of a process: nothing or SystemExit(0) finishes it.
+    """
 
-        Args:
-            project: where the run goes.
-            command: the command line, as it is to be recorded.
-            threads: the setting `threads`.
-        """
-        seed = secrets.randbits(32)
-        record = run_json.new(tags.UNTAGGED, None, None, seed, tagged.threads({"threads": threads}))
+    def __init__(self, project: paths.Project, command: list[str]) -> None:
+        """Keep where the run goes, and the command line as it is to be recorded."""
+        self._project, self._command = project, command
+
+    def __enter__(self) -> dict[str, str]:
+        record = run_json.new(tags.UNTAGGED, None, None, secrets.randbits(32), self._threads())
         with Signals() as signals:
-            self._live = life.begin(project, record, command, repository=None, signals=signals, least=0)
+            live = life.begin(self._project, record, self._command, repository=None, signals=signals, least=0)
+        self._live = live
+        life.say(f"exper: {live.run} has no tag, so it can't be repeated; its files: {live.run.folder}/")
+        life.mark_session(live.run, live.record)
         self._heart = contextlib.ExitStack()
-        self._heart.enter_context(process.heartbeat(self._live.run))
-        life.mark_session(self._live.run, self._live.record)
-        self._redirect()
-        control, self._control = os.pipe()  # its other end stays open here: there is nobody to lose
-        self.environment = process.environment(self._live.run, project.data, self._live.record)
-        handed = {"EXPER_LOCK": self._live.lock, "EXPER_CONTROL": control, "EXPER_OUTPUT": self._master}
-        self.environment |= {name: str(number) for name, number in handed.items()}
+        self._heart.enter_context(process.heartbeat(live.run))
+        master = self._redirect()
+        control, self._control = os.pipe()  # its other end stays open here: there is no supervisor to lose
+        handed = {"EXPER_LOCK": live.lock, "EXPER_CONTROL": control, "EXPER_OUTPUT": master}
+        ours = process.environment(live.run, self._project.data, live.record)
+        return ours | {name: str(number) for name, number in handed.items()}
 
-    def _redirect(self) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        for before, number in zip(self._before, (_OUT, _ERR), strict=True):
+            os.dup2(before, number)
+            os.close(before)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._relay.wait(timeout=2)
+        self._heart.close()
+        run, returncode = self._live.run, exit_code(error)
+        if returncode == 2 and run.refused.exists():
+            life.remove(self._project, run)
+            return
+        run_json.write(run, run_json.end(self._live.record, life.outcome(returncode), returncode))
+
+    def _threads(self) -> int:
+        try:
+            return tagged.threads(settings.read((self._project.code / "config.py").read_bytes()))
+        except (OSError, Refused):  # main.py says what is wrong with it
+            return tagged.threads({})
+
+    def _redirect(self) -> int:
+        """Send what is printed through a pseudo-terminal to the log as well; return our side of it."""
         sys.stdout.flush()
         self._before = os.dup(_OUT), os.dup(_ERR)
-        self._master, slave = output.open_terminal()
+        master, slave = output.open_terminal()
         self._relay = subprocess.Popen(
-            [sys.executable, "-I", output.__file__, str(self._live.run.log), str(self._master)],
-            pass_fds=[self._master],
+            [sys.executable, "-I", output.__file__, str(self._live.run.log), str(master)],
+            pass_fds=[master],
             start_new_session=True,  # Ctrl-C is for training alone
         )
         os.dup2(slave, _OUT)
         os.dup2(slave, _ERR)
         os.close(slave)
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        return master
 
-    def end(self, returncode: int) -> None:
-        """Record the end; a negative return code is a signal's number."""
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        for before, stream in zip(self._before, (_OUT, _ERR), strict=True):
-            os.dup2(before, stream)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._relay.wait(timeout=2)
-        self._heart.close()
-        record = run_json.end(self._live.record, life.outcome(returncode), returncode)
-        run_json.write(self._live.run, record)
+
+def exit_code(error: BaseException | None) -> int:
+    """Return the exit code of a process that `error` ends."""
+    if error is None:
+        return 0
+    if not isinstance(error, SystemExit):
+        return 1
+    return error.code if isinstance(error.code, int) else int(error.code is not None)

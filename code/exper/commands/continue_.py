@@ -22,7 +22,9 @@ _ENDING_SECONDS = 30
 def continue_(arguments: list[str], project: paths.Project) -> int:
     """Find the run, take it up and train."""
     options = _parser().parse_args(arguments)
-    run = _choose(find.runs(project, tags.parse_reference(options.run)))
+    reference = tags.parse_reference(options.run)
+    tags.check_kept(reference)
+    run = _choose(find.runs(project, reference))
     record = run_json.read(run)
     if _state(run) == "finished":
         lists.append(project, lists.FINISHED, str(run))  # a kill between the record and the list may have lost it

@@ -19,8 +19,7 @@ def rerun(arguments: list[str], project: paths.Project) -> int:
     """Take commit, and with -f seed and threads, from the run or the tag; train a new run."""
     options = _parser().parse_args(arguments)
     reference = tags.parse_reference(options.run)
-    if reference.tag == tags.UNTAGGED:
-        raise Refused("untagged runs keep no code to train again. Commit, and type: run <tag>")
+    tags.check_kept(reference)
     repository = Repository(project.root)
     if reference.number is None:
         original = project.tag(reference.tag).run(0)

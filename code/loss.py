@@ -1,0 +1,11 @@
+"""Losses by name: each function takes the arguments of config.py's `loss` and returns (output, label) -> mean loss."""
+
+from torch import nn
+
+
+def cross_entropy(label_smoothing: float = 0.0) -> nn.Module:
+    """Build the cross entropy of logits (B, K) and class numbers (B,), averaged over the batch."""
+    return nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+
+
+LOSS = {"cross_entropy": cross_entropy}
