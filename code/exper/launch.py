@@ -17,6 +17,7 @@ SHORT = {"con": "continue", "re": "rerun"}
 
 def main() -> int:
     """Run the command that the arguments name; return its exit code."""
+    _open_standard_streams()
     _load_package()
     from exper.environment import ensure
     from exper.error import Refused
@@ -36,6 +37,15 @@ def main() -> int:
         return _fail(1, f"{command}: {error.strerror}: {error.filename or 'no file named'}")
     except Exception:
         return _bug(command)
+
+
+def _open_standard_streams() -> None:
+    """Open what the caller has closed: the next file of ours would become it, and get what training prints."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            assert os.open(os.devnull, os.O_RDWR) == number
+            os.set_inheritable(number, True)
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))
 
 
 def _load_package() -> None:

@@ -56,6 +56,7 @@ def supervise(run: paths.Run, folder: Path, environment: dict[str, str], lock: i
             if relay.resize():
                 _signal_group(training.pid, signal.SIGWINCH)
         signals.receiver = None
+        signals.was_without_terminal = terminal.is_lent
         relay.close()
     os.close(ours)
     os.close(master)
@@ -102,21 +103,21 @@ class _Terminal:
     """The terminal on standard input, if we have it: lent to training, taken back when that stops or ends."""
 
     def __init__(self) -> None:
-        self._is_lent = False
+        self.is_lent = False
 
     def lend(self, group: int) -> None:
         """Make training the foreground of the terminal, if we are."""
         try:
             if os.isatty(_STDIN) and os.tcgetpgrp(_STDIN) == os.getpgrp():
                 os.tcsetpgrp(_STDIN, group)
-                self._is_lent = True
+                self.is_lent = True
         except OSError:  # the terminal is gone
-            self._is_lent = False
+            self.is_lent = False
 
     def take_back(self) -> None:
         """Make our own group the foreground again."""
-        if self._is_lent:
-            self._is_lent = False
+        if self.is_lent:
+            self.is_lent = False
             with contextlib.suppress(OSError):
                 os.tcsetpgrp(_STDIN, os.getpgrp())
 
@@ -140,7 +141,7 @@ def _terminal_kept() -> Iterator[_Terminal]:
     try:
         yield terminal
     finally:
-        was_lent = terminal._is_lent
+        was_lent = terminal.is_lent
         terminal.take_back()
         if attributes is not None and was_lent:
             with contextlib.suppress(termios.error, OSError):
