@@ -24,7 +24,8 @@ def main() -> int:
 
     command = SHORT.get(sys.argv[1], sys.argv[1]) if len(sys.argv) > 1 else "help"
     try:
-        ensure(HERE.parent.parent)
+        if command != "complete":  # completion makes no environment, and says nothing
+            ensure(HERE.parent.parent)
         code = _call(command, sys.argv[2:])
         sys.stdout.flush()
     except BrokenPipeError:  # `| head` has seen enough

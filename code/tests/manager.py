@@ -22,7 +22,6 @@ from typing import Any
 import psutil
 
 from exper import paths, run_json, status
-from tests.conftest import git
 
 # What a training script begins with: it tells its pid, and that it has begun.
 READY = """\
@@ -62,6 +61,11 @@ sys.exit(143)
 """
 )
 REFUSES = READY + "(run / 'refused').write_text('lr must be above 0.\\n')\nsys.exit(2)\n"
+
+
+def git(root: Path, *arguments: str) -> str:
+    """Run git in `root` and return what it prints."""
+    return subprocess.run(["git", *arguments], cwd=root, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def command(project: paths.Project, *arguments: str) -> list[str]:

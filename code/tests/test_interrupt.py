@@ -12,8 +12,7 @@ import pytest
 
 from exper import paths
 from tests import manager
-from tests.conftest import git
-from tests.manager import exper, left, state, tags, untouched
+from tests.manager import exper, git, left, state, tags, untouched
 
 _STAGES = 14  # calls of git in `run base -m why epochs=5`, at least; at each something else is half done
 _SEED = int(os.environ.get("EXPER_TEST_SEED", "1"))

@@ -10,8 +10,7 @@ import pytest
 
 from exper import paths
 from tests import manager
-from tests.conftest import git
-from tests.manager import commit, exper, log, nothing_left, refused, state, untouched, write
+from tests.manager import commit, exper, git, log, nothing_left, refused, state, untouched, write
 
 LISTS = """
 import os

@@ -11,8 +11,7 @@ import pytest
 
 from exper import paths
 from tests import manager
-from tests.conftest import git
-from tests.manager import exper, log, record, refused, state, write
+from tests.manager import exper, git, log, record, refused, state, write
 
 # Fails in its first session, and ends well in the next.
 FAILS_ONCE = (

@@ -6,8 +6,7 @@ import pytest
 
 from exper import paths
 from tests import manager
-from tests.conftest import git
-from tests.manager import exper, log, record, refused, state, write
+from tests.manager import exper, git, log, record, refused, state, write
 
 
 def test_without_f_the_seed_is_fresh_and_the_commit_the_same(project: paths.Project) -> None:

@@ -5,8 +5,7 @@ import pytest
 
 from exper import paths
 from tests import manager
-from tests.conftest import git
-from tests.manager import exper, record, refused, state, untouched, write
+from tests.manager import exper, git, record, refused, state, untouched, write
 
 
 def test_a_run_goes_and_its_id_is_given_to_nobody_again(project: paths.Project) -> None:

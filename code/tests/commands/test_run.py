@@ -11,8 +11,7 @@ import pytest
 
 from exper import paths
 from tests import manager
-from tests.conftest import git
-from tests.manager import exper, log, nothing_left, record, refused, state, tags, untouched, write
+from tests.manager import exper, git, log, nothing_left, record, refused, state, tags, untouched, write
 
 # -- what a run is -----------------------------------------------------------------------------------------------------
 
