@@ -14,6 +14,7 @@ import signal
 import struct
 import sys
 import termios
+import time
 from pathlib import Path
 
 _CHUNK = 65536  # bytes
@@ -101,9 +102,10 @@ class Relay:
             self.resize()
         self.close()
 
-    def close(self, quiet_seconds: float = 0.2) -> None:
-        """Copy what is left; a process that still holds the other side is not waited for."""
-        while select.select([self.master], [], [], quiet_seconds)[0] and self.pump():
+    def close(self, quiet_seconds: float = 0.2, most_seconds: float = 1.0) -> None:
+        """Copy what is left; a process that still holds the other side, and prints on and on, is not waited for."""
+        deadline = time.monotonic() + most_seconds
+        while time.monotonic() < deadline and select.select([self.master], [], [], quiet_seconds)[0] and self.pump():
             pass
         text = self._remaining.close()
         self._write_log(text)
