@@ -177,6 +177,16 @@ def _put_snapshot(project: paths.Project, tag: paths.Tag, made: Path, ours: path
 
 @contextlib.contextmanager
 def _new_folder(project: paths.Project, tag: paths.Tag) -> Iterator[tuple[Path, int]]:
+    """Yield what `_made_folder` yields; what the disk refuses there is the user's to mend, and nothing is left."""
+    try:
+        with _made_folder(project, tag) as made:
+            yield made
+    except OSError as error:
+        raise Refused(f"no run can be put into {tag.folder}: {error.strerror or error}.") from None
+
+
+@contextlib.contextmanager
+def _made_folder(project: paths.Project, tag: paths.Tag) -> Iterator[tuple[Path, int]]:
     """Yield a locked `.new-<random>/` in the tag's folder and its lock; gone at the end, unless renamed."""
     project.result.mkdir(exist_ok=True)
     with lock.held(project.lock):
