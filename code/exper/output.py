@@ -18,11 +18,10 @@ import time
 from pathlib import Path
 
 _CHUNK = 65536  # bytes
-_LONGEST_LINE = 1 << 20  # bytes; beyond, a line goes to the log in pieces
+_LONGEST_LINE = 1 << 16  # bytes; beyond, a line goes to the log in pieces, or each would be looked at ever again
 _ANSI = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_=>78])")
 # tqdm draws an inner bar a line below and moves back up; what it drew there does not remain.
 _DRAWN_BELOW = re.compile(rb"\n[^\n]*?\x1b\[1?A")
-_BARS_AT_END = re.compile(rb"(?:[^\n]*\r[^\n]*\n\n*)?[^\n]*\Z")
 _DEFAULT_SIZE = struct.pack("HHHH", 24, 80, 0, 0)
 
 
@@ -38,20 +37,32 @@ class Remaining:
         text = self._held + data
         if b"\x1b" not in text and b"\r" not in text:
             whole, newline, self._held = text.rpartition(b"\n")
-            if len(self._held) > _LONGEST_LINE:
-                whole, newline, self._held = text, b"", b""
-            return whole + newline
+            return whole + newline + self._too_long()
         while text != (text := _DRAWN_BELOW.sub(b"\r", text)):
             pass
-        tail = _BARS_AT_END.search(text)  # a finished bar waits for the next line: something may still move up to it
-        end = tail.start() if tail else len(text)
+        end = _end_of_what_stays(text)
         self._held = _last_drawn(text[end:])
-        return b"".join(_remains(line) + b"\n" for line in text[:end].split(b"\n")[:-1])
+        return b"".join(_remains(line) + b"\n" for line in text[:end].split(b"\n")[:-1]) + self._too_long()
+
+    def _too_long(self) -> bytes:
+        """Return what is held back if it is too much to wait for its end."""
+        if len(self._held) <= _LONGEST_LINE:
+            return b""
+        text, self._held = self._held, b""
+        return b"\n".join(map(_remains, text.split(b"\n")))
 
     def close(self) -> bytes:
         """Return what is left, as a last line."""
         text, self._held = self._held, b""
         return b"".join(_remains(line) + b"\n" for line in text.removesuffix(b"\n").split(b"\n")) if text else b""
+
+
+def _end_of_what_stays(text: bytes) -> int:
+    """Return where the open line begins, or the finished bar before it: something may still move up to that."""
+    start = text.rfind(b"\n") + 1
+    above = text[:start].rstrip(b"\n")
+    bar = above.rfind(b"\n") + 1
+    return bar if b"\r" in above[bar:] else start
 
 
 def _last_drawn(text: bytes) -> bytes:
