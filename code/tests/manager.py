@@ -123,7 +123,15 @@ def training(
             supervisor.stdout.close()
         supervisor.wait(10)
         if pid:
-            wait_for(lambda: not psutil.pid_exists(pid))
+            wait_for(lambda: is_gone(pid))
+
+
+def is_gone(pid: int) -> bool:
+    """Tell whether a process has ended."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:

@@ -456,6 +456,12 @@ def test_without_any_identity_it_works(project: paths.Project, wanted: dict[str,
 _AS_STRANGER = ["unshare", "--user", "--map-user=54321", "--map-group=54321"]
 _CAN_BE_STRANGER = subprocess.run([*_AS_STRANGER, "true"], capture_output=True, check=False).returncode == 0
 _needs_stranger = pytest.mark.skipif(not _CAN_BE_STRANGER, reason="the system allows no user namespaces")
+_AS_STRANGER = ["unshare", "--user", "--map-user=54321", "--map-group=54321"]
+_CAN_BE_STRANGER = subprocess.run([*_AS_STRANGER, "true"], capture_output=True, check=False).returncode == 0
+_needs_stranger = pytest.mark.skipif(not _CAN_BE_STRANGER, reason="the system allows no user namespaces")
+_AS_STRANGER = ["unshare", "--user", "--map-user=54321", "--map-group=54321"]
+_CAN_BE_STRANGER = subprocess.run([*_AS_STRANGER, "true"], capture_output=True, check=False).returncode == 0
+_needs_stranger = pytest.mark.skipif(not _CAN_BE_STRANGER, reason="the system allows no user namespaces")
 _needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
 
 

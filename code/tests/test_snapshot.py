@@ -25,10 +25,10 @@ def _kept(project: paths.Project) -> Path:
 @pytest.mark.parametrize(
     ("attributes", "config"),
     [("*.txt export-ignore\n", {}), ("*.txt export-subst\n", {}), ("*.txt text eol=crlf\n", {}), ("*.txt ident\n", {}),
-     ("*.txt working-tree-encoding=UTF-16\n", {}), ("", {"core.autocrlf": "true"}), ("", {"core.eol": "crlf"}),
+     ("", {"core.autocrlf": "true"}), ("", {"core.eol": "crlf"}),
      ("*.txt filter=shout\n", {"filter.shout.smudge": "tr a-z A-Z", "filter.shout.clean": "tr A-Z a-z"}),
-     ("*.txt filter=fail\n", {"filter.fail.smudge": "false", "filter.fail.required": "true"})],
-    ids=["export-ignore", "export-subst", "eol", "ident", "encoding", "autocrlf", "core.eol", "filter", "required"],
+     ("*.txt filter=no\n", {"filter.no.smudge": "false", "filter.no.clean": "cat", "filter.no.required": "true"})],
+    ids=["export-ignore", "export-subst", "eol", "ident", "autocrlf", "core.eol", "filter", "required"],
 )  # fmt: skip
 def test_it_is_byte_for_byte_the_blob(project: paths.Project, attributes: str, config: dict[str, str]) -> None:
     (project.code / "a.txt").write_bytes(b"$Id$ $Format:%H$\none\ntwo\n")
@@ -149,7 +149,8 @@ def test_it_goes_when_the_last_run_has_finished_and_stays_while_one_has_not(proj
 
 
 def test_it_stays_while_another_run_of_the_tag_trains(project: paths.Project) -> None:
-    write(project, main=manager.READY + "ready()\nif run.name == '0': seconds_until('go')\nimport config; print('ok')\n")
+    waits = "ready()\nif run.name == '0': seconds_until('go')\nimport config\nprint('ok')\n"
+    write(project, main=manager.READY + waits)
     with manager.training(project, "run", "base") as (supervisor, _):
         exper(project, "rerun", "base")
         assert project.tag("base").snapshot.is_dir()
