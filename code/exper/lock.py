@@ -25,11 +25,15 @@ def take(path: Path, wait_seconds: float = 0.0) -> int | None:
     """Lock `path`, made if need be; return the descriptor that holds the lock, or None if somebody else does."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     deadline = time.monotonic() + wait_seconds
-    while not _try(handle):
-        if time.monotonic() >= deadline:
-            os.close(handle)
-            return None
-        time.sleep(0.01)
+    try:
+        while not _try(handle):
+            if time.monotonic() >= deadline:
+                os.close(handle)
+                return None
+            time.sleep(0.01)
+    except OSError:
+        os.close(handle)
+        raise
     return handle
 
 
@@ -42,7 +46,6 @@ def _try(handle: int) -> bool:
     except OSError as error:
         if error.errno in (errno.EAGAIN, errno.EACCES):
             return False
-        os.close(handle)
         raise
     return True
 
@@ -68,9 +71,9 @@ def is_handed(handle: int, path: Path) -> bool:
     """Tell whether `handle` is an open descriptor of the lock `path`, and holds it."""
     try:
         ours, lock = os.fstat(handle), os.stat(path)
-    except OSError:
+        return (ours.st_dev, ours.st_ino) == (lock.st_dev, lock.st_ino) and _try(handle)
+    except OSError:  # not open, or not for writing, as a lock is
         return False
-    return (ours.st_dev, ours.st_ino) == (lock.st_dev, lock.st_ino) and _try(handle)
 
 
 @contextlib.contextmanager
