@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pexpect
 import psutil
@@ -22,7 +23,7 @@ def _line(project: paths.Project, *words: str) -> str:
     return shlex.join(manager.command(project, *words))
 
 
-def _shell(project: paths.Project, program: str = "bash", **options: object) -> "pexpect.spawn[str]":
+def _shell(project: paths.Project, program: str = "bash", **options: Any) -> "pexpect.spawn[str]":
     """Start an interactive shell in the project."""
     arguments = {"bash": ["--norc", "--noprofile", "-i"], "zsh": ["-f", "-i"]}[program]
     if shutil.which(program) is None:

@@ -1,0 +1,62 @@
+"""The entry: commands, exit codes, and what it does not import."""
+
+import subprocess
+import sys
+
+import pytest
+
+from exper import paths
+from tests import manager
+from tests.manager import exper, nothing_left, refused
+
+COMMANDS = ["run", "continue", "rerun", "expls", "expels", "rm"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example_and_does_nothing(project: paths.Project, command: str) -> None:
+    with nothing_left(project):
+        shown = exper(project, command, "-h").stdout
+    assert "Example" in shown
+
+
+@pytest.mark.parametrize("words", [[], ["-h"], ["--help"], ["help"]])
+def test_without_a_command_it_lists_them(project: paths.Project, words: list[str]) -> None:
+    shown = exper(project, *words).stdout
+    assert {line.split()[0] for line in shown.splitlines() if line.startswith("  ")} >= set(COMMANDS)
+
+
+@pytest.mark.parametrize("word", ["ruin", "__init__", "../run", "", "\x1b[31m", "run.py", "continue_"])
+def test_an_unknown_command_is_refused(project: paths.Project, word: str) -> None:
+    assert "\x1b" not in refused(project, word)
+
+
+def test_a_mistyped_command_gets_the_nearest(project: paths.Project) -> None:
+    assert "Did you mean 'rerun'?" in refused(project, "rerunn")
+
+
+@pytest.mark.parametrize("words", [["rerun", "--exac", "x"], ["rm", "--ye", "x"]])
+def test_options_are_not_abbreviated(project: paths.Project, words: list[str]) -> None:
+    refused(project, *words)
+
+
+def test_a_bug_of_ours_is_3_with_its_traceback(project: paths.Project) -> None:
+    (project.code / "exper" / "commands" / "expls.py").write_text('"""Broken."""\ndef expls(a, b): return 1 / 0\n')
+    error = exper(project, "expls", code=3).stderr
+    assert "ZeroDivisionError" in error
+    assert "bug of Exper" in error
+
+
+def test_a_users_module_does_not_become_ours(project: paths.Project) -> None:
+    for name in ("json", "subprocess", "random", "queue", "signal", "code", "data", "exper"):
+        (project.code / f"{name}.py").write_text("raise SystemExit('mine')\n")
+    exper(project, "expls", cwd=project.code)
+
+
+def test_no_command_imports_torch_pandas_or_optuna(project: paths.Project) -> None:
+    words = manager.command(project, "run", "base")
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *words[1:]], capture_output=True, text=True, cwd=project.root, check=True
+    )
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert "exper" in imported
+    assert imported & {"torch", "pandas", "optuna", "numpy", "git"} == set()
