@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from exper import lock, paths
+import main
+from exper import lock, paths, settings
+from exper.training.run import this_run
 
 CODE = Path(__file__).resolve().parents[1]
 
@@ -47,3 +49,19 @@ def start(run: paths.Run, code: Path = CODE, **more: Any) -> "subprocess.Popen[b
         )
     os.close(held)
     return training
+
+
+def config(**changes: Any) -> dict[str, Any]:
+    """Return the template's settings with some of them replaced."""
+    return settings.read((CODE / "config.py").read_bytes()) | changes
+
+
+def train(run: paths.Run, config: dict[str, Any]) -> None:
+    """Train in this process."""
+    held = lock.take(run.lock)
+    assert held is not None
+    try:
+        with this_run(CODE, environment(run, held)) as this:
+            main.main(this, config)
+    finally:
+        os.close(held)
