@@ -106,7 +106,9 @@ def main(run: Run, config: dict[str, Any]) -> None:
     except Exception:
         checkpoint.write(run.files.checkpoint / "crash.path", state.state_dict())
         raise
-    checkpoints.wait()
+    finally:
+        checkpoints.wait()
+        record.close()
 
 
 def build_optimizer(given: Settings, weights: Iterable[nn.Parameter], steps: int) -> tuple[Optimizer, Any]:

@@ -2,12 +2,17 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 import main
+import transform
 from exper import lock, paths, settings
 from exper.training.run import this_run
 
@@ -34,7 +39,7 @@ def environment(run: paths.Run, held: int) -> dict[str, str]:
     }
 
 
-def start(run: paths.Run, code: Path = CODE, **more: Any) -> "subprocess.Popen[bytes]":
+def start(run: paths.Run, code: Path = CODE) -> "subprocess.Popen[bytes]":
     """Start main.py of `code` in a process of its own, which alone holds the lock afterwards."""
     held = lock.take(run.lock, wait_seconds=10)
     assert held is not None
@@ -45,7 +50,6 @@ def start(run: paths.Run, code: Path = CODE, **more: Any) -> "subprocess.Popen[b
             pass_fds=[held],
             stdout=log,
             stderr=log,
-            **more,
         )
     os.close(held)
     return training
@@ -54,6 +58,41 @@ def start(run: paths.Run, code: Path = CODE, **more: Any) -> "subprocess.Popen[b
 def config(**changes: Any) -> dict[str, Any]:
     """Return the template's settings with some of them replaced."""
     return settings.read((CODE / "config.py").read_bytes()) | changes
+
+
+def small(**changes: Any) -> dict[str, Any]:
+    """Return settings with everything on that draws or averages, of 3 epochs of 4 steps, the last batch smaller."""
+    everything = config(
+        epochs=3,
+        data={
+            "name": "digits",
+            "batch_size": 16,
+            "eval_batch_size": 64,
+            "split": {"val": 100, "test": 1640, "stratify": True, "seed": 0},
+            "workers": 0,
+        },
+        transform=[
+            {"name": "normalize", "mean": [0.3], "std": [0.4]},
+            {"name": "crop", "padding": 1},
+            {"name": "flip", "p": 0.5},
+            {"name": "noise"},
+        ],
+        scheduler={"name": "one_cycle"},
+        clip=1.0,
+        ema=0.9,
+        log_every_steps=1,
+        checkpoint={"every": 1, "every_steps": 1, "keep": 2},
+    )
+    return everything | changes
+
+
+def noise(image_BCHW: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Draw from all the generators that libraries share."""
+    shift = random.random() + float(np.random.rand()) + float(torch.rand(()))  # noqa: NPY002
+    return image_BCHW + 0.01 * shift
+
+
+transform.RANDOM["noise"] = transform.TRANSFORM["noise"] = noise
 
 
 def train(run: paths.Run, config: dict[str, Any]) -> None:
@@ -65,3 +104,21 @@ def train(run: paths.Run, config: dict[str, Any]) -> None:
             main.main(this, config)
     finally:
         os.close(held)
+
+
+def history(run: paths.Run) -> list[dict[str, Any]]:
+    """Return history.jsonl without times."""
+    lines = [json.loads(line) for line in run.history.read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
+
+
+def statistic(run: paths.Run) -> Any:
+    """Return statistic.json."""
+    return json.loads(run.statistic.read_text())
+
+
+def end(run: paths.Run) -> dict[str, Any]:
+    """Return all that has to be the same in two runs: history, results, and the last state."""
+    last = torch.load(run.checkpoint / "epoch_last.path", weights_only=True)
+    state = {name: repr(last[name]) for name in ("model", "ema", "optimizer", "scheduler", "random", "metric", "epoch")}
+    return {"history": history(run), "statistic": statistic(run), **state}

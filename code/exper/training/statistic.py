@@ -68,6 +68,11 @@ class Statistic:
         events = None if self._events is None else self._events.position()
         return {"history": self._history.tell(), "events": events, "metric": self._metric | {"test": {}}}
 
+    def close(self) -> None:
+        self._history.close()
+        if self._events is not None:
+            self._events.close()
+
 
 def text(line: dict[str, Any], epochs: int) -> str:
     """Return an epoch's line for people: `epoch  3/10  train/loss 0.2113  …  lr 0.001  1.2 s`."""

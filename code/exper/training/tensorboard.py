@@ -46,6 +46,9 @@ class Events:
         """Return the file and the byte where the next event goes."""
         return self._name, self._file.tell()
 
+    def close(self) -> None:
+        self._file.close()
+
 
 def _cut(path: Path, size: int) -> None:
     """Write the part to keep beside and rename it: cut in place, a running TensorBoard would mix old and new.
