@@ -23,7 +23,8 @@ from pathlib import Path
 
 from exper.error import Refused
 
-NEEDED_GB = 6
+SIZE_GB = 6
+PIP_NEEDS_GB = 9  # it keeps what it downloaded until all is installed; uv unpacks as it downloads
 _OLDEST_PYTHON = (3, 10)
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*(?:>=\s*([0-9.]+))?")
 _INSTALLED = re.compile(r"([^-]+)-([^-]+).*\.(?:dist|egg)-info")
@@ -35,27 +36,36 @@ def ensure(root: Path) -> None:
     Raises:
         Refused: there is none and none could be made.
     """
-    python = interpreter(root)
-    if python != sys.executable:
+    own = _own(root)
+    if not _will_do(own):
+        python = _another(own)
         sys.stdout.flush()
         sys.stderr.flush()
         os.execv(python, [python, "-I", os.path.abspath(sys.argv[0]), *sys.argv[1:]])  # noqa: S606
 
 
-def interpreter(root: Path, *, for_tests: bool = False) -> str:
-    """Return the path of a Python that has what the project requires, and what its tests require, made if need be.
+def for_tests(root: Path) -> str:
+    """Return the path of a Python that has what the project and its tests require, made if need be.
 
     Raises:
         Refused: there is none and none could be made.
     """
-    files = ["requirements.txt", "requirements-dev.txt"] if for_tests else ["requirements.txt"]
-    own = Environment(root, [root / "code" / name for name in files])
+    own = _own(root, "requirements-dev.txt")
+    return sys.executable if _will_do(own) else _another(own)
+
+
+def _own(root: Path, *more: str) -> Environment:
+    return Environment(root, [root / "code" / name for name in ("requirements.txt", *more)])
+
+
+def _will_do(own: Environment) -> bool:
     if own.is_running() and not own.is_users():
-        will_do = own.is_ready()
-    else:
-        will_do = sys.version_info >= _OLDEST_PYTHON and not lacking(own.lines)
-    if will_do:
-        return sys.executable
+        return own.is_ready()
+    return sys.version_info >= _OLDEST_PYTHON and not lacking(own.lines)
+
+
+def _another(own: Environment) -> str:
+    """Return the Python of `.venv`, made if need be."""
     if not own.is_ready():
         _check_python()
         if own.is_users():
@@ -199,15 +209,13 @@ class Environment:
 
     def _check_means(self) -> None:
         free_gb = shutil.disk_usage(self.folder.parent).free / 1e9
-        if not self.is_running():
-            _say(f"{sys.prefix} lacks {', '.join(lacking(self.lines))}")
         _say(
-            f"making the Python environment {self.folder}, once: it takes up to {NEEDED_GB} GB of disk,"
-            f" {free_gb:.0f} GB are free"
+            f"making the Python environment {self.folder}, once: {SIZE_GB} GB of disk,"
+            f" {_needed_gb()} GB until it is ready; {free_gb:.0f} GB are free"
         )
-        if free_gb < NEEDED_GB:
+        if free_gb < _needed_gb():
             raise Refused(
-                f"the disk of {self.folder} has {free_gb:.1f} GB free, {NEEDED_GB} GB are needed.\n"
+                f"the disk of {self.folder} has {free_gb:.1f} GB free, {_needed_gb()} GB are needed.\n"
                 f"Free some, or activate an environment that has code/requirements.txt, {_AGAIN}"
             )
         if not shutil.which("uv") and not _has_module("ensurepip"):
@@ -272,7 +280,7 @@ class Environment:
 
     def _reason(self, program: str, errors: bytes) -> str:
         if b"No space left" in errors or b"quota exceeded" in errors or shutil.disk_usage(self.folder).free < 1e8:
-            return f"the disk of {self.folder} is full. Free up to {NEEDED_GB} GB there {_AGAIN}"
+            return f"the disk of {self.folder} is full. Free {_needed_gb()} GB there {_AGAIN}"
         if b"connection broken by" in errors:
             return f"pip can't reach its package index, see above. Mend the network or pip's settings {_AGAIN}"
         return f"{os.path.basename(program)} could not make {self.folder}; it says why above. Mend that {_AGAIN}"
@@ -307,6 +315,10 @@ _AGAIN = "and type the command again."
 
 def _say(text: str) -> None:
     print(f"exper: {text}", file=sys.stderr, flush=True)
+
+
+def _needed_gb() -> int:
+    return SIZE_GB if shutil.which("uv") else PIP_NEEDS_GB
 
 
 def _check_python() -> None:

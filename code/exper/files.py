@@ -46,7 +46,8 @@ def sync_folder(folder: Path) -> None:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Replace `path` by indented JSON; NaN and infinity are written as Python's json reads them."""
-    replace(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    replace(path, text.encode(errors="backslashreplace"))  # bytes that were not UTF-8; JSON reads them back
 
 
 def read_json(path: Path) -> dict[str, Any]:

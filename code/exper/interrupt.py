@@ -25,6 +25,7 @@ class Signals:
         """Note nothing yet."""
         self.noted: int | None = None
         self.receiver: int | None = None  # pid of the process that gets them
+        self.was_without_terminal = False  # the receiver had it, so that Ctrl-C was for that alone
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Signals":

@@ -17,13 +17,15 @@ SHORT = {"con": "continue", "re": "rerun"}
 
 def main() -> int:
     """Run the command that the arguments name; return its exit code."""
+    _open_standard_streams()
     _load_package()
     from exper.environment import ensure
     from exper.error import Refused
 
     command = SHORT.get(sys.argv[1], sys.argv[1]) if len(sys.argv) > 1 else "help"
     try:
-        ensure(HERE.parent.parent)
+        if command != "complete":  # completion makes no environment, and says nothing
+            ensure(HERE.parent.parent)
         return _call(command, sys.argv[2:])
     except Refused as refusal:
         return _fail(2, f"{command}: {refusal}")
@@ -35,6 +37,15 @@ def main() -> int:
         return _fail(1, f"{command}: {error.strerror}: {error.filename or 'no file named'}")
     except Exception:
         return _bug(command)
+
+
+def _open_standard_streams() -> None:
+    """Open what the caller has closed: the next file of ours would become it, and get what training prints."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            assert os.open(os.devnull, os.O_RDWR) == number
+            os.set_inheritable(number, True)
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))
 
 
 def _load_package() -> None:

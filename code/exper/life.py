@@ -13,7 +13,7 @@ from pathlib import Path
 from exper import files, interrupt, lists, lock, paths, process, run_json, snapshot, status
 from exper.error import Refused
 from exper.interrupt import Signals
-from exper.repository import Repository
+from exper.repository import Repository, TagObject
 
 _NEW = ".new-"
 _LOCK = "lock"
@@ -40,13 +40,15 @@ def begin(
     repository: Repository | None,
     signals: Signals,
     least: int,
+    is_first: bool = False,
 ) -> Live:
     """Prepare a run beside, with its snapshot if it has a commit, and rename it into being.
 
     The record comes from `run_json.new`; its id is decided here: the next that was never given, `least` or more.
+    The first run of a tag is refused if another has come first, or the tag is gone again.
 
     Raises:
-        Refused: a live run uses another snapshot of the tag.
+        Refused: a live run uses another snapshot of the tag, or it is not the first.
         Interrupted: before the rename; nothing is left.
     """
     tag = project.tag(record["tag"])
@@ -61,11 +63,36 @@ def begin(
                 prepare_snapshot(project, tag, record["commit"], repository, folder)
             with lock.held(project.lock):
                 signals.check()
+                if is_first and repository is not None:
+                    check_first(tag)
+                    _check_tag(repository, record)
                 if repository is None or tag.snapshot.is_dir():  # else the last run of the tag has just finished
                     record = record | {"id": max(last_id(tag) + 1, least)}
                     record = run_json.begin(record, command)
                     run = _give_id(tag, folder, record)
     return Live(run, held, record, None)
+
+
+def check_writable(project: paths.Project) -> None:
+    """Refuse a `__result__` in which no run can be born."""
+    try:
+        project.result.mkdir(exist_ok=True)
+        with lock.held(project.lock):
+            pass
+    except OSError as error:
+        raise Refused(f"no run can be put into {project.result}: {error.strerror or error}.") from None
+
+
+def check_first(tag: paths.Tag) -> None:
+    """Refuse a tag that has runs."""
+    if tag.runs():
+        raise Refused(f"the tag {tag.name!r} has runs. Type: rerun {tag.name}, or: continue {tag.name}")
+
+
+def _check_tag(repository: Repository, record: run_json.Record) -> None:
+    known = repository.tag(record["tag"])
+    if known is None or known.commit != record["commit"]:  # who made it takes it back when its run is refused
+        raise Refused(f"the tag {record['tag']!r} has just been removed. Type the command again.")
 
 
 def resume(
@@ -179,7 +206,7 @@ def carry_out(project: paths.Project, live: Live, signals: Signals) -> int:
     Raises:
         Refused, Interrupted: as `train`.
     """
-    run = live.run
+    run, folder = live.run, _from_here(live.run.folder)
     say(f"exper: {run} trains with seed {live.record['seed']} and {live.record['threads']} threads")
     say(_differences(live.record).rstrip())
     try:
@@ -187,11 +214,15 @@ def carry_out(project: paths.Project, live: Live, signals: Signals) -> int:
     except interrupt.Interrupted as error:
         say(f"exper: {run} {error}. To go on, type: continue {run}")
         raise
-    log = os.path.relpath(run.log)
-    say(
-        f"exper: {run} {how}. Its files: {os.path.dirname(log)}/" if how == "finished" else f"exper: {run} {how}: {log}"
-    )
+    say(f"exper: {run} {how}. Its files: {folder}/" if how == "finished" else f"exper: {run} {how}: {folder}/log")
     return 0 if how == "finished" else 1
+
+
+def _from_here(path: Path) -> str:
+    try:
+        return os.path.relpath(path)
+    except FileNotFoundError:  # the folder that the user is in is deleted
+        return str(path)
 
 
 def train(project: paths.Project, live: Live, signals: Signals) -> str:
@@ -246,8 +277,12 @@ def _end(project: paths.Project, run: paths.Run, record: run_json.Record, return
         release_snapshot(project, project.tag(run.tag))
     if how == "interrupted":
         number = -returncode if returncode < 0 else returncode - 128
-        raise interrupt.Interrupted(number, was_typed=number == signal.SIGINT and signals.noted is None)
+        raise interrupt.Interrupted(number, was_typed=_was_typed(number, signals))
     return run_json.ending(record)
+
+
+def _was_typed(number: int, signals: Signals) -> bool:
+    return number == signal.SIGINT and signals.noted is None and signals.was_without_terminal
 
 
 def outcome(returncode: int) -> str:
@@ -287,10 +322,22 @@ def remove(project: paths.Project, run: paths.Run) -> None:
 
 
 def forget(project: paths.Project, tag: paths.Tag) -> None:
-    """Remove the folder of a tag that has no runs, and with it the memory of its ids."""
+    """Remove the folder of a tag that has no runs, and with it the memory of its ids; a start is left alone."""
     with lock.held(project.lock):
-        if not tag.runs():
-            shutil.rmtree(tag.folder, ignore_errors=True)
+        if tag.runs() or not tag.folder.exists():
+            return
+        _sweep(tag)
+        shutil.rmtree(tag.snapshot, ignore_errors=True)
+        tag.last_id.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            tag.folder.rmdir()
+
+
+def take_back_tag(project: paths.Project, repository: Repository, made: TagObject) -> None:
+    """Delete a tag that was made for a run that has not come to be, unless another run has."""
+    with lock.held(project.lock):
+        if not project.tag(made.name).runs():
+            repository.delete_tag(made)
 
 
 def say(text: str) -> None:

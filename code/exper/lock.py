@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from exper.error import Refused
+
 _HAS_OFD = hasattr(fcntl, "F_OFD_SETLK")
 _FLOCK = "hhqqi4x"  # short type, short whence, off_t start, off_t len, pid_t pid
 _WHOLE_FILE = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
@@ -76,11 +78,11 @@ def held(path: Path, wait_seconds: float = 60.0) -> Iterator[None]:
     """Hold the lock `path` for a short job.
 
     Raises:
-        TimeoutError: somebody else held it all the time.
+        Refused: somebody else held it all the time.
     """
     handle = take(path, wait_seconds)
     if handle is None:
-        raise TimeoutError(f"{path} is locked by another process since {wait_seconds:.0f} s")
+        raise Refused(f"another process has held {path} for {wait_seconds:.0f} s. Try again.")
     try:
         yield
     finally:

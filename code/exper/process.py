@@ -45,16 +45,18 @@ def supervise(run: paths.Run, folder: Path, environment: dict[str, str], lock: i
         if signals.noted is not None:  # it came while training was being started
             os.kill(training.pid, signals.noted)
         terminal.lend(training.pid)
-        while training.poll() is None:
-            ready = select.select([master, wakened], [], [], 1.0)[0]
+        sources = [wakened, master]
+        while training.returncode is None:
+            ready = select.select(sources, [], [], 1.0)[0]
             if master in ready and not relay.pump():
-                _wait_for(training)
+                sources = [wakened]  # it has closed its output, and may still work
             if wakened in ready:
                 os.read(wakened, 4096)
-                terminal.follow(training.pid)
+            _look_after(training, terminal)
             if relay.resize():
                 _signal_group(training.pid, signal.SIGWINCH)
         signals.receiver = None
+        signals.was_without_terminal = terminal.is_lent
         relay.close()
     os.close(ours)
     os.close(master)
@@ -71,7 +73,7 @@ def environment(run: paths.Run, data: Path, record: dict[str, Any]) -> dict[str,
         "OMP_NUM_THREADS": str(record["threads"]),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    if not sys.stdout.isatty():
+    if _standard_output() is None or not os.isatty(1):
         ours["TERM"] = "dumb"  # what colours its output would fill a file with escape sequences
     theirs = {name: value for name, value in os.environ.items() if not name.startswith("EXPER_")}
     # Waiting threads that spin made two 2-thread runs on 2 cores 7 times slower.
@@ -101,36 +103,30 @@ class _Terminal:
     """The terminal on standard input, if we have it: lent to training, taken back when that stops or ends."""
 
     def __init__(self) -> None:
-        self._is_lent = False
+        self.is_lent = False
 
     def lend(self, group: int) -> None:
         """Make training the foreground of the terminal, if we are."""
         try:
             if os.isatty(_STDIN) and os.tcgetpgrp(_STDIN) == os.getpgrp():
                 os.tcsetpgrp(_STDIN, group)
-                self._is_lent = True
+                self.is_lent = True
         except OSError:  # the terminal is gone
-            self._is_lent = False
+            self.is_lent = False
 
     def take_back(self) -> None:
         """Make our own group the foreground again."""
-        if self._is_lent:
-            self._is_lent = False
+        if self.is_lent:
+            self.is_lent = False
             with contextlib.suppress(OSError):
                 os.tcsetpgrp(_STDIN, os.getpgrp())
 
-    def follow(self, pid: int) -> None:
-        """If Ctrl-Z has stopped training, stop with it, and go on with it once the shell says so."""
-        try:
-            stopped = os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG)
-        except ChildProcessError:
-            return
-        if stopped is None or stopped.si_status not in (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
-            return
+    def stop_with(self, group: int) -> None:
+        """Stop as training has stopped at Ctrl-Z, and go on with it once the shell says so."""
         self.take_back()
         os.kill(0, signal.SIGTSTP)  # we go on here after `fg` or `bg`
-        self.lend(pid)
-        _signal_group(pid, signal.SIGCONT)
+        self.lend(group)
+        _signal_group(group, signal.SIGCONT)
 
 
 @contextlib.contextmanager
@@ -145,7 +141,7 @@ def _terminal_kept() -> Iterator[_Terminal]:
     try:
         yield terminal
     finally:
-        was_lent = terminal._is_lent
+        was_lent = terminal.is_lent
         terminal.take_back()
         if attributes is not None and was_lent:
             with contextlib.suppress(termios.error, OSError):
@@ -176,10 +172,15 @@ def _own_group() -> None:
     signal.signal(signal.SIGTTOU, signal.SIG_DFL)
 
 
-def _wait_for(training: "subprocess.Popen[bytes]") -> None:
-    """Wait for training that has closed its output; signals are handled meanwhile."""
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        training.wait(timeout=1.0)
+def _look_after(training: "subprocess.Popen[bytes]", terminal: _Terminal) -> None:
+    """Note the end of training, or stop with it. Popen can't tell of a stop, so that it does not wait here at all."""
+    pid, state = os.waitpid(training.pid, os.WNOHANG | os.WUNTRACED)
+    if pid == 0:
+        return
+    if not os.WIFSTOPPED(state):
+        training.returncode = os.waitstatus_to_exitcode(state)
+    elif os.WSTOPSIG(state) in (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
+        terminal.stop_with(training.pid)
 
 
 def _signal_group(group: int, number: int) -> None:

@@ -112,9 +112,11 @@ class Repository:
     def tag(self, name: str) -> TagObject | None:
         """Return the tag `name`, or None."""
         found = self._ask("rev-parse", "--verify", "--quiet", f"refs/tags/{name}")
-        commit = self._commit_of(f"refs/tags/{name}") if found else None
-        if not found or not commit:
+        if not found:
             return None
+        commit = self._commit_of(f"refs/tags/{name}")
+        if not commit:
+            raise Refused(f"the tag {name!r} is of no commit, so it holds no code. If it may go: git tag -d {name}")
         kind = self._git("cat-file", "-t", found).decode().strip()
         content = self._git("cat-file", "-p", found).decode(errors="replace") if kind == "tag" else ""
         return TagObject(name, found, commit, content.partition("\n\n")[2])
@@ -124,9 +126,9 @@ class Repository:
         refs = self._git("for-each-ref", "--format=%(refname)", f"refs/heads/{name}", f"refs/remotes/{name}").decode()
         return bool(refs.strip()) or name in self._git("remote").decode().splitlines()
 
-    def tree(self, commit: str) -> str:
-        """Return the hash of the project's tree in `commit`."""
-        return self._git("rev-parse", f"{commit}:{self._prefix}").decode().strip()
+    def tree(self, commit: str) -> str | None:
+        """Return the hash of the project's tree in `commit`, or None if the project was not there yet."""
+        return self._ask("rev-parse", "--verify", "--quiet", f"{commit}:{self._prefix}")
 
     def file(self, commit: str, path: str) -> bytes | None:
         """Return the content of a file in `commit`, or None."""
@@ -141,7 +143,12 @@ class Repository:
         Raises:
             Refused: one is a submodule.
         """
-        listing = self._git("ls-tree", "-r", "-z", "-l", "--full-tree", f"{commit}:{self._prefix}")
+        try:
+            listing = self._git("ls-tree", "-r", "-z", "-l", "--full-tree", f"{commit}:{self._prefix}")
+        except GitFailed:
+            if self.tree(commit) is None:
+                return []
+            raise
         entries = []
         for line in _split(listing):
             fields, _, path = line.partition("\t")
@@ -196,7 +203,7 @@ class Repository:
                 info = f"{mode},{edited.decode().strip()},{self._prefix}{path}"
                 self._git("update-index", "--cacheinfo", info, env=env)
             tree = self._git("write-tree", env=env).decode().strip()
-        commit = self._git("commit-tree", tree, "-p", head, env=self._identity(), stdin=message.encode())
+        commit = self._git("commit-tree", tree, "-p", head, env=self._identity(), stdin=_bytes(message))
         return commit.decode().strip()
 
     def create_tag(self, name: str, commit: str, message: str) -> TagObject:
@@ -207,12 +214,14 @@ class Repository:
         """
         tagger = self._git("var", "GIT_COMMITTER_IDENT", env=self._identity()).decode().strip()
         content = f"object {commit}\ntype commit\ntag {name}\ntagger {tagger}\n\n{message}"
-        tag = self._git("mktag", stdin=content.encode()).decode().strip()
+        tag = self._git("mktag", stdin=_bytes(content)).decode().strip()
         nothing = "0" * len(tag)
         try:
             self._git("update-ref", f"refs/tags/{name}", tag, nothing)
         except GitFailed as error:
-            raise TagTaken(str(error)) from None
+            if self._ask("rev-parse", "--verify", "--quiet", f"refs/tags/{name}"):
+                raise TagTaken(str(error)) from None
+            raise
         return TagObject(name, tag, commit, message)
 
     def delete_tag(self, tag: TagObject) -> None:
@@ -313,8 +322,8 @@ class Repository:
             ) from None
 
 
-class GitFailed(Exception):
-    """git said no; the text is git's own."""
+class GitFailed(Refused):
+    """git said no, for a reason that is not ours (a full disk, missing rights); the text is git's own."""
 
 
 def is_ours(path: str) -> bool:
@@ -327,6 +336,10 @@ def _environment() -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith("GIT_") or _KEPT.fullmatch(key)}
     # No network, ever: a partial clone must not fetch, and nothing may ask for a password.
     return kept | {"LC_ALL": "C", "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none", "GIT_TERMINAL_PROMPT": "0"}
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")  # words of a command line need not be UTF-8
 
 
 def _split(answer: bytes) -> list[str]:

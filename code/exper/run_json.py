@@ -61,10 +61,17 @@ def end(record: Record, status: str, returncode: int) -> Record:
         "status": status,
         "ended": now(),
         "exit_code": returncode if returncode >= 0 else None,
-        "signal": signal.Signals(-returncode).name if returncode < 0 else None,
+        "signal": _signal_name(-returncode) if returncode < 0 else None,
     }
     *before, last = record["sessions"]
     return record | ended | {"sessions": [*before, last | ended]}
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
 
 
 def write(run: paths.Run, record: Record) -> None:

@@ -66,6 +66,8 @@ def parse_change(text: str) -> tuple[str, Value]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise Refused(f"{text!r} is no setting. Write name=value, such as optimizer.lr=0.01.")
+    if text != text.encode(errors="replace").decode():
+        raise Refused(f"{text!r} is not UTF-8, and config.py is.")
     return name.strip(), _literal(value)
 
 

@@ -53,13 +53,8 @@ _exper_complete() {
         if [[ "${candidate}" == *= ]]; then
             compopt -o nospace
         fi
-        candidate="${candidate#"${before}"}"
-        case "${typed}" in
-            [\"\']*) ;; # readline closes the quote that is open
-            *) printf -v candidate %q "${candidate}" ;;
-        esac
-        if [[ "${candidate}" == *\\= ]]; then
-            candidate="${candidate%\\=}="
+        if [[ "${before}" != [\"\']* ]]; then # else readline closes the quote
+            printf -v candidate %q "${candidate#"${before}"}"
         fi
         COMPREPLY+=("${candidate}")
     done <<<"${answer}"

@@ -2,7 +2,7 @@
 
 import platform
 
-from exper import machine, run_json, settings
+from exper import machine, run_json, settings, tags
 from exper.error import Refused
 from exper.repository import Repository
 
@@ -30,9 +30,10 @@ def check(repository: Repository, commit: str) -> dict[str, settings.Value]:
 def seed(repository: Repository, commit: str) -> int:
     """Return the seed that `-f` fixes."""
     text = _text(repository, commit, _SEED)
-    if not (text.isascii() and text.isdigit() and int(text) < 2**63):
+    number = tags.whole_number(text)
+    if number is None:
         raise Refused(f"{_SEED} must be committed and hold one whole number from 0 to 2^63 - 1, not {text[:40]!r}.")
-    return int(text)
+    return number
 
 
 def requirements(repository: Repository, commit: str) -> set[str]:

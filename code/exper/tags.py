@@ -52,6 +52,13 @@ class Reference:
         return self.tag if self.number is None else f"{self.tag}/{self.number}"
 
 
+def whole_number(text: str) -> int | None:
+    """Return the whole number from 0 to 2^63 - 1 that `text` is, or None."""
+    if not re.fullmatch("[0-9]{1,19}", text) or int(text) >= 2**63:
+        return None
+    return int(text)
+
+
 def parse_reference(text: str) -> Reference:
     """Read `tag` or `tag/id`; a `/` at the end, as completion of paths leaves it, is taken off.
 
@@ -62,9 +69,10 @@ def parse_reference(text: str) -> Reference:
     check(tag)
     if not slash:
         return Reference(tag, None)
-    if not (number.isascii() and number.isdigit()):
+    known = whole_number(number)
+    if known is None:
         raise Refused(f"{text!r} is no run. A run is <tag>/<id>, such as {tag}/0.")
-    return Reference(tag, int(number))
+    return Reference(tag, known)
 
 
 def check_kept(reference: Reference) -> None:
@@ -93,8 +101,7 @@ def trailers(tag: TagObject) -> dict[str, str]:
 
 def number_in(tag: TagObject, key: str) -> int | None:
     """Return the whole number of a trailer, or None."""
-    value = trailers(tag).get(key, "")
-    return int(value) if value.isascii() and value.isdigit() else None
+    return whole_number(trailers(tag).get(key, ""))
 
 
 def _one_line(text: str) -> str:

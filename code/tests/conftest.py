@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,8 @@ def project(tmp_path: Path) -> paths.Project:
     """Return a project with one commit: the real source.sh and manager, a main.py that prints, a small config.py."""
     root = tmp_path / "it's a próject"
     (root / "code").mkdir(parents=True)
-    for name in ("source.sh", "exper"):
-        copy = shutil.copytree if (CODE / name).is_dir() else shutil.copy2
-        copy(CODE / name, root / "code" / name)
+    shutil.copytree(CODE / "exper", root / "code" / "exper", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy2(CODE / "source.sh", root / "code")
     shutil.copy2(CODE.parent / ".gitignore", root)
     (root / "code" / "requirements.txt").write_text("pytest\n")
     (root / "code" / "seed").write_text("42\n")
@@ -51,12 +51,17 @@ def project(tmp_path: Path) -> paths.Project:
     (root / "code" / "config.py").write_text(
         "epochs = 3\noptimizer = {'name': 'sgd', 'lr': 0.1}  # too high for ResNets\n"
     )
-    git(root, "init", "--quiet", "--initial-branch=main")
-    git(root, "add", "--all")
-    git(root, "commit", "--quiet", "--message=first")
+    _git(root, "init", "--quiet", "--initial-branch=main")
+    _git(root, "add", "--all")
+    _git(root, "commit", "--quiet", "--message=first")
     return paths.Project(root)
 
 
-def git(root: Path, *arguments: str) -> str:
-    """Run git in `root` and return what it prints."""
-    return subprocess.run(["git", *arguments], cwd=root, check=True, stdout=subprocess.PIPE, text=True).stdout
+@pytest.fixture
+def git(project: paths.Project) -> Callable[..., str]:
+    """Return a function that runs git in the project and returns what git prints."""
+    return lambda *words: _git(project.root, *words)
+
+
+def _git(root: Path, *words: str) -> str:
+    return subprocess.run(["git", *words], cwd=root, check=True, stdout=subprocess.PIPE, text=True).stdout

@@ -116,7 +116,9 @@ STATE = {
     "bash": r"""
         state() {
             shopt; shopt -o; alias; trap; umask; pwd; ulimit -a
-            compgen -v | sed 's/^/variable /' ; compgen -e | sed 's/^/exported /'; compgen -A function | sed 's/^/function /'
+            compgen -v | sed 's/^/variable /'
+            compgen -e | sed 's/^/exported /'
+            compgen -A function | sed 's/^/function /'
         }
     """,
     "zsh": r"""
@@ -171,8 +173,9 @@ def test_sourcing_prints_nothing_and_keeps_arguments_and_folder(shell: str, prob
 
 
 @pytest.mark.parametrize(
-    ("folder", "name"), [("", "code/source.sh"), ("", "./code/source.sh"), ("code", "source.sh"), ("code/exper", "../source.sh")]
-)  # fmt: skip
+    ("folder", "name"),
+    [("", "code/source.sh"), ("", "./code/source.sh"), ("code", "source.sh"), ("code/exper", "../source.sh")],
+)
 def test_sourcing_from_any_folder_and_then_working_in_another(
     shell: str, folder: str, name: str, probe: paths.Project
 ) -> None:

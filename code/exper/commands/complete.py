@@ -5,9 +5,8 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 
-from exper import paths
+from exper import commands, paths
 
 _SHORT = {"con": "continue", "re": "rerun"}
 _TAKE_A_VALUE = ("-m", "--message", "--include", "-l", "--list")
@@ -33,7 +32,7 @@ def _fitting(words: list[str], project: paths.Project) -> Iterator[str]:
     current = words[-1]
     if words[0] == "exper":
         words = words[1:]
-    candidates = _commands() if len(words) < 2 else _candidates(words, project)
+    candidates = commands.names() if len(words) < 2 else _candidates(words, project)
     return (word for word in candidates if word.startswith(current))
 
 
@@ -58,11 +57,6 @@ def _positional(given: list[str]) -> list[str]:
         word for previous, word in zip(before, given, strict=False)
         if not word.startswith("-") and previous not in _TAKE_A_VALUE
     ]  # fmt: skip
-
-
-def _commands() -> Iterable[str]:
-    names = (path.stem.rstrip("_") for path in Path(__file__).parent.glob("*.py"))
-    return (name for name in names if name not in ("", "complete") and not name.startswith("_"))
 
 
 def _lists(project: paths.Project, _current: str) -> Iterable[str]:

@@ -36,7 +36,7 @@ def run(arguments: list[str], project: Project) -> int:
     if repository.has_branch_or_remote(options.tag):
         raise Refused(f"{options.tag!r} is a branch or a remote here; git would not know which is meant. Take another.")
     uncommitted = repository.changes()
-    _check_uncommitted(project, uncommitted, options)
+    _check_uncommitted(project, repository, uncommitted, options)
     with Signals() as signals:
         commit = _commit(repository, uncommitted, changes, options)
         known = repository.tag(options.tag)
@@ -48,11 +48,12 @@ def run(arguments: list[str], project: Project) -> int:
         threads = (known and tags.number_in(known, "Exper-Threads")) or tagged.threads(config)
         signals.check()
         trailers = tagged.trailers(seed, threads, options.settings)
+        life.check_writable(project)
         tag = known or _create_tag(repository, options.tag, commit, options.message, trailers)
         try:
             record = run_json.new(tag.name, commit, repository.tree(commit), seed, threads)
             command = _command(options)
-            live = life.begin(project, record, command, repository=repository, signals=signals, least=0)
+            live = life.begin(project, record, command, repository=repository, signals=signals, least=0, is_first=True)
             try:
                 return life.carry_out(project, live, signals)
             except Refused:
@@ -61,8 +62,8 @@ def run(arguments: list[str], project: Project) -> int:
                     life.forget(project, project.tag(tag.name))
                 raise
         except BaseException:
-            if known is None and not project.tag(tag.name).runs():
-                repository.delete_tag(tag)
+            if known is None:
+                life.take_back_tag(project, repository, tag)
             raise
 
 
@@ -84,8 +85,12 @@ def _command(options: argparse.Namespace) -> list[str]:
 # -- what the tag will hold --------------------------------------------------------------------------------------------
 
 
-def _check_uncommitted(project: Project, uncommitted: list[Change], options: argparse.Namespace) -> None:
+def _check_uncommitted(
+    project: Project, repository: Repository, uncommitted: list[Change], options: argparse.Namespace
+) -> None:
     """Refuse uncommitted changes, or with -m only those that should not be in git; tell what is saved."""
+    if uncommitted:
+        repository.head()  # before the first commit, -m is of no use either
     if uncommitted and options.message is None:
         raise Refused(
             f"there are uncommitted changes:\n{_listing(project, uncommitted)}\n"
@@ -123,8 +128,7 @@ def _commit(
 
 def _check_known(project: Project, repository: Repository, known: TagObject, commit: str) -> None:
     """Refuse a tag that has runs, or holds other code."""
-    if project.tag(known.name).runs():
-        raise Refused(f"the tag {known.name!r} has runs. Type: rerun {known.name}, or: continue {known.name}")
+    life.check_first(project.tag(known.name))
     if repository.tree(known.commit) != repository.tree(commit):
         raise Refused(
             f"the tag {known.name!r} holds other code than you have now. Take another tag,"
