@@ -120,5 +120,14 @@ def statistic(run: paths.Run) -> Any:
 def end(run: paths.Run) -> dict[str, Any]:
     """Return all that has to be the same in two runs: history, results, and the last state."""
     last = torch.load(run.checkpoint / "epoch_last.path", weights_only=True)
-    state = {name: repr(last[name]) for name in ("model", "ema", "optimizer", "scheduler", "random", "metric", "epoch")}
-    return {"history": history(run), "statistic": statistic(run), **state}
+    names = ("model", "ema", "optimizer", "scheduler", "random", "epoch")
+    return {"history": history(run), "statistic": statistic(run)} | {name: plain(last[name]) for name in names}
+
+
+def plain(value: Any) -> Any:
+    """Return `value` with tensors as lists, so that == compares every bit but that of zero's sign."""
+    if isinstance(value, torch.Tensor):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
