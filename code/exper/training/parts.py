@@ -83,9 +83,12 @@ def fits(value: Any, kind: Any) -> bool:
 
 
 def _text(kind: Any) -> str:
-    if get_origin(kind) in (Union, types.UnionType):
-        return " or ".join(map(_text, get_args(kind)))
-    if get_origin(kind) is Annotated:
-        return f"{_text(get_args(kind)[0])} {get_args(kind)[1]}"
-    plain = {int: "a whole number", float: "a number", str: "a string", bool: "True or False", type(None): "None"}
-    return plain.get(kind) or str(getattr(kind, "__name__", kind))
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        return " or ".join(map(_text, inner))
+    if origin is Annotated:
+        return f"{_text(inner[0])} {inner[1]}"
+    if origin in (list, tuple):
+        return f"a list, each {_text(inner[0])}"
+    names = {int: "a whole number", float: "a number", str: "a string", bool: "True or False", dict: "a dict"}
+    return names.get(origin or kind) or ("None" if kind in (None, type(None)) else str(kind))

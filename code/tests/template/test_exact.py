@@ -145,7 +145,13 @@ def test_killed_and_signalled_processes_end_alike(tmp_path: Path) -> None:
     assert play.start(unbroken, code).wait() == 0, unbroken.log.read_text()
     assert len(play.history(unbroken)) > 100
 
-    for number, lines in ((signal.SIGKILL, 20), (signal.SIGKILL, 45), (signal.SIGUSR1, 70), (signal.SIGTERM, 100), (signal.SIGINT, 120)):
+    for number, lines in (
+        (signal.SIGKILL, 20),
+        (signal.SIGKILL, 45),
+        (signal.SIGUSR1, 70),
+        (signal.SIGTERM, 100),
+        (signal.SIGINT, 120),
+    ):
         training = play.start(broken, code)
         wait_for_lines(broken, lines, training)
         time.sleep(0.01 * random.random())  # at any moment of a step or of a save

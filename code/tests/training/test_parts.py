@@ -30,7 +30,10 @@ def test_a_part_is_called_with_its_arguments() -> None:
         ({"size": 1}, "write a part"),
         ({"name": "prat"}, "x.name: 'prat' is unknown. Did you mean 'part'? Known: adam, part."),
         ({"name": "part"}, "x lacks 'size'"),
-        ({"name": "part", "sise": 1, "size": 1}, "x: 'sise' is unknown. Did you mean 'size'? Known: rate, share, size, widths."),
+        (
+            {"name": "part", "sise": 1, "size": 1},
+            "x: 'sise' is unknown. Did you mean 'size'? Known: rate, share, size, widths.",
+        ),
         ({"name": "part", "size": 0}, "x.size = 0: must be a whole number at least 1."),
         ({"name": "part", "size": 1.0}, "x.size = 1.0: must be a whole number"),
         ({"name": "part", "size": True}, "x.size = True"),

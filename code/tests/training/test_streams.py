@@ -22,7 +22,13 @@ def test_a_generator_depends_on_what_it_is_for_alone() -> None:
 
 
 def test_generators_for_different_purposes_differ() -> None:
-    purposes: list[tuple[int | str, ...]] = [(1, "order", 2), (1, "order", 3), (2, "order", 2), (1, "transform", 2), (1, "o", 2)]
+    purposes: list[tuple[int | str, ...]] = [
+        (1, "order", 2),
+        (1, "order", 3),
+        (2, "order", 2),
+        (1, "transform", 2),
+        (1, "o", 2),
+    ]
     assert len({tuple(draws(streams.generator(*one))) for one in purposes}) == len(purposes)
 
 
