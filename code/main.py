@@ -22,10 +22,10 @@ from torch.optim import Optimizer
 import data
 import epoch
 from data.batches import Batches
-from exper import settings
-from exper.training import checkpoint, device, parts, statistic, streams
+from exper import parts, settings
+from exper.training import checkpoint, device, statistic, streams
 from exper.training.monitor import Monitor
-from exper.training.parts import Count, Positive, Share
+from exper.parts import Count, Positive, Share
 from exper.training.run import Run, this_run
 from loss import LOSS
 from metric import Totals
@@ -90,15 +90,15 @@ def main(run: Run, config: dict[str, Any]) -> None:
     print(f"{given.model['name']}: {weights:,} parameters, on {about_device['name']}")
     optimizer, scheduler = build_optimizer(given, model.parameters(), steps=given.epochs * len(batches["train"]))
     ema = None if given.ema is None else Average(model, given.ema)
-    about = {"format": run.format, "config": config}
-    state = State(model, optimizer, scheduler, ema, metric, monitor, record, checkpoints, about)
+    state = State(model, optimizer, scheduler, ema, metric, monitor, record, checkpoints, run.format, config)
 
     stop.wait_for_step()  # before, a signal ends the process at once
     saved = checkpoints.newest()
     if saved is not None:
         state.load_state_dict(saved)
         print(f"continues after epoch {state.epoch}, step {state.step}")
-    about = {"format": run.format, "hparam": settings.flatten(config), "data": about_data, "device": about_device}
+    hparam = settings.flatten({name: value for name, value in config.items() if name != "search"})
+    about = {"format": run.format, "hparam": hparam, "data": about_data, "device": about_device}
     record.start(about, saved and saved["statistic"], state.step)
     try:
         fit(state, given, batches, loss_of)
@@ -132,16 +132,12 @@ def fit(state: State, given: Settings, batches: dict[str, Batches], loss_of: nn.
 
 
 def test(state: State, given: Settings, batches: Batches, loss_of: nn.Module) -> None:
-    """Test the weights of the best epoch; without a monitor, of the last."""
-    model, tested = state.evaluated, state.epoch
-    best = state.monitor.best.get("epoch", state.epoch)
-    if best != state.epoch:
-        saved = state.checkpoints.of_epoch(best)
-        if saved is None:
-            print(f"the checkpoint of the best epoch, {best}, is lost: testing the last one")
-        else:
-            model, tested = copy.deepcopy(model), best
-            model.load_state_dict(saved.get("ema", saved["model"]))
+    """Test the weights of the best epoch; without a monitor, or if its checkpoint is lost, of the last."""
+    model, tested = copy.deepcopy(state.evaluated), state.epoch
+    best = state.checkpoints.of_epoch(state.monitor.best.get("epoch", state.epoch))
+    if best is not None:
+        model.load_state_dict(best.get("ema", best["model"]))
+        tested = best["epoch"]
     values = epoch.evaluate(state, model, batches, loss_of, Totals(given.metric), "test")
     state.statistic.end_test({"epoch": tested, **values})
     print(f"test of epoch {tested}: " + "  ".join(f"{name} {value:.4g}" for name, value in values.items()))

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from exper.training import parts
+from exper import parts
 
 
 class Accuracy:
@@ -23,7 +23,7 @@ class Accuracy:
         return float(self.right) / self.seen
 
 
-METRIC = {"acc": Accuracy}
+METRIC: dict[str, type[Any]] = {"acc": Accuracy}
 
 
 class Totals:

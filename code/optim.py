@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from exper.training.parts import Share
+from exper.parts import Share
 
 
 def cosine(optimizer: Optimizer, steps: int, floor: float = 0.0) -> lr_scheduler.LRScheduler:

@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -29,7 +30,8 @@ class State:
     monitor: Monitor
     statistic: Statistic
     checkpoints: Checkpoints
-    about: dict[str, Any]  # "format" and "config"
+    format: int
+    config: dict[str, Any]
     epoch: int = 0  # completed
     batch: int = 0  # done of the epoch under way
     step: int = 0  # of the optimizer, in all
@@ -48,10 +50,10 @@ class State:
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain dicts, lists and tensors."""
-        numbers = {"epoch": self.epoch, "batch": self.batch, "step": self.step, "lr": self.lr}
-        states = {name: part.state_dict() for name, part in self._parts().items()}
-        more = {"random": streams.state(), "statistic": self.statistic.state_dict()}
-        return self.about | numbers | {"seconds": time.monotonic() - self.started} | states | more
+        found = {name: getattr(self, name) for name in ("format", "config", "epoch", "batch", "step", "lr")}
+        found |= {name: part.state_dict() for name, part in self._parts().items()}
+        found |= {"random": streams.state(), "statistic": self.statistic.state_dict()}
+        return found | {"seconds": time.monotonic() - self.started}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
@@ -94,5 +96,8 @@ class State:
 
     def digest(self) -> str:
         """Return the sha256 of all weights. Waits for the GPU."""
-        tensors = [*self.model.state_dict().values(), *self.evaluated.state_dict().values()]
-        return hashlib.sha256(b"".join(one.cpu().numpy().tobytes() for one in tensors)).hexdigest()
+        sha256 = hashlib.sha256()
+        for model in [self.model] if self.ema is None else [self.model, self.ema.model]:
+            for tensor in model.state_dict().values():
+                sha256.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy())
+        return sha256.hexdigest()

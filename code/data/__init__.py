@@ -9,8 +9,8 @@ import torch
 from data.batches import Batches
 from data.digits import digits
 from data.split import split
-from exper.training import parts
-from exper.training.parts import Count
+from exper import parts
+from exper.parts import Count
 from transform import Transform
 
 DATA = {"digits": digits}

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from exper.training.parts import Share
+from exper.parts import Share
 
 
 class LeNet(nn.Module):

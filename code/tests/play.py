@@ -88,7 +88,7 @@ def small(**changes: Any) -> dict[str, Any]:
 
 def noise(image_BCHW: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Draw from all the generators that libraries share."""
-    shift = random.random() + float(np.random.rand()) + float(torch.rand(()))  # noqa: NPY002
+    shift = random.random() + float(np.random.rand()) + float(torch.rand(()))
     return image_BCHW + 0.01 * shift
 
 

@@ -12,7 +12,7 @@ from typing import IO, Any
 import torch
 
 from exper import files
-from exper.training.parts import Count, Positive
+from exper.parts import Count, Positive
 
 _NAME = re.compile(r"epoch_(\d+)(?:_step_(\d+))?\.path")
 # torch.load ignores what follows its archive, and alone would not notice a flipped bit (measured).

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from typing import Any
 
 from exper.error import Refused
-from exper.training.parts import Count, unknown
+from exper.parts import Count, unknown
 
 
 class Monitor:

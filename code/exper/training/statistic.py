@@ -4,8 +4,7 @@ import json
 import os
 from typing import Any
 
-from exper import files, paths
-from exper.training import parts
+from exper import files, parts, paths
 
 LOGGER = ("tensorboard",)
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import data
+from data.batches import Batches
 from data.digits import digits
 from data.split import split
 from tests import play
@@ -14,12 +15,12 @@ CPU = torch.device("cpu")
 LABELS = digits(Path()).labels
 
 
-def loaded(seed: int = 1, transform: list[dict[str, Any]] | None = None, **changes: Any) -> dict[str, data.Batches]:
+def loaded(seed: int = 1, transform: list[dict[str, Any]] | None = None, **changes: Any) -> dict[str, Batches]:
     settings = play.config()["data"] | {"batch_size": 50} | changes
     return data.load(Path(), settings, Transform(transform or []), CPU, seed)[0]
 
 
-def read(batches: data.Batches, epoch: int = 0, first: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+def read(batches: Batches, epoch: int = 0, first: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     images, labels = zip(*batches.of_epoch(epoch, first), strict=True)
     return torch.cat(images), torch.cat(labels)
 
@@ -72,7 +73,7 @@ def test_an_epoch_can_begin_at_any_batch() -> None:
 
 
 def test_workers_give_the_numbers_of_memory() -> None:
-    transform = [{"name": "crop", "padding": 2}, {"name": "flip"}]
+    transform: list[dict[str, Any]] = [{"name": "crop", "padding": 2}, {"name": "flip"}]
     state = torch.get_rng_state()
     in_memory = read(loaded(transform=transform)["train"], 1, first=20)
     assert all(map(torch.equal, in_memory, read(loaded(transform=transform, workers=2)["train"], 1, first=20)))

@@ -147,7 +147,7 @@ class Broken(nn.Module):
 def test_nan_fails_the_run_naming_the_step_and_the_last_checkpoint_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(loss.LOSS, "broken", Broken)  # type: ignore[arg-type]
+    monkeypatch.setitem(loss.LOSS, "broken", Broken)
     run = play.born(tmp_path / "0")
     with pytest.raises(FloatingPointError, match="at step 7, in epoch 2"):
         play.train(run, play.small(loss={"name": "broken"}, checkpoint={"every": 1}))

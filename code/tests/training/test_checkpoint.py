@@ -46,7 +46,9 @@ def test_any_truncation_is_found(tmp_path: Path) -> None:
         assert not is_whole(path)
 
 
-def test_the_newest_that_verifies_is_used_and_a_corrupt_one_renamed_aloud(tmp_path: Path, capsys) -> None:
+def test_the_newest_that_verifies_is_used_and_a_corrupt_one_renamed_aloud(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     checkpoints = begun(tmp_path)
     checkpoints.save(content(1), None)
     checkpoints.save(content(1, step=3), None)

@@ -1,4 +1,5 @@
 import random
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -43,7 +44,7 @@ def test_start_repeats_the_shared_generators() -> None:
     assert shared() == first
 
 
-def test_restore_goes_back_to_where_state_was_taken(tmp_path) -> None:
+def test_restore_goes_back_to_where_state_was_taken(tmp_path: Path) -> None:
     streams.start(5)
     np.random.randn()  # leaves a second value in numpy's cache
     torch.save(streams.state(), tmp_path / "state")

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
+from exper import parts
 from exper.error import Refused
-from exper.training import parts
-from exper.training.parts import Count, Positive, Share
+from exper.parts import Count, Positive, Share
 
 
 def part(size: Count, rate: Positive = 0.5, share: Share | None = None, widths: list[int] = [1]) -> tuple[Any, ...]:  # noqa: B006
