@@ -169,7 +169,7 @@ class Environment:
     def _make(self, lock: int) -> None:
         started = time.monotonic()
         self._remove_leftovers()
-        if self._is_complete():
+        if self._is_complete() and self._has_installer():
             self._update(lock)
         else:
             self._make_anew(lock)
@@ -183,7 +183,7 @@ class Environment:
         self._scratch.mkdir()
         try:
             if shutil.which("uv"):
-                step = ["uv", "venv", "--quiet", "--seed", "--allow-existing", "--python", _base_python()]
+                step = ["uv", "venv", "--quiet", "--allow-existing", "--python", _base_python()]
             else:
                 step = [_base_python(), "-I", "-m", "venv"]
             self._start([*step, str(self.folder)], lock)
@@ -207,7 +207,13 @@ class Environment:
             raise
         self._finish()
 
+    def _has_installer(self) -> bool:
+        """Tell whether packages can be added: uv puts no pip into what it makes."""
+        return shutil.which("uv") is not None or any(self.folder.glob("lib/python3*/site-packages/pip"))
+
     def _check_means(self) -> None:
+        if not self.is_running():
+            _say(f"{sys.prefix} lacks {', '.join(lacking(self.lines))}")
         free_gb = shutil.disk_usage(self.folder.parent).free / 1e9
         _say(
             f"making the Python environment {self.folder}, once: {SIZE_GB} GB of disk,"

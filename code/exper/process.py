@@ -31,7 +31,7 @@ def supervise(run: paths.Run, folder: Path, environment: dict[str, str], lock: i
     handed = {"EXPER_LOCK": lock, "EXPER_CONTROL": control, "EXPER_OUTPUT": master}
     with heartbeat(run), _woken() as wakened, _terminal_kept() as terminal:
         training = subprocess.Popen(
-            [sys.executable, str(folder / "code" / "main.py")],
+            [sys.executable, "-s", str(folder / "code" / "main.py")],  # as we do: no packages but the environment's
             cwd=folder,
             env=environment | {name: str(number) for name, number in handed.items()},
             stdout=slave,

@@ -5,23 +5,26 @@
 if [[ ! -o local_loops ]]; then
     continue() {
         case "${1:-}" in
-            (*[!0-9]*) _exper continue "$@" ;;
-            (*) builtin continue "$@" ;;
+            *[!0-9]*) _exper continue "$@" ;;
+            *) builtin continue "$@" ;;
         esac
     }
 fi
 
 # Oh My Zsh calls its own `title` at every prompt: calls from there still reach it.
-if (( ${+functions[title]} )) && [[ ${functions[title]} != *_exper_is_prompt* ]]; then
+if typeset -f title >/dev/null && [[ "$(typeset -f title)" != *_exper_is_prompt* ]]; then
     functions[_exper_kept_title]=${functions[title]}
 fi
 _exper_is_prompt() {
     emulate -L zsh
     local caller=${funcstack[3]:-}
-    [[ $caller == (omz_*|precmd|preexec) ]] || (( ${precmd_functions[(Ie)$caller]} + ${preexec_functions[(Ie)$caller]} ))
+    case $caller in
+        omz_*|precmd|preexec) ;;
+        *) (( ${precmd_functions[(Ie)$caller]} + ${preexec_functions[(Ie)$caller]} )) ;;
+    esac
 }
 title() {
-    if (( ${+functions[_exper_kept_title]} )) && _exper_is_prompt; then
+    if typeset -f _exper_kept_title >/dev/null && _exper_is_prompt; then
         _exper_kept_title "$@"
     else
         _exper title "$@"
@@ -36,6 +39,6 @@ _exper_complete() {
     compadd -S '' -- ${(M)candidates:#*=}
     compadd -- ${candidates:#*=}
 }
-if (( ${+functions[compdef]} )); then
+if typeset -f compdef >/dev/null; then
     compdef _exper_complete exper run continue con rerun re record title table expls expels itb
 fi

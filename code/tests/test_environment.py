@@ -107,18 +107,24 @@ def test_the_first_command_makes_it_and_the_second_is_silent(fresh: paths.Projec
     assert not (fresh.root / ".venv" / "exper-scratch").exists()
 
 
-def test_uv_makes_it_where_it_is_there(fresh: paths.Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uv_makes_it_and_is_not_needed_later(fresh: paths.Project, wheels: Path) -> None:
     uv = Path(sys.executable).parent / "uv"
     if not uv.exists():
         pytest.skip("uv IS NOT INSTALLED beside the tests' Python")
     Path(os.environ["PATH"].partition(":")[0], "uv").symlink_to(uv)
-    monkeypatch.setenv("UV_OFFLINE", "0")
-    make_wheel(Path(os.environ["UV_FIND_LINKS"]), "1.3")
-    monkeypatch.setenv("UV_NO_INDEX", "1")
     result = type_command(fresh)
-    assert (result.stdout, result.returncode) == (f"{fresh.root}/.venv 1.3\n", 7), result.stderr
+    assert (result.stdout, result.returncode) == (f"{fresh.root}/.venv 1.2\n", 7), result.stderr
     assert "uv installs requirements.txt:" in result.stderr
     assert type_command(fresh).stderr == ""
+    make_wheel(wheels, "1.3")
+    (fresh.code / "requirements.txt").write_text("tiny-thing>=1.3\n")
+    assert type_command(fresh).stdout == f"{fresh.root}/.venv 1.3\n"
+    Path(os.environ["PATH"].partition(":")[0], "uv").unlink()
+    make_wheel(wheels, "1.4")
+    (fresh.code / "requirements.txt").write_text("tiny-thing>=1.4\n")
+    result = type_command(fresh)
+    assert result.stdout == f"{fresh.root}/.venv 1.4\n"
+    assert "pip installs requirements.txt:" in result.stderr
 
 
 def test_a_constraint_decides_the_version(fresh: paths.Project, wheels: Path) -> None:

@@ -71,6 +71,29 @@ def test_loops_and_words_in_a_script(shell: str, probe: paths.Project, tmp_path:
     assert verdict.read_text() == "all cases pass"
 
 
+ODD_OPTIONS = {
+    "bash": ["-O nullglob", "-O failglob", "-O expand_aliases", "-o noglob"],
+    "zsh": [
+        "-o ksh_arrays",
+        "-o sh_word_split",
+        "-o sh_glob",
+        "-o warn_create_global",
+        "--emulate sh",
+        "--emulate ksh",
+    ],
+}
+
+
+def test_loops_and_words_under_odd_options(shell: str, probe: paths.Project, tmp_path: Path) -> None:
+    for options in ODD_OPTIONS[shell]:
+        verdict = tmp_path / options
+        words: list[str | Path] = [shell, *options.split(), CASES, probe.code / "source.sh", verdict]
+        if shell == "zsh":
+            words[3:3] = ["-f"]
+        result = subprocess.run(words, capture_output=True, text=True)
+        assert (result.stderr, verdict.read_text()) == ("", "all cases pass"), options
+
+
 def test_loops_and_words_at_a_terminal(shell: str, probe: paths.Project, tmp_path: Path) -> None:
     verdict = tmp_path / "verdict"
     terminal = at_terminal(shell, cwd=tmp_path)
