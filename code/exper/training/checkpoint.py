@@ -85,10 +85,14 @@ class Checkpoints:
     def _verify(self, name: str) -> bool:
         """Tell whether a checkpoint is there and whole; a corrupt one is renamed and named aloud."""
         path = self._folder / name
-        if path.exists() and not is_whole(path):
-            print(f"{path} is corrupt; it is now {name}.corrupt")
-            os.replace(path, f"{path}.corrupt")
-        return path.exists()
+        if not path.exists():
+            return False
+        if is_whole(path):
+            self._whole.add(name)
+            return True
+        print(f"{path} is corrupt; it is now {name}.corrupt")
+        os.replace(path, f"{path}.corrupt")
+        return False
 
     def _names(self) -> list[str]:
         """Return the names of all checkpoints, the newest first."""

@@ -15,6 +15,7 @@ import torch
 
 import metric
 from exper import paths
+from exper.training import stop
 from exper.training.checkpoint import is_whole
 from tests import play
 
@@ -89,6 +90,37 @@ def test_a_finished_run_started_again_changes_no_number(unbroken: Any, tmp_path:
     run = play.born(tmp_path / "0")
     play.train(run, unbroken[2])
     ends_alike(run.folder, unbroken)
+
+
+class Asker(metric.Accuracy):
+    """Accuracy that asks training to stop during the second validation."""
+
+    validations = 0
+
+    def add(self, output_BK: torch.Tensor, label_B: torch.Tensor) -> None:
+        super().add(output_BK, label_B)
+        if not torch.is_grad_enabled() and self.seen > 64:
+            Asker.validations += 1
+            if Asker.validations == 2:
+                signal.raise_signal(signal.SIGTERM)
+
+
+def test_from_a_stop_during_validation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(metric.METRIC, "acc", Asker)
+    monkeypatch.setattr(stop, "_asked", None)
+    unbroken, broken = play.born(tmp_path / "0"), play.born(tmp_path / "1")
+    before = signal.signal(signal.SIGTERM, stop._handle)
+    try:
+        with pytest.raises(SystemExit) as error:
+            play.train(broken, play.small())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert error.value.code == 143
+    assert newest(broken).name == "epoch_1_step_8.path"
+    monkeypatch.setattr(stop, "_asked", None)
+    play.train(broken, play.small())
+    play.train(unbroken, play.small())
+    assert play.end(broken) == play.end(unbroken)
 
 
 def test_another_seed_ends_otherwise(unbroken: Any, tmp_path: Path) -> None:

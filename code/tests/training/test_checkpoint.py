@@ -115,6 +115,9 @@ def test_no_name_is_written_twice(tmp_path: Path) -> None:
     checkpoints.save(content(1), None)
     inode = (tmp_path / "epoch_1.path").stat().st_ino
     checkpoints.save(content(1), None)
+    later = Checkpoints(tmp_path)
+    later.newest()
+    later.save(content(1), None)
     assert (tmp_path / "epoch_1.path").stat().st_ino == inode
 
 
