@@ -26,7 +26,11 @@ def main() -> int:
     try:
         if command != "complete":  # completion makes no environment, and says nothing
             ensure(HERE.parent.parent)
-        return _call(command, sys.argv[2:])
+        code = _call(command, sys.argv[2:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 128 + signal.SIGPIPE
     except Refused as refusal:
         return _fail(2, f"{command}: {refusal}")
     except KeyboardInterrupt:
@@ -37,6 +41,7 @@ def main() -> int:
         return _fail(1, f"{command}: {error.strerror}: {error.filename or 'no file named'}")
     except Exception:
         return _bug(command)
+    return code
 
 
 def _open_standard_streams() -> None:
@@ -83,7 +88,8 @@ def _bug(command: str) -> int:
 
 
 def _fail(code: int, text: str) -> int:
-    print(text, file=sys.stderr)
+    # It may hold names of files, or what main.py says: they must not move the cursor of a terminal.
+    print("".join(one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in text), file=sys.stderr)
     return code
 
 

@@ -26,7 +26,7 @@ class Live:
     run: paths.Run
     lock: int
     record: run_json.Record
-    before: run_json.Record | None  # the record to go back to if main.py refuses; None: the run is new
+    before: bytes | None  # the run.json to go back to if main.py refuses; None: the run is new
 
 
 # -- birth -------------------------------------------------------------------------------------------------------------
@@ -96,9 +96,15 @@ def _check_tag(repository: Repository, record: run_json.Record) -> None:
 
 
 def resume(
-    project: paths.Project, run: paths.Run, record: run_json.Record, command: list[str], *, repository: Repository
+    project: paths.Project,
+    run: paths.Run,
+    record: run_json.Record,
+    expected: run_json.Record,
+    command: list[str],
+    *,
+    repository: Repository,
 ) -> Live:
-    """Take up a run that has ended before it finished.
+    """Take up a run that has ended before it finished; `record` is as the caller has read it.
 
     Raises:
         Refused: somebody else works on it, or a live run uses another snapshot of the tag.
@@ -107,17 +113,24 @@ def resume(
     if held is None:
         raise Refused(f"{run} is being worked on by another process.")
     try:
+        _check_unchanged(run, record)
+        before = run.record.read_bytes()
         tag = project.tag(run.tag)
         with _new_folder(project, tag) as (folder, _):
             prepare_snapshot(project, tag, record["commit"], repository, folder, ours=run)
         run.refused.unlink(missing_ok=True)
         run.heartbeat.touch()
-        now = run_json.begin(record, command)
+        now = run_json.begin(record | expected, command)
         run_json.write(run, now)
     except BaseException:
         os.close(held)
         raise
-    return Live(run, held, now, record)
+    return Live(run, held, now, before)
+
+
+def _check_unchanged(run: paths.Run, record: run_json.Record) -> None:
+    if run_json.read(run)["sessions"] != record["sessions"]:
+        raise Refused(f"another process has just worked on {run}. Type the command again.")
 
 
 def prepare_snapshot(
@@ -134,18 +147,32 @@ def prepare_snapshot(
     Raises:
         Refused: it holds something else, and a live run uses it.
     """
-    if tag.snapshot.is_dir() and snapshot.is_whole(tag.snapshot, repository, commit, project):
-        return
     made = folder / "snapshot"
-    snapshot.write(made, repository, commit, project)
+    for is_last in (False, True):
+        if tag.snapshot.is_dir() and snapshot.is_whole(tag.snapshot, repository, commit, project):
+            shutil.rmtree(made, ignore_errors=True)
+            return
+        if not made.exists():
+            snapshot.write(made, repository, commit, project)
+        live = _put_snapshot(project, tag, made, ours)
+        if live is None:
+            return
+        if is_last:  # else another start has just put it there, and it may be what we need
+            raise Refused(f"{tag.snapshot} is not what {commit[:10]} holds, and {live} trains from it. Wait for it.")
+
+
+def _put_snapshot(project: paths.Project, tag: paths.Tag, made: Path, ours: paths.Run | None) -> paths.Run | None:
+    """Put `made` in the snapshot's place, unless a run uses what is there; return that run, or None."""
+    old = made.with_name("old-snapshot")
     with lock.held(project.lock):
         live = [run for run in tag.runs() if run != ours and status.is_live(run)]
         if live and tag.snapshot.exists():
-            raise Refused(f"{tag.snapshot} is not what {commit[:10]} holds, and {live[0]} trains from it. Wait for it.")
+            return live[0]
         if tag.snapshot.exists():
-            os.rename(tag.snapshot, folder / "old-snapshot")
+            os.rename(tag.snapshot, old)
         os.rename(made, tag.snapshot)
-    shutil.rmtree(folder / "old-snapshot", ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+    return None
 
 
 @contextlib.contextmanager
@@ -250,7 +277,7 @@ def _refusal(live: Live) -> Refused:
     text = live.run.refused.read_text(errors="replace").strip()
     live.run.refused.unlink()
     if live.before is not None:
-        run_json.write(live.run, live.before)
+        files.replace(live.run.record, live.before)
     return Refused(text)
 
 
@@ -273,8 +300,7 @@ def _end(project: paths.Project, run: paths.Run, record: run_json.Record, return
     record = run_json.end(record, how, returncode)
     run_json.write(run, record)
     if how == "finished":
-        lists.append(project, lists.FINISHED, str(run))
-        release_snapshot(project, project.tag(run.tag))
+        settle(project, run)
     if how == "interrupted":
         number = -returncode if returncode < 0 else returncode - 128
         raise interrupt.Interrupted(number, was_typed=_was_typed(number, signals))
@@ -293,9 +319,16 @@ def outcome(returncode: int) -> str:
     return "interrupted" if number in interrupt.STOPPING else "failed"
 
 
+def settle(project: paths.Project, run: paths.Run) -> None:
+    """Do what follows the record of a finished run; a second time changes nothing."""
+    lists.append(project, lists.FINISHED, str(run))
+    release_snapshot(project, project.tag(run.tag))
+
+
 def release_snapshot(project: paths.Project, tag: paths.Tag) -> None:
-    """Remove the tag's snapshot if all its runs have finished."""
+    """Remove the tag's snapshot if all its runs have finished, or it has none."""
     with lock.held(project.lock):
+        _sweep(tag)
         unneeded = all(status.read(run) == "finished" for run in tag.runs())
         if not unneeded or not tag.snapshot.exists():
             return
@@ -317,14 +350,15 @@ def remove(project: paths.Project, run: paths.Run) -> None:
         os.rename(run.folder, folder / run.folder.name)
     lists.remove(project, lists.FINISHED, {str(run)})
     shutil.rmtree(folder, ignore_errors=True)
-    if not tag.runs():
-        shutil.rmtree(tag.snapshot, ignore_errors=True)
+    release_snapshot(project, tag)  # it may have been the last run that had not finished
 
 
 def forget(project: paths.Project, tag: paths.Tag) -> None:
     """Remove the folder of a tag that has no runs, and with it the memory of its ids; a start is left alone."""
+    if not tag.folder.exists():
+        return
     with lock.held(project.lock):
-        if tag.runs() or not tag.folder.exists():
+        if tag.runs():
             return
         _sweep(tag)
         shutil.rmtree(tag.snapshot, ignore_errors=True)

@@ -8,11 +8,12 @@ import contextlib
 import os
 import pwd
 import re
+import shlex
 import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ _KEPT = re.compile(
 _GIT = (
     *("git", "--no-optional-locks", "--no-replace-objects", "--literal-pathspecs", "--no-pager"),
     *("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "core.splitIndex=false"),
+    *("-c", "core.safecrlf=false"),
     *("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "status.relativePaths=false"),
 )
 _SUBMODULE = "160000"
@@ -178,7 +180,7 @@ class Repository:
 
     # -- what we make ----------------------------------------------------------------------------------------------
 
-    def commit(self, changes: Iterable[Change], edits: Mapping[str, Callable[[bytes], bytes]], message: str) -> str:
+    def commit(self, changes: list[Change], edits: Mapping[str, Callable[[bytes], bytes]], message: str) -> str:
         """Make a commit on top of HEAD that holds `changes` of the working tree, and then `edits` of files (by path).
 
         Only the object is made; nothing refers to it.
@@ -193,10 +195,7 @@ class Repository:
                 shutil.copyfile(self._index, index)
             env = {"GIT_INDEX_FILE": index}
             self._git("read-tree", "--reset", head, env=env)
-            paths = b"\0".join(os.fsencode(change.path) for change in changes)
-            if paths:
-                add = ("add", "-A", "-f", "--pathspec-from-file=-", "--pathspec-file-nul")
-                self._git(*add, env=env, stdin=paths)
+            self._update(env, changes)
             for path, edit in edits.items():
                 mode, blob = self._staged(path, env)
                 edited = self._git("hash-object", "-w", "--stdin", stdin=edit(self._git("cat-file", "blob", blob)))
@@ -267,11 +266,10 @@ class Repository:
         """Return what git needs to know who commits, if it does not know by itself."""
         if self._ask("var", "GIT_COMMITTER_IDENT") and self._ask("var", "GIT_AUTHOR_IDENT"):
             return {}
-        name = os.environ.get("USER") or os.environ.get("LOGNAME") or ""
-        if not name:
-            with contextlib.suppress(KeyError):
-                name = pwd.getpwuid(os.getuid()).pw_name
-        name = name or str(os.getuid())
+        names = [os.environ.get("USER", ""), os.environ.get("LOGNAME", ""), str(os.getuid())]
+        with contextlib.suppress(KeyError):
+            names.insert(2, pwd.getpwuid(os.getuid()).pw_name)
+        name = next(name for name in names if re.search(r"\w", name))  # git takes no name without a letter
         email = f"{name}@{socket.gethostname()}"
         return {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in
                 (("NAME", name), ("EMAIL", email))}  # fmt: skip
@@ -295,6 +293,14 @@ class Repository:
                     process.stdout.read(1)
                     yield entry, data
                 process.stdout.close()
+
+    def _update(self, env: dict[str, str], changes: list[Change]) -> None:
+        """Bring changes of the working tree into an index, each path alone: `git add` would take all of a folder."""
+        gone = [os.fsencode(change.path) for change in changes if change.kind == "deleted"]
+        there = [os.fsencode(change.path) for change in changes if change.kind != "deleted"]
+        for paths, how in ((gone, ("--force-remove",)), (there, ("--add", "--replace"))):
+            if paths:
+                self._git("update-index", *how, "-z", "--stdin", env=env, stdin=b"\0".join(paths) + b"\0")
 
     def _staged(self, path: str, env: dict[str, str]) -> tuple[str, str]:
         """Return mode and blob of a file in an index."""
@@ -359,7 +365,7 @@ def _no_repository(root: Path, message: str) -> Refused:
     if "dubious ownership" in message:
         return Refused(
             f"{root} belongs to another user, so git does not trust it."
-            f" If you do, type: git config --global --add safe.directory '{root}'"
+            f" If you do, type: git config --global --add safe.directory {shlex.quote(str(root))}"
         )
     if "not a git repository" in message:
         return Refused(f"{root} is in no git repository. Type: git init && git add -A && git commit -m first")

@@ -89,14 +89,21 @@ def read(run: paths.Run) -> Record:
         record = files.read_json(run.record)
     except FileNotFoundError:
         raise Refused(f"{run} has no run.json, so nothing is known of it.") from None
-    missing = [key for key in ("format", "status", "seed", "sessions") if key not in record]
-    if missing:
-        raise Refused(f"{run.record} is damaged: it has no {missing[0]!r}")
+    _check(run, record, {"format": int})
     if record["format"] > FORMAT:
         raise Refused(
             f"{run} was made by a newer Exper (format {record['format']}, not {FORMAT}). Update this project."
         )
+    _check(run, record, {"status": str, "seed": int, "started": str, "sessions": list})
+    if not record["sessions"] or not all(isinstance(session, dict) for session in record["sessions"]):
+        raise Refused(f"{run.record} is damaged: 'sessions' tells of none")
     return record
+
+
+def _check(run: paths.Run, record: Record, kinds: dict[str, type]) -> None:
+    for key, kind in kinds.items():
+        if not isinstance(record.get(key), kind):
+            raise Refused(f"{run.record} is damaged: {key!r} is missing or no {kind.__name__}")
 
 
 def ending(record: Record) -> str:

@@ -31,21 +31,34 @@ def of(run: paths.Run) -> Summary:
         statistic = files.read_json(run.statistic)
     except (FileNotFoundError, Refused):
         statistic = {}
-    hparam, metric = statistic.get("hparam") or {}, statistic.get("metric") or {}
+    hparam, metric = _section(statistic, "hparam"), _section(statistic, "metric")
     return Summary(
         run=run,
         status=status.of(run, record),
         seed=record["seed"],
-        epoch=(metric.get("last") or {}).get("epoch"),
+        epoch=_section(metric, "last").get("epoch"),
         epochs=hparam.get("epochs"),
-        best=_best(metric.get("best") or {}, hparam.get("monitor")),
-        started=datetime.fromisoformat(record["started"]),
+        best=_best(_section(metric, "best"), hparam.get("monitor")),
+        started=_time(record["started"]),
     )
 
 
-def _best(best: dict[str, Any], monitor: str | None) -> str | None:
+def _section(content: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a part of statistic.json; a stranger's main.py may write there what it likes."""
+    found = content.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text).astimezone(timezone.utc)
+    except ValueError:
+        return None
+
+
+def _best(best: dict[str, Any], monitor: object) -> str | None:
     names = [name for name in best if name != "epoch"]
-    name = (monitor or "").rpartition(" ")[2]
+    name = str(monitor or "").rpartition(" ")[2]
     name = name if name in names else next(iter(names), "")
     if not name or not isinstance(best[name], (int, float)):
         return None

@@ -10,7 +10,7 @@ Examples:
 
 import time
 
-from exper import find, life, lists, machine, paths, run_json, same, status, tagged, tags
+from exper import find, life, machine, paths, run_json, same, status, tagged, tags
 from exper.arguments import Parser
 from exper.error import Refused
 from exper.interrupt import Signals
@@ -27,7 +27,7 @@ def continue_(arguments: list[str], project: paths.Project) -> int:
     run = _choose(find.runs(project, reference))
     record = run_json.read(run)
     if _state(run) == "finished":
-        lists.append(project, lists.FINISHED, str(run))  # a kill between the record and the list may have lost it
+        life.settle(project, run)  # a kill after the record may have lost the rest of the end
         life.say(f"continue: {run} has finished already. To train it again, type: rerun {run} -f")
         return 0
     repository = Repository(project.root)
@@ -35,9 +35,9 @@ def continue_(arguments: list[str], project: paths.Project) -> int:
     tagged.check(repository, commit)
     needed = tagged.requirements(repository, commit)
     different = same.check_versions(record.get("versions", {}), needed, exact=options.exact)
-    record |= same.expect(run, exact=options.exact) | {"different": different}
+    expected = same.expect(run, exact=options.exact) | {"different": different}
     with Signals() as signals:
-        live = life.resume(project, run, record, ["continue", str(run)], repository=repository)
+        live = life.resume(project, run, record, expected, ["continue", str(run)], repository=repository)
         return life.carry_out(project, live, signals)
 
 
@@ -58,11 +58,11 @@ def _choose(runs: list[paths.Run]) -> paths.Run:
     states = {run: _state(run) for run in runs}
     able = [run for run in runs if states[run] in status.UNFINISHED]
     if able:
-        return max(able, key=lambda run: run_json.read(run)["sessions"][-1]["started"])
+        return max(able, key=lambda run: str(run_json.read(run)["sessions"][-1].get("started")))
     running = [run for run in runs if states[run] not in ("finished", "damaged")]
     if running:
         record = run_json.read(running[-1])
-        raise Refused(f"{running[-1]} is {states[running[-1]]}, as pid {record['pid']} on {record['host']}.")
+        raise Refused(f"{running[-1]} is {states[running[-1]]}, as pid {record.get('pid')} on {record.get('host')}.")
     return runs[-1]
 
 
@@ -74,6 +74,6 @@ def _state(run: paths.Run) -> str:
         if state != "running" or time.monotonic() > deadline:
             return state
         record = run_json.read(run)
-        if not machine.is_here(record) or machine.is_alive(record["pid"], record["pid_started"]):
+        if not machine.is_here(record) or machine.is_alive(record.get("pid"), record.get("pid_started")):
             return state
         time.sleep(0.1)

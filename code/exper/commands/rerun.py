@@ -31,11 +31,11 @@ def rerun(arguments: list[str], project: paths.Project) -> int:
     config = tagged.check(repository, record["commit"])
     seed, threads = secrets.randbits(32), tagged.threads(config)
     if options.fixed:
-        seed, threads = record["seed"], record["threads"] or threads
+        seed, threads = record["seed"], record.get("threads") or threads
     new = run_json.new(reference.tag, record["commit"], repository.tree(record["commit"]), seed, threads)
     if options.fixed:
         needed = tagged.requirements(repository, record["commit"])
-        different = same.check_versions(record["versions"], needed, exact=options.exact)
+        different = same.check_versions(record.get("versions", {}), needed, exact=options.exact)
         new |= same.expect(original, exact=options.exact) | {"different": different}
     command = ["rerun", str(reference), *(["-f"] if options.fixed else [])]
     with Signals() as signals:
@@ -68,6 +68,6 @@ def _of_tag(repository: Repository, project: paths.Project, original: paths.Run,
     said = tags.trailers(known)
     versions = {"python": said.get("Exper-Python", ""), "torch": said.get("Exper-Torch", "")}
     if original.record.exists():
-        versions = run_json.read(original)["versions"]
+        versions = run_json.read(original).get("versions", {})
     threads = tags.number_in(known, "Exper-Threads")
     return {"commit": known.commit, "seed": seed, "threads": threads, "versions": versions}

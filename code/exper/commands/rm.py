@@ -21,11 +21,12 @@ from exper.repository import Repository, TagObject, TagTaken
 def rm(arguments: list[str], project: paths.Project) -> int:
     """Check everything, say what goes, ask, remove."""
     options = _parser().parse_args(arguments)
-    references = [tags.parse_reference(text) for text in options.runs]
+    references = list(dict.fromkeys(map(tags.parse_reference, options.runs)))
     if options.tag and any(one.number is not None for one in references):
         raise Refused("--tag removes all runs of a tag; name the tag alone, without an id.")
     known = [_git_tag(project, one.tag) for one in references] if options.tag else []
-    runs = [run for one in references for run in _runs(project, one, has_tag=options.tag)]
+    named = [run for one in references for run in _runs(project, one, has_tag=options.tag)]
+    runs = list(dict.fromkeys(named))
     _check(project, runs)
     _ask(runs, known, yes=options.yes)
     for run in runs:
