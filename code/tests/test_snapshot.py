@@ -149,7 +149,9 @@ def test_it_goes_when_the_last_run_has_finished_and_stays_while_one_has_not(proj
 
 
 def test_it_stays_while_another_run_of_the_tag_trains(project: paths.Project) -> None:
-    write(project, main=manager.READY + "ready()\nif run.name == '0': seconds_until('go')\nimport config; print('ok')\n")
+    write(
+        project, main=manager.READY + "ready()\nif run.name == '0': seconds_until('go')\nimport config; print('ok')\n"
+    )
     with manager.training(project, "run", "base") as (supervisor, _):
         exper(project, "rerun", "base")
         assert project.tag("base").snapshot.is_dir()
