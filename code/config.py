@@ -4,6 +4,7 @@ A part is {"name": ..., argument: ...}: the choices are at the end of its file, 
 """
 
 epochs = 10
+
 data = {
     "name": "digits",  # 1797 handwritten digits of 8 x 8 pixels, from scikit-learn, offline
     "batch_size": 16,
@@ -14,13 +15,16 @@ data = {
 transform = [  # in this order; {"name": "crop", "padding": 4} and {"name": "flip"} are for training only
     {"name": "normalize", "mean": [0.3053], "std": [0.3761]},  # of each channel, of pixels in 0..1
 ]
+
 model = {"name": "lenet", "dropout": 0.4}
 loss = {"name": "cross_entropy", "label_smoothing": 0.0}
 metric = [{"name": "acc"}]
+
 optimizer = {"name": "adam", "lr": 0.003, "weight_decay": 0.0}
 scheduler = {"name": "one_cycle", "warmup": 0.3}  # None: a constant learning rate
 clip = None  # largest norm of the gradient, such as 1.0
 ema = None  # decay of an average of the weights that is evaluated in their place, such as 0.99
+
 monitor = "min val/loss"  # which epoch is best, and tested at the end; None: the last one
 early_stop = None  # {"patience": 5, "min_delta": 0.0}: stop after 5 epochs without progress of monitor
 checkpoint = {
@@ -30,9 +34,11 @@ checkpoint = {
     "keep": 2,  # epochs, None: all; the best, and the newest two files, always stay
     "background": False,  # True: written by a thread, worth it for states of 50 MB and more
 }
+
 device = "auto"  # the first GPU, else the CPU; "cpu", "cuda", "cuda:1"
 processes = None  # that train together; None: one
 threads = None  # of the CPU; None: its cores, 8 at most. Another number gives other bits
 deterministic = False  # True: the same bits on a GPU too, slower; a CPU gives them anyway
+
 logger = ["tensorboard"]  # [] for none; statistic.json and history.jsonl are always written
 log_every_steps = None  # n: every n steps also a line in history and a point in TensorBoard; waits for the GPU

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from tqdm import tqdm
 
 from exper.training import stop, streams
 from exper.training.checkpoint import Checkpoints
@@ -91,7 +92,7 @@ class State:
         if code is not None:
             self.save()
             self.checkpoints.wait()
-            print(f"stopped and saved after epoch {self.epoch}, step {self.step}")
+            tqdm.write(f"stopped and saved after epoch {self.epoch}, step {self.step}")
             raise SystemExit(code)
 
     def digest(self) -> str:
