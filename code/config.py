@@ -1,50 +1,41 @@
 """Every setting of the experiment: names bound to literals. `run <tag>` reads this file and never runs it.
 
-A part is {"name": ..., argument: ...}; its file has the choices at its end, and a wrong name lists them.
+A part is {"name": ..., argument: ...}: the choices are at the end of its file, and a wrong name lists them.
 """
 
 epochs = 10
 
 data = {
-    "name": "digits",  # data/: 1797 handwritten digits of 8 x 8, from scikit-learn, offline
-    "batch_size": 32,
+    "name": "digits",  # 1797 handwritten digits of 8 x 8 pixels, from scikit-learn, offline
+    "batch_size": 16,
     "eval_batch_size": 512,  # as large as memory allows; no number depends on it
-    "split": {
-        "val": 0.15,  # a share, or a count such as 500; the rest trains
-        "test": 0.15,
-        "stratify": True,  # every split has the same mix of classes
-        "seed": 0,  # of the split alone: runs with other seeds have the same one
-    },
+    "split": {"val": 0.15, "test": 0.15, "stratify": True, "seed": 0},  # shares, or counts; the same for every run
     "workers": 0,  # 0: in memory, on the device; n: n processes read ahead, for data too large for that
 }
-
-# In this order; what draws random numbers is for training only.
-transform = [
-    {"name": "normalize", "mean": [0.3053], "std": [0.3761]},  # a channel each, of pixels in 0..1
-    {"name": "crop", "padding": 1},  # pixels around, before it is cut back at a random place
+transform = [  # in this order; {"name": "crop", "padding": 4} and {"name": "flip"} are for training only
+    {"name": "normalize", "mean": [0.3053], "std": [0.3761]},  # of each channel, of pixels in 0..1
 ]
 
-model = {"name": "lenet", "dropout": 0.2}
+model = {"name": "lenet", "dropout": 0.4}
 loss = {"name": "cross_entropy", "label_smoothing": 0.0}
 metric = [{"name": "acc"}]
 
 optimizer = {"name": "adam", "lr": 0.003, "weight_decay": 0.0}
-scheduler = {"name": "cosine"}  # None: a constant learning rate
+scheduler = {"name": "one_cycle", "warmup": 0.3}  # None: a constant learning rate
 clip = None  # largest norm of the gradient, such as 1.0
-ema = None  # decay of an average of the weights that is evaluated in their place, such as 0.999
+ema = None  # decay of an average of the weights that is evaluated in their place, such as 0.99
 
-monitor = "max val/acc"  # which epoch is best, and tested at the end; None: the last one
+monitor = "min val/loss"  # which epoch is best, and tested at the end; None: the last one
 early_stop = None  # {"patience": 5, "min_delta": 0.0}: stop after 5 epochs without progress of monitor
-
 checkpoint = {
     "every": 1,  # epochs
-    "every_steps": None,  # also within an epoch, for long ones; continuing is exact from either
+    "every_steps": None,  # also within an epoch, for long ones: continuing is exact from either
     "every_minutes": None,
-    "keep": 2,  # the newest n epochs, None: all; the best, and the newest two files, always stay
-    "background": False,  # True: written in a thread, worth it for states of 50 MB and more
+    "keep": 2,  # epochs, None: all; the best, and the newest two files, always stay
+    "background": False,  # True: written by a thread, worth it for states of 50 MB and more
 }
 
-device = "auto"  # the first GPU, or the CPU; "cpu", "cuda", "cuda:1"
+device = "auto"  # the first GPU, else the CPU; "cpu", "cuda", "cuda:1"
 processes = None  # that train together; None: one
 threads = None  # of the CPU; None: its cores, 8 at most. Another number gives other bits
 deterministic = False  # True: the same bits on a GPU too, slower; a CPU gives them anyway

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from data.batches import Batches
 from exper.training import progress
@@ -33,32 +33,35 @@ def train(state: State, batches: Batches, loss_of: nn.Module, clip: float | None
             state.scheduler.step()
         if state.ema is not None:
             state.ema.update(state.model)
-        state.totals.add(loss.detach(), output_BK.detach(), label_B)
+
+        # count, log, save, stop
+        state.metric.add(loss.detach(), output_BK.detach(), label_B)
         state.batch += 1
         state.step += 1
-
-        # log, save, stop
         if log_every_steps is not None and state.step % log_every_steps == 0:
-            log_step(state, loss)  # waits
-        if state.checkpoints.is_due(state.batch):
+            line = {
+                "epoch": state.epoch + 1,
+                "step": state.step,
+                "step/loss": loss.item(),
+                "step/lr": state.lr,
+            }  # waits
+            state.statistic.add(line)
+        if state.checkpoints.is_due(state.epoch, state.batch):
             state.save()  # waits
         state.leave_if_asked()
 
 
-def log_step(state: State, loss: Tensor) -> None:
-    """Add a line for the last step to history. Waits for the GPU."""
-    state.statistic.add({"epoch": state.epoch + 1, "step": state.step, "step/loss": loss.item(), "step/lr": state.lr})
-
-
 @torch.no_grad()
-def evaluate(state: State, model: nn.Module, batches: Batches, loss_of: nn.Module, totals: Totals, split: str) -> dict[str, float]:
+def evaluate(
+    state: State, model: nn.Module, batches: Batches, loss_of: nn.Module, metric: Totals, split: str
+) -> dict[str, float]:
     """Return loss and metrics of `model` over a split, such as {"val/loss": 0.1, "val/acc": 0.98}."""
     model.eval()
     for image_BCHW, label_B in progress.bar(batches.of_epoch(), split, len(batches)):
         output_BK = model(image_BCHW)
-        totals.add(loss_of(output_BK, label_B), output_BK, label_B)
+        metric.add(loss_of(output_BK, label_B), output_BK, label_B)
         state.leave_if_asked()
-    values = totals.values(split)  # waits
+    values = metric.values(split)  # waits
     if not math.isfinite(values[f"{split}/loss"]):
         raise FloatingPointError(f"{split}/loss is {values[f'{split}/loss']} after epoch {state.epoch}")
     return values

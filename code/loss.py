@@ -1,10 +1,10 @@
-"""Losses by name: each function takes the arguments of config.py's `loss` and returns (output, label) -> mean loss."""
+"""Losses by name: each takes the arguments of config.py's `loss` and returns a function (output, label) -> mean."""
 
 from torch import nn
 
 
 def cross_entropy(label_smoothing: float = 0.0) -> nn.Module:
-    """Build the cross entropy of logits (B, K) and class numbers (B,), averaged over the batch."""
+    """Build the cross entropy of logits (B, K) and class numbers (B,)."""
     return nn.CrossEntropyLoss(label_smoothing=label_smoothing)
 
 

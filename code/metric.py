@@ -1,21 +1,21 @@
-"""Metrics by name, exact over an epoch: sums on the device, read once at its end."""
+"""Metrics by name, exact over an epoch: summed on the device, read at its end."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from exper.training import parts
+from exper import parts
 
 
 class Accuracy:
-    """The share of images whose largest output is at their label; all attributes of a metric go into checkpoints."""
+    """The share of images whose largest output is at their label. Attributes of a metric go into checkpoints."""
 
     def __init__(self) -> None:
         self.right: Tensor | int = 0
         self.seen = 0
 
-    def add(self, output_BK: Tensor, label_B: Tensor) -> None:  # B images, K classes
+    def add(self, output_BK: Tensor, label_B: Tensor) -> None:
         self.right = self.right + (output_BK.argmax(1) == label_B).sum()
         self.seen += len(label_B)
 
@@ -23,11 +23,11 @@ class Accuracy:
         return float(self.right) / self.seen
 
 
-METRIC = {"acc": Accuracy}
+METRIC: dict[str, type[Any]] = {"acc": Accuracy}
 
 
 class Totals:
-    """Loss and metrics over the images seen so far; an uneven last batch counts by its size."""
+    """Loss and metrics over the images of an epoch so far; an uneven last batch counts by its size."""
 
     def __init__(self, metric: list[dict[str, Any]]) -> None:
         self.metrics = {part["name"]: parts.build("metric", part, METRIC) for part in metric}
@@ -35,7 +35,6 @@ class Totals:
         self.seen = 0
         self.finite: Tensor | int = 0  # batches before the first whose loss is NaN or infinite
 
-    @torch.no_grad()
     def add(self, loss: Tensor, output_BK: Tensor, label_B: Tensor) -> None:
         """Add a batch, given its mean loss; nothing here waits for the GPU."""
         self.loss = self.loss + loss.double() * len(label_B)
@@ -45,19 +44,15 @@ class Totals:
             metric.add(output_BK, label_B)
 
     def values(self, split: str) -> dict[str, float]:
-        """Return the means so far, such as {"val/loss": 0.1, "val/acc": 0.98}. Waits for the GPU."""
-        found = {f"{split}/loss": float(self.loss) / self.seen}
-        return found | {f"{split}/{name}": metric.value() for name, metric in self.metrics.items()}
+        """Return what came out, such as {"val/loss": 0.1, "val/acc": 0.98}. Waits for the GPU."""
+        found = {f"{split}/{name}": metric.value() for name, metric in self.metrics.items()}
+        return {f"{split}/loss": float(self.loss) / self.seen} | found
 
     def state_dict(self) -> dict[str, Any]:
-        own = {"loss": self.loss, "seen": self.seen, "finite": self.finite}
-        return own | {"metrics": {name: vars(metric) for name, metric in self.metrics.items()}}
+        sums = {name: vars(metric) for name, metric in self.metrics.items()}
+        return {"loss": self.loss, "seen": self.seen, "finite": self.finite, "metrics": sums}
 
-    def load_state_dict(self, saved: dict[str, Any], device: torch.device) -> None:
-        self.loss, self.seen, self.finite = _to(saved["loss"], device), saved["seen"], _to(saved["finite"], device)
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        self.loss, self.seen, self.finite = saved["loss"], saved["seen"], saved["finite"]
         for name, metric in self.metrics.items():
-            vars(metric).update({key: _to(value, device) for key, value in saved["metrics"][name].items()})
-
-
-def _to(value: Any, device: torch.device) -> Any:
-    return value.to(device) if isinstance(value, Tensor) else value
+            vars(metric).update(saved["metrics"][name])

@@ -1,79 +1,55 @@
 """Transforms by name, of whole batches on the device; random ones draw once for each image."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from exper.training import parts
+from exper import parts
+from exper.parts import Count, Share
 
 
-class Normalize:
-    """Subtract `mean` and divide by `std`, a number for each channel, of pixels in 0..1."""
-
-    is_random = False
-
-    def __init__(self, mean: list[float], std: list[float]) -> None:
-        self.mean, self.std = torch.tensor(mean).view(-1, 1, 1), torch.tensor(std).view(-1, 1, 1)
-
-    def __call__(self, image_BCHW: Tensor, random: Generator | None) -> Tensor:  # noqa: ARG002
-        self.mean, self.std = self.mean.to(image_BCHW.device), self.std.to(image_BCHW.device)
-        return (image_BCHW - self.mean) / self.std
+def normalize(image_BCHW: Tensor, random: Generator | None, mean: list[float], std: list[float]) -> Tensor:  # noqa: ARG001
+    """Subtract `mean` and divide by `std`, one number for each channel, of pixels in 0..1."""
+    both_2C11 = torch.tensor([mean, std])[:, :, None, None].to(image_BCHW.device, non_blocking=True)
+    return (image_BCHW - both_2C11[0]) / both_2C11[1]
 
 
-class Crop:
+def crop(image_BCHW: Tensor, random: Generator, padding: Count) -> Tensor:
     """Add `padding` zeros on all sides and cut each image back to its size at a random place."""
-
-    is_random = True
-
-    def __init__(self, padding: int) -> None:
-        if padding < 1:
-            raise ValueError("padding must be at least 1")
-        self.padding = padding
-
-    def __call__(self, image_BCHW: Tensor, random: Generator | None) -> Tensor:
-        batch, channels, height, width = image_BCHW.shape
-        device, wide = image_BCHW.device, width + 2 * self.padding
-        corner_2B = torch.randint(2 * self.padding + 1, (2, batch), generator=random).to(device, non_blocking=True)
-        row_BH = corner_2B[0, :, None] + torch.arange(height, device=device)
-        column_BW = corner_2B[1, :, None] + torch.arange(width, device=device)
-        pixel_BHW = row_BH[:, :, None] * wide + column_BW[:, None, :]
-        padded = functional.pad(image_BCHW, [self.padding] * 4).flatten(2)
-        return padded.gather(2, pixel_BHW.flatten(1)[:, None].expand(-1, channels, -1)).view_as(image_BCHW)
+    batch, channels, height, width = image_BCHW.shape
+    device = image_BCHW.device
+    corner_2B1 = torch.randint(2 * padding + 1, (2, batch, 1), generator=random).to(device, non_blocking=True)
+    row_BH = corner_2B1[0] + torch.arange(height, device=device)
+    column_BW = corner_2B1[1] + torch.arange(width, device=device)
+    pixel_BHW = row_BH[:, :, None] * (width + 2 * padding) + column_BW[:, None, :]
+    padded = functional.pad(image_BCHW, [padding] * 4).flatten(2)
+    return padded.gather(2, pixel_BHW.flatten(1)[:, None].expand(-1, channels, -1)).view_as(image_BCHW)
 
 
-class Flip:
+def flip(image_BCHW: Tensor, random: Generator, p: Share = 0.5) -> Tensor:
     """Mirror each image left to right with probability `p`."""
-
-    is_random = True
-
-    def __init__(self, p: float = 0.5) -> None:
-        if not 0 <= p <= 1:
-            raise ValueError("p must be from 0 to 1")
-        self.p = p
-
-    def __call__(self, image_BCHW: Tensor, random: Generator | None) -> Tensor:
-        is_flipped_B = (torch.rand(len(image_BCHW), generator=random) < self.p).to(
-            image_BCHW.device, non_blocking=True
-        )
-        return torch.where(is_flipped_B[:, None, None, None], image_BCHW.flip(3), image_BCHW)
+    is_flipped_B111 = torch.rand(len(image_BCHW), 1, 1, 1, generator=random) < p
+    return torch.where(is_flipped_B111.to(image_BCHW.device, non_blocking=True), image_BCHW.flip(3), image_BCHW)
 
 
-TRANSFORM = {"normalize": Normalize, "crop": Crop, "flip": Flip}
+RANDOM: dict[str, Callable[..., Tensor]] = {"crop": crop, "flip": flip}  # for training only
+TRANSFORM = {"normalize": normalize} | RANDOM
 
 
 class Transform:
     """The list `transform` of config.py, one after the other."""
 
     def __init__(self, listed: list[dict[str, Any]]) -> None:
-        self.steps = [parts.build("transform", part, TRANSFORM) for part in listed]
+        self._steps = [parts.check("transform", part, TRANSFORM, ahead=2) for part in listed]
 
     def __call__(self, image_BCHW: Tensor, random: Generator | None) -> Tensor:
         """Return the batch as the model gets it; without `random`, random transforms are left out."""
         if image_BCHW.dtype == torch.uint8:
             image_BCHW = image_BCHW.float() / 255
-        for step in self.steps:
-            if random is not None or not step.is_random:
-                image_BCHW = step(image_BCHW, random)
+        for function, arguments in self._steps:
+            if random is not None or function not in RANDOM.values():
+                image_BCHW = function(image_BCHW, random, **arguments)
         return image_BCHW

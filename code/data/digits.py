@@ -1,4 +1,4 @@
-"""Handwritten digits, UCI ML repository, as scikit-learn ships them: 1797 grey images of 8 x 8."""
+"""Handwritten digits of the UCI repository, as scikit-learn ships them: 1797 grey images of 8 x 8."""
 
 from pathlib import Path
 
@@ -11,5 +11,4 @@ from data.batches import Tensors
 def digits(folder: Path) -> Tensors:  # noqa: ARG001  nothing to download
     """Return images (1797, 1, 8, 8), uint8 in 0..255, and labels 0..9."""
     bunch = load_digits()
-    image_NCHW = (torch.from_numpy(bunch.images)[:, None] * 255 / 16).to(torch.uint8)
-    return Tensors(image_NCHW, torch.from_numpy(bunch.target), classes=10)
+    return Tensors((torch.from_numpy(bunch.images)[:, None] * 255 / 16).byte(), torch.from_numpy(bunch.target), 10)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,11 +13,17 @@ from exper.error import Refused
 
 def replace(path: Path, content: str | bytes, mode: int = 0o644) -> None:
     """Give `path` new content, such that a reader or a power cut sees the old or the new, whole."""
-    data = content.encode() if isinstance(content, str) else content
+    with replacing(path, mode) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
+    """Yield a file that takes the place of `path`, whole and on the disk, when the block ends without an error."""
     handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(beside, mode)

@@ -365,23 +365,27 @@ def remove(project: paths.Project, run: paths.Run) -> None:
 
 def forget(project: paths.Project, tag: paths.Tag) -> None:
     """Remove the folder of a tag that has no runs, and with it the memory of its ids; a start is left alone."""
-    if not tag.folder.exists():
-        return
-    with lock.held(project.lock):
-        if tag.runs():
-            return
-        _sweep(tag)
-        shutil.rmtree(tag.snapshot, ignore_errors=True)
-        tag.last_id.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            tag.folder.rmdir()
+    if tag.folder.exists():
+        with lock.held(project.lock):
+            if not tag.runs():
+                _remove_folder(tag)
 
 
 def take_back_tag(project: paths.Project, repository: Repository, made: TagObject) -> None:
-    """Delete a tag that was made for a run that has not come to be, unless another run has."""
+    """Delete a tag that was made for a run that has not come to be, and its folder, unless another run has."""
+    tag = project.tag(made.name)
     with lock.held(project.lock):
-        if not project.tag(made.name).runs():
+        if not tag.runs():
             repository.delete_tag(made)
+            _remove_folder(tag)
+
+
+def _remove_folder(tag: paths.Tag) -> None:
+    _sweep(tag)
+    shutil.rmtree(tag.snapshot, ignore_errors=True)
+    tag.last_id.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # a start is under way in it, or it is not there
+        tag.folder.rmdir()
 
 
 def say(text: str) -> None:

@@ -19,7 +19,8 @@ from pathlib import Path
 
 _CHUNK = 65536  # bytes
 _LONGEST_LINE = 1 << 16  # bytes; beyond, a line goes to the log in pieces, or each would be looked at ever again
-_ANSI = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_=>78])")
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_=>78])")
+_ERASES = re.compile(r"\x1b\[[02]?K")  # the rest of the line, or all of it
 # tqdm draws an inner bar a line below and moves back up; what it drew there does not remain.
 _DRAWN_BELOW = re.compile(rb"\n[^\n]*?\x1b\[1?A")
 _DEFAULT_SIZE = struct.pack("HHHH", 24, 80, 0, 0)
@@ -53,8 +54,9 @@ class Remaining:
 
     def close(self) -> bytes:
         """Return what is left, as a last line."""
-        text, self._held = self._held, b""
-        return b"".join(_remains(line) + b"\n" for line in text.removesuffix(b"\n").split(b"\n")) if text else b""
+        lines = b"\n".join(map(_remains, self._held.split(b"\n")))
+        self._held = b""
+        return lines if not lines or lines.endswith(b"\n") else lines + b"\n"
 
 
 def _end_of_what_stays(text: bytes) -> int:
@@ -66,19 +68,19 @@ def _end_of_what_stays(text: bytes) -> int:
 
 
 def _last_drawn(text: bytes) -> bytes:
-    """Drop what the open line has overwritten, so that hours of a bar are not held; two, as the last may be torn."""
+    """Drop what the open line has overwritten, so that hours of a bar are not held; what comes last may be torn."""
     lines, newline, line = text.rpartition(b"\n")
-    if b"\r" not in line:
-        return text
-    drawn = [part for part in line.split(b"\r") if part.strip()]
-    return lines + newline + b"\r".join([b"", *drawn[-2:], *([b""] if line.endswith(b"\r") else [])])
+    drawn, moved_back, last = line.rpartition(b"\r")
+    return lines + newline + (b"\r" + _remains(drawn) + b"\r" + last if moved_back else line)
 
 
 def _remains(line: bytes) -> bytes:
-    parts = [part for part in _ANSI.sub(b"", line).split(b"\r") if part.strip()]
-    if b"\r" not in line:
-        return parts[0] if parts else b""
-    return parts[-1].rstrip() if parts else b""
+    """Return what a terminal shows of a line: after a carriage return, the text overwrites what was there."""
+    shown = ""
+    for part in line.decode(errors="surrogateescape").split("\r"):
+        text = _ANSI.sub("", part)
+        shown = text + ("" if _ERASES.search(part) else shown[len(text) :])
+    return (shown.rstrip() if b"\r" in line else shown).encode(errors="surrogateescape")
 
 
 class Relay:

@@ -1,24 +1,25 @@
-"""LeNet-5 with ReLU, max pooling and dropout, after LeCun et al., Gradient-Based Learning, 1998, figure 2."""
+"""LeNet-5 (LeCun et al., Gradient-Based Learning, 1998, figure 2) with ReLU, max pooling and dropout."""
 
 from torch import Tensor, nn
 
+from exper.parts import Share
+
 
 class LeNet(nn.Module):
-    """Two convolutions of 5 x 5 that keep the size, each pooled to half of it, and two linear layers."""
+    """Map images (B, C, H, W) to logits (B, K)."""
 
-    def __init__(self, shape: tuple[int, int, int], classes: int, dropout: float = 0.0) -> None:
+    def __init__(self, shape: tuple[int, int, int], classes: int, dropout: Share = 0.0) -> None:
         super().__init__()
         channels, height, width = shape
-        self.conv1 = nn.Conv2d(channels, 16, 5, padding=2)
-        self.conv2 = nn.Conv2d(16, 32, 5, padding=2)
+        self.conv1 = nn.Conv2d(channels, 32, 5, padding=2)
+        self.conv2 = nn.Conv2d(32, 64, 5, padding=2)
         self.pool = nn.MaxPool2d(2)
-        self.linear1 = nn.Linear(32 * (height // 4) * (width // 4), 120)
+        self.linear1 = nn.Linear(64 * (height // 4) * (width // 4), 120)
         self.linear2 = nn.Linear(120, classes)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits (B, K) of images (B, C, H, W)."""
-        x = self.pool(self.conv1(x).relu())  # (B, 16, H/2, W/2)
-        x = self.pool(self.conv2(x).relu())  # (B, 32, H/4, W/4)
+        x = self.pool(self.conv1(x).relu())  # (B, 32, H/2, W/2)
+        x = self.pool(self.conv2(x).relu())  # (B, 64, H/4, W/4)
         x = self.linear1(x.flatten(1)).relu()  # (B, 120); view would fail on a channels_last batch
         return self.linear2(self.dropout(x))  # type: ignore[no-any-return]

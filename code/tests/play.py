@@ -2,12 +2,19 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from exper import lock, paths
+import numpy as np
+import torch
+
+import main
+import transform
+from exper import lock, paths, settings
+from exper.training.run import this_run
 
 CODE = Path(__file__).resolve().parents[1]
 
@@ -32,7 +39,7 @@ def environment(run: paths.Run, held: int) -> dict[str, str]:
     }
 
 
-def start(run: paths.Run, code: Path = CODE, **more: Any) -> "subprocess.Popen[bytes]":
+def start(run: paths.Run, code: Path = CODE) -> "subprocess.Popen[bytes]":
     """Start main.py of `code` in a process of its own, which alone holds the lock afterwards."""
     held = lock.take(run.lock, wait_seconds=10)
     assert held is not None
@@ -43,7 +50,84 @@ def start(run: paths.Run, code: Path = CODE, **more: Any) -> "subprocess.Popen[b
             pass_fds=[held],
             stdout=log,
             stderr=log,
-            **more,
         )
     os.close(held)
     return training
+
+
+def config(**changes: Any) -> dict[str, Any]:
+    """Return the template's settings with some of them replaced."""
+    return settings.read((CODE / "config.py").read_bytes()) | changes
+
+
+def small(**changes: Any) -> dict[str, Any]:
+    """Return settings with everything on that draws or averages, of 3 epochs of 4 steps, the last batch smaller."""
+    everything = config(
+        epochs=3,
+        data={
+            "name": "digits",
+            "batch_size": 16,
+            "eval_batch_size": 64,
+            "split": {"val": 100, "test": 1640, "stratify": True, "seed": 0},
+            "workers": 0,
+        },
+        transform=[
+            {"name": "normalize", "mean": [0.3], "std": [0.4]},
+            {"name": "crop", "padding": 1},
+            {"name": "flip", "p": 0.5},
+            {"name": "noise"},
+        ],
+        scheduler={"name": "one_cycle"},
+        clip=1.0,
+        ema=0.9,
+        log_every_steps=1,
+        checkpoint={"every": 1, "every_steps": 1, "keep": 2},
+    )
+    return everything | changes
+
+
+def noise(image_BCHW: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Draw from all the generators that libraries share."""
+    shift = random.random() + float(np.random.rand()) + float(torch.rand(()))
+    return image_BCHW + 0.01 * shift
+
+
+transform.RANDOM["noise"] = transform.TRANSFORM["noise"] = noise
+
+
+def train(run: paths.Run, config: dict[str, Any]) -> None:
+    """Train in this process."""
+    held = lock.take(run.lock)
+    assert held is not None
+    try:
+        with this_run(CODE, environment(run, held)) as this:
+            main.main(this, config)
+    finally:
+        os.close(held)
+
+
+def history(run: paths.Run) -> list[dict[str, Any]]:
+    """Return history.jsonl without times."""
+    lines = [json.loads(line) for line in run.history.read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
+
+
+def statistic(run: paths.Run) -> Any:
+    """Return statistic.json."""
+    return json.loads(run.statistic.read_text())
+
+
+def end(run: paths.Run) -> dict[str, Any]:
+    """Return all that has to be the same in two runs: history, results, and the last state."""
+    last = torch.load(run.checkpoint / "epoch_last.path", weights_only=True)
+    names = ("model", "ema", "optimizer", "scheduler", "random", "epoch")
+    return {"history": history(run), "statistic": statistic(run)} | {name: plain(last[name]) for name in names}
+
+
+def plain(value: Any) -> Any:
+    """Return `value` with tensors as lists, so that == compares every bit but that of zero's sign."""
+    if isinstance(value, torch.Tensor):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value

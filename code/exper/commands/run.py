@@ -10,21 +10,15 @@ Examples:
 """
 
 import argparse
-import fnmatch
 import functools
-import os
 import secrets
 
-from exper import life, run_json, settings, tagged, tags
+from exper import life, run_json, settings, tagged, tags, uncommitted
 from exper.arguments import Parser
 from exper.error import Refused
 from exper.interrupt import Signals
 from exper.paths import Project
 from exper.repository import Change, Repository, TagObject, TagTaken
-
-_SECRETS = (".env*", "*.pem", "*.key", "id_*")
-_LARGE_BYTES = 10_000_000
-_SHOWN = 20
 
 
 def run(arguments: list[str], project: Project) -> int:
@@ -35,10 +29,9 @@ def run(arguments: list[str], project: Project) -> int:
     repository = Repository(project.root)
     if repository.has_branch_or_remote(options.tag):
         raise Refused(f"{options.tag!r} is a branch or a remote here; git would not know which is meant. Take another.")
-    uncommitted = repository.changes()
-    _check_uncommitted(project, repository, uncommitted, options)
+    changed = _check_uncommitted(project, repository, options)
     with Signals() as signals:
-        commit = _commit(repository, uncommitted, changes, options)
+        commit = _commit(repository, changed, changes, options)
         known = repository.tag(options.tag)
         if known is not None:
             _check_known(project, repository, known, commit)
@@ -46,25 +39,28 @@ def run(arguments: list[str], project: Project) -> int:
         config = tagged.check(repository, commit)
         seed = _seed(repository, commit, known, fixed=options.fixed)
         threads = (known and tags.number_in(known, "Exper-Threads")) or tagged.threads(config)
-        signals.check()
-        trailers = tagged.trailers(seed, threads, options.settings)
         life.check_writable(project)
-        tag = known or _create_tag(repository, options.tag, commit, options.message, trailers)
+        signals.check()
+        tag = known or _create_tag(repository, options, commit, tagged.trailers(seed, threads, options.settings))
+        record = run_json.new(tag.name, commit, repository.tree(commit), seed, threads)
         try:
-            record = run_json.new(tag.name, commit, repository.tree(commit), seed, threads)
-            command = _command(options)
-            live = life.begin(project, record, command, repository=repository, signals=signals, least=0, is_first=True)
-            try:
-                return life.carry_out(project, live, signals)
-            except Refused:
-                life.remove(project, live.run)
-                if known is None:
-                    life.forget(project, project.tag(tag.name))
-                raise
+            return _train(project, repository, record, _command(options), signals)
         except BaseException:
             if known is None:
                 life.take_back_tag(project, repository, tag)
             raise
+
+
+def _train(
+    project: Project, repository: Repository, record: run_json.Record, command: list[str], signals: Signals
+) -> int:
+    """Train run 0 of a tag; a run that main.py refuses is taken back."""
+    live = life.begin(project, record, command, repository=repository, signals=signals, least=0, is_first=True)
+    try:
+        return life.carry_out(project, live, signals)
+    except Refused:
+        life.remove(project, live.run)
+        raise
 
 
 def _parser() -> Parser:
@@ -82,48 +78,30 @@ def _command(options: argparse.Namespace) -> list[str]:
     return ["run", options.tag, *(["-f"] if options.fixed else []), *options.settings]
 
 
-# -- what the tag will hold --------------------------------------------------------------------------------------------
-
-
-def _check_uncommitted(
-    project: Project, repository: Repository, uncommitted: list[Change], options: argparse.Namespace
-) -> None:
-    """Refuse uncommitted changes, or with -m only those that should not be in git; tell what is saved."""
-    if uncommitted:
-        repository.head()  # before the first commit, -m is of no use either
-    if uncommitted and options.message is None:
+def _check_uncommitted(project: Project, repository: Repository, options: argparse.Namespace) -> list[Change]:
+    """Return the uncommitted changes, which -m saves and tells; without it they are refused."""
+    changes = repository.changes()
+    if not changes:
+        return []
+    repository.head()  # before the first commit, -m is of no use either
+    if options.message is None:
         raise Refused(
-            f"there are uncommitted changes:\n{_listing(project, uncommitted)}\n"
+            f"there are uncommitted changes:\n{uncommitted.listing(project, changes)}\n"
             f'Commit them, or let the tag alone hold them: run {options.tag} -m "why"'
         )
-    unmerged = [change.path for change in uncommitted if change.kind == "unmerged"]
-    if unmerged:
-        raise Refused(f"{unmerged[0]} is in the middle of a merge. Finish it first.")
-    untracked = [change for change in uncommitted if change.kind == "untracked" and change.path not in options.include]
-    for change in untracked:
-        _check_untracked(project, change.path)
-    if uncommitted:
-        life.say(f"run: the tag alone will hold these changes:\n{_listing(project, uncommitted)}")
-
-
-def _check_untracked(project: Project, path: str) -> None:
-    name, size = os.path.basename(path), os.lstat(project.root / path).st_size
-    if path.endswith("/"):
-        raise Refused(f"{path} is a git repository of its own; a tag would not hold its files. Move it out of code/.")
-    if any(fnmatch.fnmatch(name, pattern) for pattern in _SECRETS):
-        raise Refused(f"{path} looks like a secret. Add /{path} to .gitignore, or save it: --include {path}")
-    if size > _LARGE_BYTES:
-        raise Refused(f"{path} has {_size(size)}. Add /{path} to .gitignore, or save it: --include {path}")
+    uncommitted.check_savable(project, changes, options.include)
+    life.say(f"run: the tag alone will hold these changes:\n{uncommitted.listing(project, changes)}")
+    return changes
 
 
 def _commit(
-    repository: Repository, uncommitted: list[Change], changes: dict[str, settings.Value], options: argparse.Namespace
+    repository: Repository, changed: list[Change], changes: dict[str, settings.Value], options: argparse.Namespace
 ) -> str:
     """Return HEAD, or a commit on top of it with the uncommitted changes and the changed settings."""
-    if not uncommitted and not changes:
+    if not changed and not changes:
         return repository.head()
     edits = {tagged.CONFIG: functools.partial(settings.edit, changes=changes)} if changes else {}
-    return repository.commit(uncommitted, edits, options.message or f"{options.tag}: {' '.join(options.settings)}")
+    return repository.commit(changed, edits, options.message or f"{options.tag}: {' '.join(options.settings)}")
 
 
 def _check_known(project: Project, repository: Repository, known: TagObject, commit: str) -> None:
@@ -151,41 +129,9 @@ def _seed(repository: Repository, commit: str, known: TagObject | None, *, fixed
 
 
 def _create_tag(
-    repository: Repository,
-    name: str,
-    commit: str,
-    why: str | None,
-    trailers: list[tuple[str, object]],
+    repository: Repository, options: argparse.Namespace, commit: str, trailers: list[tuple[str, object]]
 ) -> TagObject:
     try:
-        return repository.create_tag(name, commit, tags.message(name, why, trailers))
+        return repository.create_tag(options.tag, commit, tags.message(options.tag, options.message, trailers))
     except TagTaken:
-        raise Refused(f"somebody else has made the tag {name!r} just now. Take another.") from None
-
-
-# -- how it is shown ---------------------------------------------------------------------------------------------------
-
-
-def _listing(project: Project, changes: list[Change]) -> str:
-    lines = [f"  {change.kind:<9} {_printable(change.path)}{_weight(project, change)}" for change in changes[:_SHOWN]]
-    more = len(changes) - _SHOWN
-    return "\n".join(lines + ([f"  … and {more} more"] if more > 0 else []))
-
-
-def _weight(project: Project, change: Change) -> str:
-    if change.kind != "untracked":
-        return ""
-    return f" ({_size(os.lstat(project.root / change.path).st_size)})"
-
-
-def _size(size_bytes: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if size_bytes < 1000:
-            return f"{size_bytes:.3g} {unit}"
-        size_bytes /= 1000
-    return f"{size_bytes:.3g} GB"
-
-
-def _printable(path: str) -> str:
-    """Return a path that can't move the cursor of a terminal."""
-    return path if path.isprintable() else ascii(path)
+        raise Refused(f"somebody else has made the tag {options.tag!r} just now. Take another.") from None

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,54 +11,30 @@ import torch
 from exper.error import Refused
 
 
-def check(name: str, processes: int | None) -> None:
-    """Refuse a device that is not here.
-
-    Args:
-        name: "auto" (the first GPU if there is one), "cpu", "cuda" or "cuda:<n>".
-        processes: processes that train together; more than one is said to be coming.
-    """
-    kind, _, index = name.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (index and not (kind == "cuda" and index.isdecimal())):
+def prepare(name: str, processes: int | None, threads: int, deterministic: bool) -> torch.device:
+    """Set threads and determinism; return the device that "auto", "cpu", "cuda" or "cuda:<n>" stands for."""
+    gpus, match = torch.cuda.device_count(), re.fullmatch(r"auto|cpu|cuda(?::(\d+))?", name)
+    if match is None:
         raise Refused(f"device = {name!r}: write auto, cpu, cuda or cuda:<n>.")
-    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
-        raise Refused(f'device = {name!r}: torch sees {torch.cuda.device_count()} GPUs. Set device = "auto" or "cpu".')
-    if processes is not None and processes < 1:
-        raise Refused(f"processes = {processes}: write None or a whole number above 0.")
-
-
-def prepare(name: str, processes: int | None, threads: int | None, deterministic: bool) -> torch.device:
-    """Set threads and determinism, and return the device to train on."""
+    if name.startswith("cuda") and int(match[1] or 0) >= gpus:
+        raise Refused(f'device = {name!r}: torch sees {gpus} GPUs. Set device = "auto" or "cpu".')
+    if (processes or 1) > 1 or (gpus > 1 and name in ("auto", "cuda")):
+        print(f"processes = {processes}, {gpus} GPUs: several come with torchrun; this run uses one, the first")
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
     torch.use_deterministic_algorithms(deterministic)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    if (processes or 1) > 1:
-        print(f"processes = {processes}: several come with torchrun; this run uses one")
-    if name == "auto" and torch.cuda.device_count() > 1:
-        print(f"{torch.cuda.device_count()} GPUs are visible; this run uses the first")
-    if name == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    return torch.device("cuda:0" if name == "cuda" else name)
+    torch.set_num_threads(threads)
+    return torch.device("cpu" if name == "cpu" or not gpus else f"cuda:{match[1] or 0}")
 
 
 def describe(device: torch.device, deterministic: bool) -> dict[str, Any]:
-    """Return the `device` section of statistic.json; False under `deterministic` says that bits are not promised."""
-    is_cuda = device.type == "cuda"
+    """Return statistic.json's `device`; False under `deterministic` says that the same bits are not promised."""
+    is_cuda, cpuinfo = device.type == "cuda", Path("/proc/cpuinfo")
+    cpu = re.search(r"(?m)^model name\s*:\s*(.+)$", cpuinfo.read_text() if cpuinfo.exists() else "")
     return {
-        "name": torch.cuda.get_device_name(device) if is_cuda else _cpu_name(),
+        "name": torch.cuda.get_device_name(device) if is_cuda else cpu[1] if cpu else platform.processor(),
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "processes": 1,
         "deterministic": deterministic or not is_cuda,
     }
-
-
-def _cpu_name() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -4,84 +4,68 @@ import json
 import os
 from typing import Any
 
-from exper import files, paths
-from exper.training import parts
+from exper import files, parts, paths
 
 LOGGER = ("tensorboard",)
 
 
-def check(logger: list[str]) -> None:
-    """Refuse loggers that there are not."""
-    for name in logger:
-        if name not in LOGGER:
-            raise parts.unknown("logger", name, LOGGER)
-
-
 class Statistic:
-    """Write what training finds out; every number goes to all places with one call.
+    """Write what training finds out; every number goes to all places with one call."""
 
-    Args:
-        run: the files to write.
-        about: what statistic.json holds beside metrics: format, hparam, data, device.
-        logger: loggers by name.
-    """
-
-    def __init__(self, run: paths.Run, about: dict[str, Any], logger: list[str]) -> None:
-        self._run = run
-        self._about = about
-        self._logger = logger
+    def __init__(self, run: paths.Run, logger: list[str]) -> None:
+        for name in logger:
+            if name not in LOGGER:
+                raise parts.unknown("logger", name, LOGGER)
+        self._run, self._logger = run, logger
         self._metric: dict[str, Any] = {"last": {}, "best": {}, "test": {}}
 
-    def start(self, saved: dict[str, Any] | None, step: int) -> None:
-        """Go on from `saved`, the `state_dict` of a checkpoint taken after `step`; None: from nothing."""
+    def start(self, about: dict[str, Any], saved: dict[str, Any] | None, step: int) -> None:
+        """Begin with what statistic.json holds beside metrics.
+
+        All files are cut back to `saved`, the `state_dict` of a checkpoint taken after `step`; None: to nothing.
+        """
+        self._about = about
         saved = saved or {"history": 0, "events": None, "metric": self._metric}
         self._metric = saved["metric"]
         self._history = files.open_to_append(self._run.history)
-        self._cut_history(saved["history"])
+        lost = saved["history"] - self._history.tell()
+        if lost > 0:
+            print(f"{self._run.history} has lost its last {lost} bytes; it goes on after the gap")
+        else:
+            self._history.truncate(saved["history"])
         self._events = None
         if "tensorboard" in self._logger:
-            from exper.training.tensorboard import Events
+            from exper.training.tensorboard import Events  # imported only where it is installed
 
             self._events = Events(self._run.tensorboard, saved["events"], step)
         self._replace()
 
-    def _cut_history(self, size: int) -> None:
-        missing = size - self._history.tell()
-        if missing > 0:
-            print(f"{self._run.history} lacks its last {missing} bytes: lines before this one are lost")
-        else:
-            self._history.truncate(size)
-
-    def add(self, values: dict[str, Any]) -> None:
-        """Add one line to history, and its numbers to the curves: those whose name has a slash, and lr."""
-        self._history.write(json.dumps(values).encode() + b"\n")
+    def add(self, line: dict[str, Any]) -> None:
+        """Add a line to history; its numbers under names with a slash, and lr, are points of curves as well."""
+        self._history.write(json.dumps(line).encode() + b"\n")
         self._history.flush()
         if self._events is not None:
-            curves = {name: value for name, value in values.items() if "/" in name or name == "lr"}
-            self._events.write(values["step"], curves)
+            self._events.write(line["step"], {name: line[name] for name in line if "/" in name or name == "lr"})
 
-    def end_epoch(self, values: dict[str, Any], best: dict[str, Any] | None) -> None:
-        """Add an epoch's line, and bring statistic.json up to date."""
-        self.add(values)
-        self._metric["last"], self._metric["best"] = _metrics(values), _metrics(best or {})
+    def end_epoch(self, line: dict[str, Any], best: dict[str, Any]) -> None:
+        """Add an epoch's line to history, and bring statistic.json up to date."""
+        self.add(line)
+        self._metric |= {"last": _results(line), "best": _results(best)}
         self._replace()
 
-    def end_test(self, values: dict[str, Any]) -> None:
-        """Record the test: `epoch` says whose weights were tested."""
-        self._metric["test"] = values
+    def end_test(self, line: dict[str, Any]) -> None:
+        """Record the test; `epoch` says whose weights were tested."""
+        self._metric |= {"test": line}
         self._replace()
 
     def _replace(self) -> None:
-        files.write_json(self._run.statistic, {**self._about, "metric": self._metric})
+        files.write_json(self._run.statistic, self._about | {"metric": self._metric})
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what `start` needs; what it counts has reached the disk."""
+        """Return what `start` needs; the lines that it counts have reached the disk."""
         os.fsync(self._history.fileno())
-        return {
-            "history": self._history.tell(),
-            "events": None if self._events is None else self._events.position(),
-            "metric": {**self._metric, "test": {}},
-        }
+        events = None if self._events is None else self._events.position()
+        return {"history": self._history.tell(), "events": events, "metric": self._metric | {"test": {}}}
 
     def close(self) -> None:
         self._history.close()
@@ -89,6 +73,11 @@ class Statistic:
             self._events.close()
 
 
-def _metrics(values: dict[str, Any]) -> dict[str, Any]:
-    """Return what of a line of history is a result."""
-    return {name: value for name, value in values.items() if "/" in name or name == "epoch"}
+def text(line: dict[str, Any], epochs: int) -> str:
+    """Return an epoch's line for people: `epoch  3/10  train/loss 0.2113  …  lr 0.001  1.2 s`."""
+    shown = [f"{name} {value:.4g}" for name, value in line.items() if "/" in name or name == "lr"]
+    return "  ".join([f"epoch {line['epoch']:{len(str(epochs))}}/{epochs}", *shown, f"{line['seconds']:.1f} s"])
+
+
+def _results(line: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in line.items() if "/" in name or name == "epoch"}

@@ -1,0 +1,201 @@
+"""Interrupted at any moment and started again, a run ends in the same bits as an unbroken one."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import metric
+from exper import paths
+from exper.training import stop
+from exper.training.checkpoint import is_whole
+from tests import play
+
+STEPS = 12  # of play.small()
+
+
+class Copier:
+    """A metric that copies the run's folder while it trains: what a kill at that moment would leave."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def add(self, output_BK: torch.Tensor, label_B: torch.Tensor) -> None:
+        self.seen += len(label_B)
+        if Copier.source is not None and torch.is_grad_enabled():
+            number = len(list(Copier.target.iterdir()))
+            shutil.copytree(Copier.source, Copier.target / str(number), symlinks=True)
+
+    def value(self) -> float:
+        return float(self.seen)
+
+    source: Path | None = None
+    target: Path
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, Any], list[Path], dict[str, Any]]]:
+    """Train with everything on; yield its end, what each moment between two steps left, and its settings."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    metric.METRIC["copier"] = Copier
+    settings = play.small(metric=[{"name": "acc"}, {"name": "copier"}])
+    run = play.born(folder / "0")
+    Copier.source, Copier.target = run.folder, folder / "moments"
+    Copier.target.mkdir()
+    play.train(run, settings)
+    Copier.source = None
+    yield play.end(run), [Copier.target / str(number) for number in range(STEPS)], settings
+    del metric.METRIC["copier"]
+
+
+def ends_alike(folder: Path, unbroken: Any, **changes: Any) -> None:
+    end, _, settings = unbroken
+    play.train(paths.Run(folder), settings | changes)
+    assert play.end(paths.Run(folder)) == end
+
+
+@pytest.mark.parametrize("step", range(STEPS))
+def test_from_every_step_it_ends_alike(step: int, unbroken: Any) -> None:
+    folder = unbroken[1][step]
+    newest = torch.load(folder / "checkpoint" / "epoch_last.path", weights_only=True)
+    assert newest["step"] == step
+    ends_alike(folder, unbroken)
+
+
+def test_from_the_checkpoint_before_a_corrupt_one(unbroken: Any, tmp_path: Path) -> None:
+    shutil.copytree(unbroken[1][7], tmp_path / "0", symlinks=True)
+    with open(tmp_path / "0" / "checkpoint" / "epoch_last.path", "r+b") as file:
+        file.seek(5000)
+        file.write(b"flipped")
+    ends_alike(tmp_path / "0", unbroken)
+
+
+def test_from_nothing_when_no_checkpoint_verifies(unbroken: Any, tmp_path: Path) -> None:
+    shutil.copytree(unbroken[1][7], tmp_path / "0", symlinks=True)
+    for path in (tmp_path / "0" / "checkpoint").glob("epoch_*.path"):
+        if not path.is_symlink():
+            os.truncate(path, 1000)
+    ends_alike(tmp_path / "0", unbroken)
+
+
+def test_a_finished_run_started_again_changes_no_number(unbroken: Any, tmp_path: Path) -> None:
+    run = play.born(tmp_path / "0")
+    play.train(run, unbroken[2])
+    ends_alike(run.folder, unbroken)
+
+
+class Asker(metric.Accuracy):
+    """Accuracy that asks training to stop during the second validation."""
+
+    validations = 0
+
+    def add(self, output_BK: torch.Tensor, label_B: torch.Tensor) -> None:
+        super().add(output_BK, label_B)
+        if not torch.is_grad_enabled() and self.seen > 64:
+            Asker.validations += 1
+            if Asker.validations == 2:
+                signal.raise_signal(signal.SIGTERM)
+
+
+def test_from_a_stop_during_validation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(metric.METRIC, "acc", Asker)
+    monkeypatch.setattr(stop, "_asked", None)
+    unbroken, broken = play.born(tmp_path / "0"), play.born(tmp_path / "1")
+    before = signal.signal(signal.SIGTERM, stop._handle)
+    try:
+        with pytest.raises(SystemExit) as error:
+            play.train(broken, play.small())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert error.value.code == 143
+    assert newest(broken).name == "epoch_1_step_8.path"
+    monkeypatch.setattr(stop, "_asked", None)
+    play.train(broken, play.small())
+    play.train(unbroken, play.small())
+    assert play.end(broken) == play.end(unbroken)
+
+
+def test_another_seed_ends_otherwise(unbroken: Any, tmp_path: Path) -> None:
+    run = play.born(tmp_path / "0", seed=2)
+    play.train(run, unbroken[2])
+    assert play.end(run)["model"] != unbroken[0]["model"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"checkpoint": {"every": 3, "keep": 1}},
+        {"checkpoint": {"every": 1, "every_steps": 3, "background": True}},
+        {"data": play.small()["data"] | {"workers": 1}},
+        {"data": play.small()["data"] | {"eval_batch_size": 7}},
+    ],
+    ids=["few checkpoints", "in a thread", "workers", "small evaluation batches"],
+)
+def test_what_must_not_matter_does_not(changes: dict[str, Any], tmp_path: Path) -> None:
+    plain, changed = play.born(tmp_path / "0"), play.born(tmp_path / "1")
+    play.train(plain, play.small())
+    play.train(changed, play.small(**changes))
+    ends = [play.end(run) for run in (plain, changed)]
+    assert ends[0]["model"] == ends[1]["model"]
+    assert [line["weights"] for line in play.history(plain) if "weights" in line] == [
+        line["weights"] for line in play.history(changed) if "weights" in line
+    ]
+
+
+def own_code(folder: Path) -> Path:
+    """Copy the code, with settings that train for about 160 checkpointed steps."""
+    code = Path(shutil.copytree(play.CODE, folder / "code", ignore=shutil.ignore_patterns("tests", "__pycache__")))
+    config = play.small(epochs=40, early_stop={"patience": 30})
+    config["transform"].pop()  # the noise is not in a process of its own
+    (code / "config.py").write_text("".join(f"{name} = {value!r}\n" for name, value in config.items()))
+    return code
+
+
+def wait_for_lines(run: paths.Run, lines: int, training: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 60
+    while not run.history.exists() or run.history.read_bytes().count(b"\n") < lines:
+        assert training.poll() is None, run.log.read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def newest(run: paths.Run) -> Path:
+    return run.checkpoint / os.readlink(run.checkpoint / "epoch_last.path")
+
+
+def test_killed_and_signalled_processes_end_alike(tmp_path: Path) -> None:
+    code = own_code(tmp_path)
+    unbroken, broken = play.born(tmp_path / "x" / "0"), play.born(tmp_path / "x" / "1")
+    assert play.start(unbroken, code).wait() == 0, unbroken.log.read_text()
+    assert len(play.history(unbroken)) > 100
+
+    for number, lines in (
+        (signal.SIGKILL, 20),
+        (signal.SIGKILL, 45),
+        (signal.SIGUSR1, 70),
+        (signal.SIGTERM, 100),
+        (signal.SIGINT, 120),
+    ):
+        training = play.start(broken, code)
+        wait_for_lines(broken, lines, training)
+        time.sleep(0.01 * random.random())  # at any moment of a step or of a save
+        training.send_signal(number)
+        code_expected = -number if number == signal.SIGKILL else 128 + number
+        assert training.wait() == code_expected, broken.log.read_text()
+        if number == signal.SIGKILL:
+            with open(newest(broken), "r+b") as file:
+                file.seek(4000)
+                file.write(b"torn")
+        else:
+            assert is_whole(newest(broken))
+            assert "stopped and saved" in broken.log.read_text()
+    assert play.start(broken, code).wait() == 0, broken.log.read_text()
+    assert play.end(broken) == play.end(unbroken)

@@ -1,0 +1,53 @@
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from exper.training import streams
+
+
+def draws(generator: torch.Generator) -> list[float]:
+    return list(torch.rand(4, generator=generator).tolist())
+
+
+def shared() -> list[float]:
+    return [random.random(), float(np.random.rand()), float(np.random.randn()), float(torch.rand(()))]
+
+
+def test_a_generator_depends_on_what_it_is_for_alone() -> None:
+    random.seed(3)
+    first = draws(streams.generator(1, "order", 2))
+    torch.rand(7)
+    assert draws(streams.generator(1, "order", 2)) == first
+
+
+def test_generators_for_different_purposes_differ() -> None:
+    purposes: list[tuple[int | str, ...]] = [
+        (1, "order", 2),
+        (1, "order", 3),
+        (2, "order", 2),
+        (1, "transform", 2),
+        (1, "o", 2),
+    ]
+    assert len({tuple(draws(streams.generator(*one))) for one in purposes}) == len(purposes)
+
+
+def test_the_largest_seed_is_accepted() -> None:
+    streams.start(2**63 - 1)
+
+
+def test_start_repeats_the_shared_generators() -> None:
+    streams.start(5)
+    first = shared()
+    streams.start(5)
+    assert shared() == first
+
+
+def test_restore_goes_back_to_where_state_was_taken(tmp_path: Path) -> None:
+    streams.start(5)
+    np.random.randn()  # leaves a second value in numpy's cache
+    torch.save(streams.state(), tmp_path / "state")
+    first = shared()
+    streams.restore(torch.load(tmp_path / "state", weights_only=True))
+    assert shared() == first
