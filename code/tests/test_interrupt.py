@@ -151,3 +151,24 @@ def test_a_second_stop_signal_reaches_training_too(project: paths.Project) -> No
         manager.wait_for((folder / "got1").exists)
         supervisor.send_signal(signal.SIGINT)
         assert supervisor.wait(20) == 130
+
+
+@pytest.mark.parametrize("words", [["continue", "base"], ["rerun", "base"]])
+def test_a_kill_of_continue_or_rerun_at_any_stage_loses_no_run(
+    project: paths.Project, tmp_path: Path, words: list[str]
+) -> None:
+    manager.write(project, main="import sys; sys.exit(1)")
+    exper(project, "run", "base", code=1)
+    count = tmp_path / "bin" / "count"
+    for stage in range(1, 30):
+        path = manager.git_that(tmp_path / "bin", f'"$@"; code=$?; [ $count = {stage} ] && kill -9 $PPID; exit $code')
+        with untouched(project.root):
+            killed = manager.start(project, *words, env=os.environ | {"PATH": path})
+            killed.communicate(timeout=30)
+        if int(count.read_text()) < stage:
+            break
+        assert killed.returncode == -signal.SIGKILL
+        assert [state(project, str(run)) for run in project.tag("base").runs()] == ["failed"]
+        exper(project, "continue", "base", code=1)
+        assert {path.name for path in project.tag("base").folder.iterdir()} == {"0", "last_id", "snapshot"}
+    assert stage > 5
