@@ -216,22 +216,31 @@ def _sweep(tag: paths.Tag) -> None:
 def _give_id(tag: paths.Tag, folder: Path, record: run_json.Record) -> paths.Run:
     run = tag.run(record["id"])
     files.write_json(folder / "run.json", record)
-    files.replace(tag.last_id, f"{record['id']}\n")
     try:
         os.rename(folder, run.folder)
     except OSError as error:
         raise Refused(f"{run.folder} can't become a run: {error.strerror}. Move away what is there.") from None
-    files.sync_folder(tag.folder)
+    _keep_last_id(tag)  # only now: a kill just before must not cost `run` its id 0
     return run
+
+
+def _keep_last_id(tag: paths.Tag) -> None:
+    """Write the highest id down, if it is not; on a full disk, the folders of the runs still tell it."""
+    if last_id(tag) != _written_id(tag):
+        with contextlib.suppress(OSError):
+            files.replace(tag.last_id, f"{last_id(tag)}\n")
 
 
 def last_id(tag: paths.Tag) -> int:
     """Return the highest id ever given, -1 if none was."""
+    return max([_written_id(tag), *(run.id for run in tag.runs())])
+
+
+def _written_id(tag: paths.Tag) -> int:
     try:
-        written = int(tag.last_id.read_text())
+        return int(tag.last_id.read_text())
     except (FileNotFoundError, ValueError):
-        written = -1
-    return max([written, *(run.id for run in tag.runs())])
+        return -1
 
 
 # -- training ----------------------------------------------------------------------------------------------------------
@@ -355,6 +364,7 @@ def remove(project: paths.Project, run: paths.Run) -> None:
     """Remove a run: at once for a reader, by one rename; its id is never given again."""
     tag = project.tag(run.tag)
     with lock.held(project.lock):
+        _keep_last_id(tag)
         folder = tag.folder / f"{_NEW}{secrets.token_hex(8)}"
         folder.mkdir()
         os.rename(run.folder, folder / run.folder.name)

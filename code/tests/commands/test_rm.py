@@ -112,3 +112,11 @@ def test_a_run_whose_tag_is_gone_can_be_removed(project: paths.Project) -> None:
     git(project.root, "tag", "--delete", "base")
     exper(project, "rm", "base", "--yes")
     assert project.tag("base").runs() == []
+
+
+def test_an_id_does_not_come_twice_where_a_kill_kept_last_id_from_being_written(project: paths.Project) -> None:
+    exper(project, "run", "base")
+    project.tag("base").last_id.unlink()
+    exper(project, "rm", "base/0", "--yes")
+    exper(project, "run", "base")
+    assert [run.id for run in project.tag("base").runs()] == [1]
