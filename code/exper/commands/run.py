@@ -13,7 +13,6 @@ import argparse
 import fnmatch
 import functools
 import os
-import secrets
 
 from exper import life, run_json, settings, tagged, tags
 from exper.arguments import Parser
@@ -141,7 +140,7 @@ def _seed(repository: Repository, commit: str, known: TagObject | None, *, fixed
     recorded = tags.number_in(known, "Exper-Seed") if known else None
     written = tagged.seed(repository, commit) if fixed else None
     if recorded is None:
-        return secrets.randbits(32) if written is None else written
+        return run_json.fresh_seed() if written is None else written
     if written not in (None, recorded):
         raise Refused(
             f"the tag records the seed {recorded}, code/seed has {written}. Leave out -f,"
