@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from measure import Samples, commit, environment, git, make_project, ratio, table, take_turns, verdict
+from measure import Samples, commit, environment, make_project, ratio, table, take_turns, verdict
 
 FILES = 2000
 MARK = "first line at "
@@ -117,7 +117,6 @@ def make_dvc_project(root: Path, dvc: str, files: int) -> Path:
     said_by([dvc, "stage", "add", "--name", "train", "--deps", "code/main.py", " ".join(PYTHON)], root)
     said_by([dvc, "repro"], root)
     commit(root)
-    git(root, "status", "--short")
     return root
 
 
