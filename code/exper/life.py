@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import secrets
 import shutil
 import signal
 import sys
@@ -192,7 +191,7 @@ def _made_folder(project: paths.Project, tag: paths.Tag) -> Iterator[tuple[Path,
     with lock.held(project.lock):
         tag.folder.mkdir(exist_ok=True)
         _sweep(tag)
-        folder = tag.folder / f"{_NEW}{secrets.token_hex(8)}"
+        folder = tag.folder / f"{_NEW}{os.urandom(8).hex()}"
         folder.mkdir()
         held = lock.take(folder / _LOCK)
         assert held is not None
@@ -351,7 +350,7 @@ def release_snapshot(project: paths.Project, tag: paths.Tag) -> None:
         unneeded = all(status.read(run) == "finished" for run in tag.runs())
         if not unneeded or not tag.snapshot.exists():
             return
-        folder = tag.folder / f"{_NEW}{secrets.token_hex(8)}"
+        folder = tag.folder / f"{_NEW}{os.urandom(8).hex()}"
         folder.mkdir()
         os.rename(tag.snapshot, folder / "snapshot")
     shutil.rmtree(folder, ignore_errors=True)
@@ -365,7 +364,7 @@ def remove(project: paths.Project, run: paths.Run) -> None:
     tag = project.tag(run.tag)
     with lock.held(project.lock):
         _keep_last_id(tag)
-        folder = tag.folder / f"{_NEW}{secrets.token_hex(8)}"
+        folder = tag.folder / f"{_NEW}{os.urandom(8).hex()}"
         folder.mkdir()
         os.rename(run.folder, folder / run.folder.name)
     lists.remove(project, lists.FINISHED, {str(run)})

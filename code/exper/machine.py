@@ -5,7 +5,6 @@ import platform
 import re
 import socket
 import sys
-from importlib import metadata
 from pathlib import Path
 
 import psutil
@@ -63,18 +62,10 @@ def default_threads() -> int:
     return max(1, min(cores, allowed, MAX_THREADS))
 
 
-def version(package: str) -> str | None:
-    """Return a package's version without importing it."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
 def versions() -> dict[str, str]:
     """Return the version of Python and of every installed package.
 
-    Read off the names of their .dist-info folders: importlib.metadata opens every file, 0.4 ms a package.
+    Read off the names of their .dist-info folders: importlib.metadata takes 10 ms to import, and 0.4 ms a package.
     """
     folders = [folder for folder in sys.path if os.path.isdir(folder)]
     names = [name for folder in folders for name in os.listdir(folder)]

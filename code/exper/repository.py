@@ -50,7 +50,6 @@ class Entry:
     mode: str  # 100644, 100755, 120000 (symbolic link)
     blob: str
     path: str
-    size_bytes: int
 
 
 @dataclass(frozen=True)
@@ -88,6 +87,7 @@ class Repository:
         self._index = root / index
         self._prefix = os.path.relpath(root.resolve(), self.top.resolve())
         self._prefix = "" if self._prefix == "." else self._prefix + "/"
+        self._listed: dict[str, list[Entry]] = {}  # by commit
 
     # -- what there is ---------------------------------------------------------------------------------------------
 
@@ -119,8 +119,7 @@ class Repository:
         commit = self._commit_of(f"refs/tags/{name}")
         if not commit:
             raise Refused(f"the tag {name!r} is of no commit, so it holds no code. If it may go: git tag -d {name}")
-        kind = self._git("cat-file", "-t", found).decode().strip()
-        content = self._git("cat-file", "-p", found).decode(errors="replace") if kind == "tag" else ""
+        content = self._git("cat-file", "tag", found).decode(errors="replace") if found != commit else ""
         return TagObject(name, found, commit, content.partition("\n\n")[2])
 
     def has_branch_or_remote(self, name: str) -> bool:
@@ -145,8 +144,13 @@ class Repository:
         Raises:
             Refused: one is a submodule.
         """
+        if commit not in self._listed:
+            self._listed[commit] = self._list(commit)
+        return self._listed[commit]
+
+    def _list(self, commit: str) -> list[Entry]:
         try:
-            listing = self._git("ls-tree", "-r", "-z", "-l", "--full-tree", f"{commit}:{self._prefix}")
+            listing = self._git("ls-tree", "-r", "-z", "--full-tree", f"{commit}:{self._prefix}")
         except GitFailed:
             if self.tree(commit) is None:
                 return []
@@ -154,12 +158,12 @@ class Repository:
         entries = []
         for line in _split(listing):
             fields, _, path = line.partition("\t")
-            mode, _, blob, size = fields.split()
+            mode, _, blob = fields.split()
             if is_ours(path):
                 continue
             if mode == _SUBMODULE:
                 raise Refused(f"{path} is a submodule; a tag does not hold its files. Add them to this repository.")
-            entries.append(Entry(mode, blob, path, int(size)))
+            entries.append(Entry(mode, blob, path))
         return entries
 
     def contents(self, entries: list[Entry]) -> Iterator[tuple[Entry, bytes]]:
@@ -175,7 +179,7 @@ class Repository:
     def check_lfs(self, entries: list[Entry]) -> None:
         """Refuse if an LFS pointer names an object that is not here."""
         if self._uses_lfs(entries):
-            for entry, data in self._blobs([one for one in entries if one.size_bytes < _LFS_POINTER_SIZE]):
+            for entry, data in self._blobs(entries):
                 self._resolve_lfs(entry, data)
 
     # -- what we make ----------------------------------------------------------------------------------------------
@@ -211,7 +215,8 @@ class Repository:
         Raises:
             TagTaken: it exists.
         """
-        tagger = self._git("var", "GIT_COMMITTER_IDENT", env=self._identity()).decode().strip()
+        who = "GIT_COMMITTER_IDENT"
+        tagger = self._ask("var", who) or self._git("var", who, env=self._identity()).decode().strip()
         content = f"object {commit}\ntype commit\ntag {name}\ntagger {tagger}\n\n{message}"
         tag = self._git("mktag", stdin=_bytes(content)).decode().strip()
         nothing = "0" * len(tag)
@@ -275,6 +280,8 @@ class Repository:
                 (("NAME", name), ("EMAIL", email))}  # fmt: skip
 
     def _blobs(self, entries: list[Entry]) -> Iterator[tuple[Entry, bytes]]:
+        if not entries:
+            return
         with tempfile.TemporaryFile() as wanted:
             wanted.write("".join(f"{entry.blob}\n" for entry in entries).encode())
             wanted.seek(0)

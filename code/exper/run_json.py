@@ -18,6 +18,11 @@ def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
 
 
+def fresh_seed() -> int:
+    """Draw the seed of a run; the module `secrets` would load OpenSSL for it, 8 ms."""
+    return int.from_bytes(os.urandom(4), "little")
+
+
 def new(tag: str, commit: str | None, tree: str | None, seed: int, threads: int) -> Record:
     """Return the record of a run that is about to be born; its id and its first session come later."""
     return {

@@ -55,7 +55,7 @@ def trailers(seed: int, threads: int, changes: list[str]) -> list[tuple[str, obj
         ("Exper-Seed", seed),
         ("Exper-Threads", threads),
         ("Exper-Python", platform.python_version()),
-        ("Exper-Torch", machine.version("torch") or "none"),
+        ("Exper-Torch", machine.versions().get("torch", "none")),
         *(("Exper-Set", change) for change in changes),
     ]
 

@@ -6,7 +6,6 @@ process of its own, which outlives whatever happens to training.
 
 import contextlib
 import os
-import secrets
 import subprocess
 import sys
 from types import TracebackType
@@ -30,7 +29,7 @@ class Untagged:
         self._project, self._command = project, command
 
     def __enter__(self) -> dict[str, str]:
-        record = run_json.new(tags.UNTAGGED, None, None, secrets.randbits(32), self._threads())
+        record = run_json.new(tags.UNTAGGED, None, None, run_json.fresh_seed(), self._threads())
         with Signals() as signals:
             live = life.begin(self._project, record, self._command, repository=None, signals=signals, least=0)
         self._live = live

@@ -6,7 +6,6 @@ Examples:
     rerun baseline -f                  the seed of the tag; also on a clone that only fetched the tag
 """
 
-import secrets
 
 from exper import find, life, paths, run_json, same, tagged, tags
 from exper.arguments import Parser
@@ -29,7 +28,7 @@ def rerun(arguments: list[str], project: paths.Project) -> int:
         record = run_json.read(original)
         find.code_of(repository, original, record)
     config = tagged.check(repository, record["commit"])
-    seed, threads = secrets.randbits(32), tagged.threads(config)
+    seed, threads = run_json.fresh_seed(), tagged.threads(config)
     if options.fixed:
         seed, threads = record["seed"], record.get("threads") or threads
     new = run_json.new(reference.tag, record["commit"], repository.tree(record["commit"]), seed, threads)

@@ -11,7 +11,7 @@ Examples:
 
 import argparse
 import functools
-import secrets
+import os
 
 from exper import life, run_json, settings, tagged, tags, uncommitted
 from exper.arguments import Parser
@@ -119,7 +119,7 @@ def _seed(repository: Repository, commit: str, known: TagObject | None, *, fixed
     recorded = tags.number_in(known, "Exper-Seed") if known else None
     written = tagged.seed(repository, commit) if fixed else None
     if recorded is None:
-        return secrets.randbits(32) if written is None else written
+        return run_json.fresh_seed() if written is None else written
     if written not in (None, recorded):
         raise Refused(
             f"the tag records the seed {recorded}, code/seed has {written}. Leave out -f,"
