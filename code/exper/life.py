@@ -1,21 +1,16 @@
-"""The life of a run: born whole by one rename, trained, ended in a fixed order; or taken back as if never there."""
+"""The life of a run: born whole by one rename, trained, and ended in a fixed order."""
 
 import contextlib
 import os
-import shutil
 import signal
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from exper import files, interrupt, lists, lock, paths, process, run_json, snapshot, status
+from exper import beside, files, ids, interrupt, lists, lock, paths, process, run_json, snapshot
 from exper.error import Refused
 from exper.interrupt import Signals
-from exper.repository import Repository, TagObject
-
-_NEW = ".new-"
-_LOCK = "lock"
+from exper.repository import Repository
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,7 @@ def begin(
         Interrupted: before the rename; nothing is left.
     """
     tag = project.tag(record["tag"])
-    with _new_folder(project, tag) as (folder, held):
+    with beside.new(project, tag) as (folder, held):
         files.replace(folder / "seed", f"{record['seed']}\n")
         (folder / "heartbeat").touch()
         for name in ("checkpoint", "tensorboard"):
@@ -59,14 +54,14 @@ def begin(
         run = None
         while run is None:
             if repository is not None:
-                prepare_snapshot(project, tag, record["commit"], repository, folder)
+                snapshot.prepare(project, tag, record["commit"], repository, folder)
             with lock.held(project.lock):
                 signals.check()
                 if is_first and repository is not None:
                     check_first(tag)
                     _check_tag(repository, record)
                 if repository is None or tag.snapshot.is_dir():  # else the last run of the tag has just finished
-                    record = record | {"id": max(last_id(tag) + 1, least)}
+                    record = record | {"id": max(ids.last(tag) + 1, least)}
                     record = run_json.begin(record, command)
                     run = _give_id(tag, folder, record)
     return Live(run, held, record, None)
@@ -115,8 +110,8 @@ def resume(
         _check_unchanged(run, record)
         before = run.record.read_bytes()
         tag = project.tag(run.tag)
-        with _new_folder(project, tag) as (folder, _):
-            prepare_snapshot(project, tag, record["commit"], repository, folder, ours=run)
+        with beside.new(project, tag) as (folder, _):
+            snapshot.prepare(project, tag, record["commit"], repository, folder, ours=run)
         run.refused.unlink(missing_ok=True)
         run.heartbeat.touch()
         now = run_json.begin(record | expected, command)
@@ -132,86 +127,6 @@ def _check_unchanged(run: paths.Run, record: run_json.Record) -> None:
         raise Refused(f"another process has just worked on {run}. Type the command again.")
 
 
-def prepare_snapshot(
-    project: paths.Project,
-    tag: paths.Tag,
-    commit: str,
-    repository: Repository,
-    folder: Path,
-    *,
-    ours: paths.Run | None = None,
-) -> None:
-    """Make sure that the tag's snapshot holds `commit`, exactly; a new one is made in `folder` and renamed.
-
-    Raises:
-        Refused: it holds something else, and a live run uses it.
-    """
-    made = folder / "snapshot"
-    for is_last in (False, True):
-        if tag.snapshot.is_dir() and snapshot.is_whole(tag.snapshot, repository, commit, project):
-            shutil.rmtree(made, ignore_errors=True)
-            return
-        if not made.exists():
-            snapshot.write(made, repository, commit, project)
-        live = _put_snapshot(project, tag, made, ours)
-        if live is None:
-            return
-        if is_last:  # else another start has just put it there, and it may be what we need
-            raise Refused(f"{tag.snapshot} is not what {commit[:10]} holds, and {live} trains from it. Wait for it.")
-
-
-def _put_snapshot(project: paths.Project, tag: paths.Tag, made: Path, ours: paths.Run | None) -> paths.Run | None:
-    """Put `made` in the snapshot's place, unless a run uses what is there; return that run, or None."""
-    old = made.with_name("old-snapshot")
-    with lock.held(project.lock):
-        live = [run for run in tag.runs() if run != ours and status.is_live(run)]
-        if live and tag.snapshot.exists():
-            return live[0]
-        if tag.snapshot.exists():
-            os.rename(tag.snapshot, old)
-        os.rename(made, tag.snapshot)
-    shutil.rmtree(old, ignore_errors=True)
-    return None
-
-
-@contextlib.contextmanager
-def _new_folder(project: paths.Project, tag: paths.Tag) -> Iterator[tuple[Path, int]]:
-    """Yield what `_made_folder` yields; what the disk refuses there is the user's to mend, and nothing is left."""
-    try:
-        with _made_folder(project, tag) as made:
-            yield made
-    except OSError as error:
-        raise Refused(f"no run can be put into {tag.folder}: {error.strerror or error}.") from None
-
-
-@contextlib.contextmanager
-def _made_folder(project: paths.Project, tag: paths.Tag) -> Iterator[tuple[Path, int]]:
-    """Yield a locked `.new-<random>/` in the tag's folder and its lock; gone at the end, unless renamed."""
-    project.result.mkdir(exist_ok=True)
-    with lock.held(project.lock):
-        tag.folder.mkdir(exist_ok=True)
-        _sweep(tag)
-        folder = tag.folder / f"{_NEW}{os.urandom(8).hex()}"
-        folder.mkdir()
-        held = lock.take(folder / _LOCK)
-        assert held is not None
-    try:
-        yield folder, held
-    finally:
-        if folder.exists():  # it has not become a run
-            os.close(held)
-            shutil.rmtree(folder, ignore_errors=True)
-            with lock.held(project.lock), contextlib.suppress(OSError):
-                tag.folder.rmdir()
-
-
-def _sweep(tag: paths.Tag) -> None:
-    """Remove what starts that were killed have left."""
-    for folder in tag.folder.glob(f"{_NEW}*"):
-        if not lock.is_held(folder / _LOCK):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
 def _give_id(tag: paths.Tag, folder: Path, record: run_json.Record) -> paths.Run:
     run = tag.run(record["id"])
     files.write_json(folder / "run.json", record)
@@ -219,27 +134,8 @@ def _give_id(tag: paths.Tag, folder: Path, record: run_json.Record) -> paths.Run
         os.rename(folder, run.folder)
     except OSError as error:
         raise Refused(f"{run.folder} can't become a run: {error.strerror}. Move away what is there.") from None
-    _keep_last_id(tag)  # only now: a kill just before must not cost `run` its id 0
+    ids.keep_last(tag)  # only now: a kill just before must not cost `run` its id 0
     return run
-
-
-def _keep_last_id(tag: paths.Tag) -> None:
-    """Write the highest id down, if it is not; on a full disk, the folders of the runs still tell it."""
-    if last_id(tag) != _written_id(tag):
-        with contextlib.suppress(OSError):
-            files.replace(tag.last_id, f"{last_id(tag)}\n")
-
-
-def last_id(tag: paths.Tag) -> int:
-    """Return the highest id ever given, -1 if none was."""
-    return max([_written_id(tag), *(run.id for run in tag.runs())])
-
-
-def _written_id(tag: paths.Tag) -> int:
-    try:
-        return int(tag.last_id.read_text())
-    except (FileNotFoundError, ValueError):
-        return -1
 
 
 # -- training ----------------------------------------------------------------------------------------------------------
@@ -340,61 +236,7 @@ def outcome(returncode: int) -> str:
 def settle(project: paths.Project, run: paths.Run) -> None:
     """Do what follows the record of a finished run; a second time changes nothing."""
     lists.append(project, lists.FINISHED, str(run))
-    release_snapshot(project, project.tag(run.tag))
-
-
-def release_snapshot(project: paths.Project, tag: paths.Tag) -> None:
-    """Remove the tag's snapshot if all its runs have finished, or it has none."""
-    with lock.held(project.lock):
-        _sweep(tag)
-        unneeded = all(status.read(run) == "finished" for run in tag.runs())
-        if not unneeded or not tag.snapshot.exists():
-            return
-        folder = tag.folder / f"{_NEW}{os.urandom(8).hex()}"
-        folder.mkdir()
-        os.rename(tag.snapshot, folder / "snapshot")
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-# -- taking back -------------------------------------------------------------------------------------------------------
-
-
-def remove(project: paths.Project, run: paths.Run) -> None:
-    """Remove a run: at once for a reader, by one rename; its id is never given again."""
-    tag = project.tag(run.tag)
-    with lock.held(project.lock):
-        _keep_last_id(tag)
-        folder = tag.folder / f"{_NEW}{os.urandom(8).hex()}"
-        folder.mkdir()
-        os.rename(run.folder, folder / run.folder.name)
-    lists.remove(project, lists.FINISHED, {str(run)})
-    shutil.rmtree(folder, ignore_errors=True)
-    release_snapshot(project, tag)  # it may have been the last run that had not finished
-
-
-def forget(project: paths.Project, tag: paths.Tag) -> None:
-    """Remove the folder of a tag that has no runs, and with it the memory of its ids; a start is left alone."""
-    if tag.folder.exists():
-        with lock.held(project.lock):
-            if not tag.runs():
-                _remove_folder(tag)
-
-
-def take_back_tag(project: paths.Project, repository: Repository, made: TagObject) -> None:
-    """Delete a tag that was made for a run that has not come to be, and its folder, unless another run has."""
-    tag = project.tag(made.name)
-    with lock.held(project.lock):
-        if not tag.runs():
-            repository.delete_tag(made)
-            _remove_folder(tag)
-
-
-def _remove_folder(tag: paths.Tag) -> None:
-    _sweep(tag)
-    shutil.rmtree(tag.snapshot, ignore_errors=True)
-    tag.last_id.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # a start is under way in it, or it is not there
-        tag.folder.rmdir()
+    snapshot.release(project, project.tag(run.tag))
 
 
 def say(text: str) -> None:

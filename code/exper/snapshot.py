@@ -1,13 +1,69 @@
-"""The copy of a commit that a run trains from: byte for byte as committed, thrown away and made again at will."""
+"""The copy of a commit that runs train from: byte for byte as committed, thrown away and made again at will."""
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
+from exper import beside, lock, paths, status
+from exper.error import Refused
 from exper.paths import Project
 from exper.repository import Entry, Repository
 
 _LINK_MODE, _EXECUTABLE_MODE = "120000", "100755"
+
+
+def prepare(
+    project: paths.Project,
+    tag: paths.Tag,
+    commit: str,
+    repository: Repository,
+    folder: Path,
+    *,
+    ours: paths.Run | None = None,
+) -> None:
+    """Make sure that the tag's snapshot holds `commit`, exactly; a new one is made in `folder` and renamed.
+
+    Raises:
+        Refused: it holds something else, and a live run uses it.
+    """
+    made = folder / "snapshot"
+    for is_last in (False, True):
+        if tag.snapshot.is_dir() and is_whole(tag.snapshot, repository, commit, project):
+            shutil.rmtree(made, ignore_errors=True)
+            return
+        if not made.exists():
+            write(made, repository, commit, project)
+        live = _put(project, tag, made, ours)
+        if live is None:
+            return
+        if is_last:  # else another start has just put it there, and it may be what we need
+            raise Refused(f"{tag.snapshot} is not what {commit[:10]} holds, and {live} trains from it. Wait for it.")
+
+
+def _put(project: paths.Project, tag: paths.Tag, made: Path, ours: paths.Run | None) -> paths.Run | None:
+    """Put `made` in the snapshot's place, unless a run uses what is there; return that run, or None."""
+    old = made.with_name("old-snapshot")
+    with lock.held(project.lock):
+        live = [run for run in tag.runs() if run != ours and status.is_live(run)]
+        if live and tag.snapshot.exists():
+            return live[0]
+        if tag.snapshot.exists():
+            os.rename(tag.snapshot, old)
+        os.rename(made, tag.snapshot)
+    shutil.rmtree(old, ignore_errors=True)
+    return None
+
+
+def release(project: paths.Project, tag: paths.Tag) -> None:
+    """Remove the tag's snapshot if all its runs have finished, or it has none."""
+    with lock.held(project.lock):
+        beside.sweep(tag)
+        unneeded = all(status.read(run) == "finished" for run in tag.runs())
+        if not unneeded or not tag.snapshot.exists():
+            return
+        folder = beside.take_away(tag, tag.snapshot)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def write(folder: Path, repository: Repository, commit: str, project: Project) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from types import TracebackType
 
-from exper import life, output, paths, process, run_json, settings, tagged, tags
+from exper import life, output, paths, process, removal, run_json, settings, tagged, tags
 from exper.error import Refused
 from exper.interrupt import Signals
 
@@ -54,7 +54,7 @@ class Untagged:
         self._heart.close()
         run, returncode = self._live.run, exit_code(error)
         if returncode == 2 and run.refused.exists():
-            life.remove(self._project, run)
+            removal.remove_run(self._project, run)
             return
         run_json.write(run, run_json.end(self._live.record, life.outcome(returncode), returncode))
 

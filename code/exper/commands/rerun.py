@@ -6,8 +6,7 @@ Examples:
     rerun baseline -f                  the seed of the tag; also on a clone that only fetched the tag
 """
 
-
-from exper import find, life, paths, run_json, same, tagged, tags
+from exper import find, life, paths, removal, run_json, same, tagged, tags
 from exper.arguments import Parser
 from exper.error import Refused
 from exper.interrupt import Signals
@@ -42,7 +41,7 @@ def rerun(arguments: list[str], project: paths.Project) -> int:
         try:
             return life.carry_out(project, live, signals)
         except Refused:
-            life.remove(project, live.run)
+            removal.remove_run(project, live.run)
             raise
 
 

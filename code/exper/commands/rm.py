@@ -12,7 +12,7 @@ Examples:
 import os
 import sys
 
-from exper import find, life, lists, paths, status, tags
+from exper import find, life, lists, paths, removal, status, tags
 from exper.arguments import Parser
 from exper.error import Refused
 from exper.repository import Repository, TagObject, TagTaken
@@ -30,7 +30,7 @@ def rm(arguments: list[str], project: paths.Project) -> int:
     _check(project, runs)
     _ask(runs, known, yes=options.yes)
     for run in runs:
-        life.remove(project, run)
+        removal.remove_run(project, run)
     for one in known:
         _remove_tag(project, one)
     return 0
@@ -80,7 +80,7 @@ def _remove_tag(project: paths.Project, known: TagObject) -> None:
         Repository(project.root).delete_tag(known)
     except TagTaken as error:
         raise Refused(f"the tag {known.name!r} has changed meanwhile and stays: {error}") from None
-    life.forget(project, project.tag(known.name))
+    removal.forget_tag(project, project.tag(known.name))
 
 
 def _megabytes(run: paths.Run) -> float:

@@ -11,9 +11,8 @@ Examples:
 
 import argparse
 import functools
-import os
 
-from exper import life, run_json, settings, tagged, tags, uncommitted
+from exper import life, removal, run_json, settings, tagged, tags, uncommitted
 from exper.arguments import Parser
 from exper.error import Refused
 from exper.interrupt import Signals
@@ -47,7 +46,7 @@ def run(arguments: list[str], project: Project) -> int:
             return _train(project, repository, record, _command(options), signals)
         except BaseException:
             if known is None:
-                life.take_back_tag(project, repository, tag)
+                removal.take_back_tag(project, repository, tag)
             raise
 
 
@@ -59,7 +58,7 @@ def _train(
     try:
         return life.carry_out(project, live, signals)
     except Refused:
-        life.remove(project, live.run)
+        removal.remove_run(project, live.run)
         raise
 
 

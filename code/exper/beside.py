@@ -1,0 +1,66 @@
+"""Folders `.new-<random>/` beside the runs of a tag, where things are made whole, or moved to be removed."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from exper import lock, paths
+from exper.error import Refused
+
+_NEW = ".new-"
+_LOCK = "lock"
+
+
+@contextlib.contextmanager
+def new(project: paths.Project, tag: paths.Tag) -> Iterator[tuple[Path, int]]:
+    """Yield a locked folder and the lock; the folder is gone at the end, unless it has been renamed into a run.
+
+    Raises:
+        Refused: the disk is full, or may not be written.
+    """
+    try:
+        with _made(project, tag) as made:
+            yield made
+    except OSError as error:
+        raise Refused(f"no run can be put into {tag.folder}: {error.strerror or error}.") from None
+
+
+@contextlib.contextmanager
+def _made(project: paths.Project, tag: paths.Tag) -> Iterator[tuple[Path, int]]:
+    project.result.mkdir(exist_ok=True)
+    with lock.held(project.lock):
+        tag.folder.mkdir(exist_ok=True)
+        sweep(tag)
+        folder = _make(tag)
+        held = lock.take(folder / _LOCK)
+        assert held is not None
+    try:
+        yield folder, held
+    finally:
+        if folder.exists():  # it has not become a run
+            os.close(held)
+            shutil.rmtree(folder, ignore_errors=True)
+            with lock.held(project.lock), contextlib.suppress(OSError):
+                tag.folder.rmdir()
+
+
+def sweep(tag: paths.Tag) -> None:
+    """Remove what starts that were killed have left."""
+    for folder in tag.folder.glob(f"{_NEW}*"):
+        if not lock.is_held(folder / _LOCK):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def take_away(tag: paths.Tag, path: Path) -> Path:
+    """Move a path of the tag out of sight by one rename; return the folder that is to be removed with it."""
+    folder = _make(tag)
+    os.rename(path, folder / path.name)
+    return folder
+
+
+def _make(tag: paths.Tag) -> Path:
+    folder = tag.folder / f"{_NEW}{os.urandom(8).hex()}"
+    folder.mkdir()
+    return folder
