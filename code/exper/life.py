@@ -103,7 +103,7 @@ def resume(
     Raises:
         Refused: somebody else works on it, or a live run uses another snapshot of the tag.
     """
-    held = lock.take(run.lock)
+    held = lock.take(run.lock, wait_seconds=2.0)  # its supervisor may be in its last instructions
     if held is None:
         raise Refused(f"{run} is being worked on by another process.")
     try:
@@ -113,7 +113,7 @@ def resume(
         with beside.new(project, tag) as (folder, _):
             snapshot.prepare(project, tag, record["commit"], repository, folder, ours=run)
         run.refused.unlink(missing_ok=True)
-        run.heartbeat.touch()
+        run.heartbeat.write_bytes(b"")
         now = run_json.begin(record | expected, command)
         run_json.write(run, now)
     except BaseException:
