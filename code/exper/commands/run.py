@@ -3,10 +3,10 @@
 The run's files are in __result__/<tag>/0/. Nothing of the working tree, the index, HEAD or a branch is touched.
 
 Examples:
-    run baseline                       a fresh seed
-    run baseline -f                    the seed in code/seed
-    run small model.width=8 epochs=3   with settings changed in the tagged config.py
-    run try -m "wider kernels"         uncommitted changes saved in a commit that only the tag holds
+    run baseline                           a fresh seed
+    run baseline -f                        the seed in code/seed
+    run small model.dropout=0.5 epochs=3   settings changed in the tagged config.py
+    run try -m "wider kernels"             uncommitted changes saved in a commit that only the tag holds
 """
 
 import argparse
