@@ -1,0 +1,409 @@
+"""python code/benchmarks/training.py [--blocks 20] [--epochs 10] [--folder /tmp]
+
+What this project adds to training, on the CPU, in four tables:
+
+1. Blocks of 30 steps of the loop in epoch.py with everything on (metrics, progress bar, log, history, TensorBoard,
+   checkpoint), against the bare loop over tensors in memory, beside a second bare loop that shows the noise. The end of
+   an epoch and its checkpoint come after each block, and count as in an epoch of 422 steps (54,000 images).
+2. The calls that the loop adds, each on its own, as a share of the bare step.
+3. Epochs, validation included, against the usual template: a Dataset of single images through PIL, ToTensor and
+   Normalize, a DataLoader, .item() and add_scalar at each step, torch.save; and what both have learned in the end.
+   The bare loop, without any of that and without validation, is the floor: only a smaller model can get below it.
+4. One logged scalar, in history and TensorBoard, against SummaryWriter.add_scalar, which is TensorBoard alone.
+
+The data are scikit-learn's digits: enlarged to 28 x 28, with the small LeNet of PyTorch's MNIST example, which leaves
+little time to hide in; and in table 3 also as they are, with the model of config.py.
+"""  # noqa: D415  the first line is to be typed
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as main.py does
+
+import argparse
+import contextlib
+import functools
+import pty
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from measure import CODE, quantile, ratio, table, take_turns, verdict
+
+sys.path.insert(0, str(CODE))
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.tensorboard import SummaryWriter
+from torchvision import transforms
+
+import epoch
+from data.batches import Batches, Tensors
+from data.digits import digits
+from exper import machine, paths
+from exper.training import checkpoint, progress, statistic, stop, streams
+from exper.training.monitor import Monitor
+from metric import Totals
+from model.lenet import LeNet
+from optim import one_cycle
+from state import State
+from transform import Transform
+
+STEPS, BATCH = 30, 128  # of a block
+STEPS_OF_EPOCH = 422  # 54,000 images
+MEAN, STD = 0.3053, 0.3761
+NORMALIZE: dict[str, Any] = {"name": "normalize", "mean": [MEAN], "std": [STD]}
+AUGMENT: list[dict[str, Any]] = [{"name": "crop", "padding": 4}, {"name": "flip"}]
+ACCURACY = [{"name": "acc"}]
+CPU = torch.device("cpu")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--blocks", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--folder", help="where files are written for a while; else where temporary files are")
+    options = parser.parse_args()
+    torch.set_num_threads(machine.default_threads())
+    with tempfile.TemporaryDirectory(prefix="exper-benchmark-", dir=options.folder) as name, terminal():
+        folder = Path(name)
+        step_seconds = blocks(folder, options.blocks)
+        calls(folder, step_seconds)
+        epochs(folder, options.epochs)
+        scalar(folder)
+
+
+@contextlib.contextmanager
+def terminal() -> Iterator[None]:
+    """Make stderr a terminal within the block, as under `run`, or there would be no progress bar to measure."""
+    master, slave = pty.openpty()
+
+    def read() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(master, 65536):
+                pass
+
+    threading.Thread(target=read, daemon=True).start()
+    with open(slave, "w") as bar, contextlib.redirect_stderr(bar):
+        yield
+
+
+# -- what trains ---------------------------------------------------------------------------------------------------
+
+
+def enlarged(count: int) -> Tensors:
+    """Return `count` digits of 28 x 28; with noise where the 1797 come again."""
+    small = digits(Path())
+    image_N1HW = functional.interpolate(small.images.float(), (28, 28), mode="bilinear")
+    index_N = torch.arange(count) % len(image_N1HW)
+    noise_N1HW = torch.randn(count, 1, 28, 28, generator=streams.generator("noise")) * 20
+    return Tensors((image_N1HW[index_N] + noise_N1HW).clamp(0, 255).byte(), small.labels[index_N], 10)
+
+
+class SmallLeNet(nn.Sequential):
+    """The model of PyTorch's MNIST example: 22,000 weights, images of 28 x 28."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            *(nn.Conv2d(1, 10, 5), nn.MaxPool2d(2), nn.ReLU()),
+            *(nn.Conv2d(10, 20, 5), nn.Dropout2d(), nn.MaxPool2d(2), nn.ReLU()),
+            *(nn.Flatten(), nn.Linear(320, 50), nn.ReLU(), nn.Dropout(), nn.Linear(50, 10)),
+        )
+
+
+def network(dataset: Tensors, steps: int) -> tuple[nn.Module, Any, Any]:
+    """Return the model, optimizer and scheduler that all loops here train."""
+    torch.manual_seed(0)
+    shape = dataset.images.shape[1], dataset.images.shape[2], dataset.images.shape[3]
+    model = SmallLeNet() if shape == (1, 28, 28) else LeNet(shape, dataset.classes, dropout=0.4)
+    optimizer = torch.optim.Adam(model.parameters(), 0.003)
+    return model, optimizer, one_cycle(optimizer, steps)
+
+
+def build_state(folder: Path, dataset: Tensors, steps: int) -> State:
+    """Return what main.py builds for `logger = ["tensorboard"]`, with the arguments of config.py's `checkpoint`."""
+    run = paths.Run(folder)
+    run.checkpoint.mkdir(parents=True)
+    record = statistic.Statistic(run, ["tensorboard"])
+    record.start({"format": 1, "hparam": {}}, None, 0)
+    monitor = Monitor("max train/acc", ["train/acc"])
+    checkpoints = checkpoint.Checkpoints(run.checkpoint)
+    return State(*network(dataset, steps), None, Totals(ACCURACY), monitor, record, checkpoints, 1, {})
+
+
+class Everything:
+    """The loop of epoch.py, with what main.py does around it."""
+
+    def __init__(self, folder: Path, dataset: Tensors, augment: list[dict[str, Any]]) -> None:
+        transform = Transform([NORMALIZE, *augment])
+        self.batches = Batches(dataset, torch.arange(len(dataset.labels)), BATCH, transform, CPU, 0, seed=0)
+        self.state = build_state(folder, dataset, 100_000)
+        self.loss_of = nn.CrossEntropyLoss()
+
+    def block(self) -> float:
+        """Return the seconds of 30 steps with their share of an epoch's end; every tenth step is logged."""
+        started = time.perf_counter()
+        epoch.train(self.state, self.batches, self.loss_of, None, log_every_steps=10)
+        stepped = time.perf_counter()
+        self.state.check_finite()
+        line = self.state.end_epoch({}, Totals(ACCURACY))
+        statistic.text(line, 10)
+        self.state.save()
+        return stepped - started + (time.perf_counter() - stepped) * STEPS / STEPS_OF_EPOCH
+
+
+class Bare:
+    """The shortest loop: normalised images in memory, whole batches, nothing measured or kept."""
+
+    def __init__(self, dataset: Tensors, batch: int = BATCH) -> None:
+        self.image_NCHW, self.label_N, self.batch = (dataset.images.float() / 255 - MEAN) / STD, dataset.labels, batch
+        self.model, self.optimizer, self.scheduler = network(dataset, 100_000)
+        self.loss_of = nn.CrossEntropyLoss()
+
+    def block(self) -> float:
+        """Return the seconds of one pass over the data."""
+        started = time.perf_counter()
+        self.model.train()
+        for index_B in torch.randperm(len(self.label_N)).split(self.batch):
+            loss = self.loss_of(self.model(self.image_NCHW[index_B]), self.label_N[index_B])
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            self.scheduler.step()
+        return time.perf_counter() - started
+
+
+# -- 1. blocks -----------------------------------------------------------------------------------------------------
+
+
+def blocks(folder: Path, count: int) -> float:
+    """Print the ratios of blocks; return the seconds of a bare step."""
+    dataset = enlarged(STEPS * BATCH)
+    cases: dict[str, Callable[[], float]] = {
+        "bare": Bare(dataset).block,
+        "bare again": Bare(dataset).block,
+        "everything": Everything(folder / "everything", dataset, []).block,
+        "everything, crop and flip": Everything(folder / "augmented", dataset, AUGMENT).block,
+    }
+    samples = take_turns(cases, count, warm_up=2)
+    rows = []
+    bare = quantile(samples["bare"] + samples["bare again"], 0.1)
+    for name, values in samples.items():
+        low = quantile(values, 0.1)
+        pairs = [own / other for own, other in zip(values, samples["bare"], strict=True)]
+        ratios = (low / bare, ratio(samples, name, "bare"), statistics.median(pairs))
+        rows.append([name, f"{low / STEPS * 1e3:.2f}", *(f"{one:.3f}" for one in ratios)])
+    head = ["a step of 128 images", "p10 ms", "p10 of both bare", "median of bare", "median of pairs"]
+    table(f"{count} blocks of {STEPS} steps, taking turns", head, rows)
+    print()
+    verdict("everything on, p10 of the bare loops'", quantile(samples["everything"], 0.1) / bare, 1.05)
+    verdict("with crop and flip", quantile(samples["everything, crop and flip"], 0.1) / bare, 1.10)
+    return bare / STEPS
+
+
+# -- 2. calls ------------------------------------------------------------------------------------------------------
+
+
+def calls(folder: Path, step_seconds: float) -> None:
+    """Print what each call costs that the loop adds, and their sum for a step."""
+    dataset = enlarged(BATCH)
+    state = build_state(folder / "calls", dataset, 1000)
+    output_BK, label_B, loss = torch.randn(BATCH, 10), dataset.labels, torch.tensor(1.0)
+    line = {"epoch": 1, "step": 1, "step/loss": 1.0, "step/lr": 0.1}
+    add = functools.partial(state.metric.add, loss, output_BK, label_B)
+    key = functools.partial(streams.generator, 1, "transform", 1, 1)
+    added: dict[str, tuple[Callable[[], Any], int, float]] = {  # call; repeats; of them in a step
+        "loss and accuracy": (add, 1000, 1),
+        "progress bar": (functools.partial(next, iter(progress.bar(iter(int, 1), "", 10**9))), 1000, 1),
+        "generator of the batch": (key, 1000, 1),
+        "is a checkpoint due": (functools.partial(state.checkpoints.is_due, 1, 1), 1000, 1),
+        "was a stop asked for": (stop.exit_code, 1000, 1),
+        "line of history and TensorBoard": (functools.partial(state.statistic.add, line), 100, 1 / 10),
+        "end of the epoch": (functools.partial(end_epoch, state), 5, 1 / STEPS_OF_EPOCH),
+        "checkpoint": (functools.partial(save, state), 5, 1 / STEPS_OF_EPOCH),
+    }
+    each = {name: functools.partial(seconds_of, call, repeats) for name, (call, repeats, _) in added.items()}
+    samples = {name: min(values) for name, values in take_turns(each, 15).items()}
+    total = sum(seconds * added[name][2] for name, seconds in samples.items())
+    rows = [
+        [name, f"{seconds * 1e6:.1f}", f"{seconds * added[name][2] * 1e6:.1f}",
+         f"{seconds * added[name][2] / step_seconds:.2%}"] for name, seconds in samples.items()
+    ]  # fmt: skip
+    rows.append(["all", "", f"{total * 1e6:.1f}", f"{total / step_seconds:.2%}"])
+    table("what the loop adds, call by call", ["call", "us", "us a step", "of a bare step"], rows)
+    print()
+    verdict("all of it, of a bare step", total / step_seconds, 0.01)
+
+
+def seconds_of(call: Callable[[], Any], repeats: int) -> float:
+    started = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    return (time.perf_counter() - started) / repeats
+
+
+def end_epoch(state: State) -> None:
+    metric = state.metric
+    metric.seen = max(metric.seen, 1)
+    for one in metric.metrics.values():
+        one.seen = max(one.seen, 1)
+    state.end_epoch({}, metric)
+
+
+def save(state: State) -> None:
+    state.epoch += 1  # a name of its own: what is saved already is not saved again
+    state.save()
+
+
+# -- 3. epochs -----------------------------------------------------------------------------------------------------
+
+
+class Images(Dataset[tuple[Any, int]]):
+    """A data set as tutorials write it: one image at a time, through PIL."""
+
+    def __init__(self, dataset: Tensors, index_N: Tensor) -> None:
+        self.dataset, self.index_N = dataset, index_N
+        self.to_image = transforms.ToPILImage()
+        self.transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((MEAN,), (STD,))])
+
+    def __len__(self) -> int:
+        return len(self.index_N)
+
+    def __getitem__(self, number: int) -> tuple[Any, int]:
+        index = self.index_N[number]
+        return self.transform(self.to_image(self.dataset.images[index])), int(self.dataset.labels[index])
+
+
+class Template:
+    """The usual project template: numbers are read and logged at each step."""
+
+    def __init__(self, folder: Path, dataset: Tensors, split: dict[str, Tensor], batch: int, workers: int, epochs: int):
+        self.loaders = {
+            name: DataLoader(Images(dataset, index_N), batch, shuffle=name == "train", num_workers=workers)
+            for name, index_N in split.items()
+        }
+        self.model, self.optimizer, self.scheduler = network(dataset, epochs * len(self.loaders["train"]))
+        self.loss_of = nn.CrossEntropyLoss()
+        folder.mkdir()
+        self.folder, self.writer, self.step = folder, SummaryWriter(str(folder)), 0
+        self.accuracy = 0.0
+
+    def one_epoch(self) -> float:
+        """Return the seconds of an epoch with its validation and checkpoint."""
+        started = time.perf_counter()
+        self.model.train()
+        for image_BCHW, label_B in self.loaders["train"]:
+            self.optimizer.zero_grad()
+            output_BK = self.model(image_BCHW)
+            loss = self.loss_of(output_BK, label_B)
+            loss.backward()
+            self.optimizer.step()
+            self.scheduler.step()
+            self.step += 1
+            self.writer.add_scalar("loss", loss.item(), self.step)
+            self.writer.add_scalar("accuracy", (output_BK.argmax(1) == label_B).float().mean().item(), self.step)
+        self.validate()
+        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        torch.save(state, self.folder / f"{self.step}.pth")
+        return time.perf_counter() - started
+
+    @torch.no_grad()
+    def validate(self) -> None:
+        self.model.eval()
+        right = seen = 0
+        for image_BCHW, label_B in self.loaders["val"]:
+            right += int((self.model(image_BCHW).argmax(1) == label_B).sum().item())
+            seen += len(label_B)
+        self.accuracy = right / seen
+
+
+class Ours(Everything):
+    """The same epochs by epoch.py and what main.py does around it; every tenth step is logged."""
+
+    def __init__(self, folder: Path, dataset: Tensors, split: dict[str, Tensor], batch: int, epochs: int) -> None:
+        super().__init__(folder, dataset, [])
+        self.batches = replace(self.batches, index_N=split["train"], size=batch)
+        self.val = replace(self.batches, index_N=split["val"], size=512, seed=None)
+        self.state.model, self.state.optimizer, self.state.scheduler = network(dataset, epochs * len(self.batches))
+        self.accuracy = 0.0
+
+    def one_epoch(self) -> float:
+        """Return the seconds of an epoch with its validation and checkpoint."""
+        started = time.perf_counter()
+        epoch.train(self.state, self.batches, self.loss_of, None, log_every_steps=10)
+        val = epoch.evaluate(self.state, self.state.model, self.val, self.loss_of, Totals(ACCURACY), "val")
+        self.state.end_epoch(val, Totals(ACCURACY))
+        self.state.save()
+        self.accuracy = val["val/acc"]
+        return time.perf_counter() - started
+
+
+def epochs(folder: Path, count: int) -> None:
+    """Print the time of epochs, ours and the template's, and their accuracies."""
+    data = (("8 x 8, batch 16", digits(Path()), 16), ("28 x 28, batch 128", enlarged(12_800), BATCH))
+    rows, ratios = [], {}
+    for title, dataset, batch in data:
+        place = folder / title
+        place.mkdir()
+        val_N, train_N = torch.randperm(len(dataset.labels), generator=streams.generator("split")).tensor_split([270])
+        split = {"train": train_N, "val": val_N}
+        bare = Bare(Tensors(dataset.images[train_N], dataset.labels[train_N], dataset.classes), batch)
+        learners: dict[str, Ours | Template] = {
+            "ours": Ours(place / "ours", dataset, split, batch, count + 1),
+            "template, 0 workers": Template(place / "0", dataset, split, batch, 0, count + 1),
+            "template, 2 workers": Template(place / "2", dataset, split, batch, 2, count + 1),
+        }
+        samples = take_turns({name: one.one_epoch for name, one in learners.items()} | {"bare": bare.block}, count)
+        for name, values in samples.items():
+            share = ratio(samples, "ours", name)
+            accuracy = f"{learners[name].accuracy:.3f}" if name in learners else ""
+            rows.append([f"{title}: {name}", f"{statistics.median(values) * 1e3:.0f}", f"{share:.2f}", accuracy])
+        ratios[title] = ratio(samples, "ours", "template, 2 workers")
+    head = ["an epoch", "median ms", "ours of it", f"val/acc after {count + 1}"]
+    table("epochs with validation and checkpoint, taking turns", head, rows)
+    print()
+    for title, share in ratios.items():
+        verdict(f"{title}: ours, of the template with 2 workers", share, 1 / 3)
+
+
+# -- 4. one scalar -------------------------------------------------------------------------------------------------
+
+
+def scalar(folder: Path) -> None:
+    """Print what one logged number costs."""
+    run = paths.Run(folder / "scalar")
+    run.folder.mkdir()
+    record = statistic.Statistic(run, ["tensorboard"])
+    record.start({}, None, 0)
+    writer = SummaryWriter(str(folder / "writer"))
+
+    def ours() -> None:
+        record.add({"step": 1, "step/loss": 0.123456789})
+
+    def theirs() -> None:
+        writer.add_scalar("step/loss", 0.123456789, 1)
+
+    cases: dict[str, Callable[[], float]] = {
+        "history and TensorBoard": functools.partial(seconds_of, ours, 300),
+        "add_scalar": functools.partial(seconds_of, theirs, 300),
+    }
+    samples = take_turns(cases, 30)
+    rows = [
+        [name, f"{min(values) * 1e6:.1f}", f"{statistics.median(values) * 1e6:.1f}",
+         f"{ratio(samples, name, 'add_scalar'):.2f}"] for name, values in samples.items()
+    ]  # fmt: skip
+    table("one logged scalar", ["", "min us", "median us", "of add_scalar"], rows)
+    print()
+    verdict("history and TensorBoard, of add_scalar alone", ratio(samples, "history and TensorBoard", "add_scalar"), 1)
+
+
+if __name__ == "__main__":
+    main()
