@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from exper import beside, files, ids, interrupt, lists, lock, paths, process, run_json, snapshot
+from exper import beside, files, ids, interrupt, lists, lock, paths, process, removal, run_json, snapshot
 from exper.error import Refused
 from exper.interrupt import Signals
 from exper.repository import Repository
@@ -103,7 +103,7 @@ def resume(
     Raises:
         Refused: somebody else works on it, or a live run uses another snapshot of the tag.
     """
-    held = lock.take(run.lock)
+    held = lock.take(run.lock, wait_seconds=2.0)  # its supervisor may be in its last instructions
     if held is None:
         raise Refused(f"{run} is being worked on by another process.")
     try:
@@ -113,7 +113,7 @@ def resume(
         with beside.new(project, tag) as (folder, _):
             snapshot.prepare(project, tag, record["commit"], repository, folder, ours=run)
         run.refused.unlink(missing_ok=True)
-        run.heartbeat.touch()
+        run.heartbeat.write_bytes(b"")
         now = run_json.begin(record | expected, command)
         run_json.write(run, now)
     except BaseException:
@@ -170,7 +170,7 @@ def train(project: paths.Project, live: Live, signals: Signals) -> str:
     """Train a run that is born or taken up, and record its end; return its status.
 
     Raises:
-        Refused: main.py refuses the settings; the session is taken back, a new run is left to the caller to remove.
+        Refused: main.py refuses the settings; the session, and a new run with it, is taken back.
         Interrupted: training has been asked to end, and has.
     """
     run, record = live.run, live.record
@@ -180,17 +180,19 @@ def train(project: paths.Project, live: Live, signals: Signals) -> str:
     try:
         returncode = process.supervise(run, folder, environment, live.lock, signals)
         if returncode == 2 and run.refused.exists():
-            raise _refusal(live)
+            raise _refusal(project, live)
         return _end(project, run, record, returncode, signals)
     finally:
         os.close(live.lock)
 
 
-def _refusal(live: Live) -> Refused:
+def _refusal(project: paths.Project, live: Live) -> Refused:
     """Return main.py's refusal, with the run as it was before: gone, if it is new."""
     text = live.run.refused.read_text(errors="replace").strip()
-    live.run.refused.unlink()
-    if live.before is not None:
+    if live.before is None:
+        removal.remove_run(project, live.run)
+    else:
+        live.run.refused.unlink()
         files.replace(live.run.record, live.before)
     return Refused(text)
 

@@ -52,6 +52,8 @@ def supervise(run: paths.Run, folder: Path, environment: dict[str, str], lock: i
                 sources = [wakened]  # it has closed its output, and may still work
             if wakened in ready:
                 os.read(wakened, 4096)
+            if signals.noted is not None:
+                status.mark_ending(run)
             _look_after(training, terminal)
             if relay.resize():
                 _signal_group(training.pid, signal.SIGWINCH)

@@ -42,6 +42,20 @@ def is_live(run: paths.Run) -> bool:
     return lock.is_held(run.lock) or of(run, record) == "running"
 
 
+def mark_ending(run: paths.Run) -> None:
+    """Note that a run which still runs has been asked to end; its heartbeat says so."""
+    if not is_ending(run):
+        with contextlib.suppress(OSError):
+            run.heartbeat.write_text("ending\n")
+
+
+def is_ending(run: paths.Run) -> bool:
+    """Tell whether a run has been asked to end."""
+    with contextlib.suppress(OSError):
+        return run.heartbeat.stat().st_size > 0
+    return False
+
+
 def _is_held(run: paths.Run, record: run_json.Record) -> bool:
     if lock.is_held(run.lock):
         return True

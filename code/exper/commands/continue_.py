@@ -67,13 +67,14 @@ def _choose(runs: list[paths.Run]) -> paths.Run:
 
 
 def _state(run: paths.Run) -> str:
-    """Return the run's status; of one whose supervisor is gone, once its training has saved and ended."""
+    """Return the run's status; of one that is ending, or whose supervisor is gone, once its training has ended."""
     deadline = time.monotonic() + _ENDING_SECONDS
     while True:
         state = status.read(run)
         if state != "running" or time.monotonic() > deadline:
             return state
         record = run_json.read(run)
-        if not machine.is_here(record) or machine.is_alive(record.get("pid"), record.get("pid_started")):
+        is_supervised = machine.is_alive(record.get("pid"), record.get("pid_started"))
+        if not machine.is_here(record) or (is_supervised and not status.is_ending(run)):
             return state
         time.sleep(0.1)

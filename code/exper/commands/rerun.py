@@ -6,7 +6,7 @@ Examples:
     rerun baseline -f                  the seed of the tag; also on a clone that only fetched the tag
 """
 
-from exper import find, life, paths, removal, run_json, same, tagged, tags
+from exper import find, life, paths, run_json, same, tagged, tags
 from exper.arguments import Parser
 from exper.error import Refused
 from exper.interrupt import Signals
@@ -38,11 +38,7 @@ def rerun(arguments: list[str], project: paths.Project) -> int:
     command = ["rerun", str(reference), *(["-f"] if options.fixed else [])]
     with Signals() as signals:
         live = life.begin(project, new, command, repository=repository, signals=signals, least=1)
-        try:
-            return life.carry_out(project, live, signals)
-        except Refused:
-            removal.remove_run(project, live.run)
-            raise
+        return life.carry_out(project, live, signals)
 
 
 def _parser() -> Parser:

@@ -3,10 +3,10 @@
 The run's files are in __result__/<tag>/0/. Nothing of the working tree, the index, HEAD or a branch is touched.
 
 Examples:
-    run baseline                       a fresh seed
-    run baseline -f                    the seed in code/seed
-    run small model.width=8 epochs=3   with settings changed in the tagged config.py
-    run try -m "wider kernels"         uncommitted changes saved in a commit that only the tag holds
+    run baseline                           a fresh seed
+    run baseline -f                        the seed in code/seed
+    run small model.dropout=0.5 epochs=3   settings changed in the tagged config.py
+    run try -m "wider kernels"             uncommitted changes saved in a commit that only the tag holds
 """
 
 import argparse
@@ -38,28 +38,18 @@ def run(arguments: list[str], project: Project) -> int:
         config = tagged.check(repository, commit)
         seed = _seed(repository, commit, known, fixed=options.fixed)
         threads = (known and tags.number_in(known, "Exper-Threads")) or tagged.threads(config)
+        record = run_json.new(options.tag, commit, repository.tree(commit), seed, threads)
+        command = _command(options)
         life.check_writable(project)
         signals.check()
         tag = known or _create_tag(repository, options, commit, tagged.trailers(seed, threads, options.settings))
-        record = run_json.new(tag.name, commit, repository.tree(commit), seed, threads)
         try:
-            return _train(project, repository, record, _command(options), signals)
+            live = life.begin(project, record, command, repository=repository, signals=signals, least=0, is_first=True)
+            return life.carry_out(project, live, signals)
         except BaseException:
             if known is None:
                 removal.take_back_tag(project, repository, tag)
             raise
-
-
-def _train(
-    project: Project, repository: Repository, record: run_json.Record, command: list[str], signals: Signals
-) -> int:
-    """Train run 0 of a tag; a run that main.py refuses is taken back."""
-    live = life.begin(project, record, command, repository=repository, signals=signals, least=0, is_first=True)
-    try:
-        return life.carry_out(project, live, signals)
-    except Refused:
-        removal.remove_run(project, live.run)
-        raise
 
 
 def _parser() -> Parser:

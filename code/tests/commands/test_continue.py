@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from exper import paths
+from exper import paths, status
 from tests import manager
 from tests.manager import exper, git, log, record, refused, state, write
 
@@ -106,6 +106,32 @@ sys.exit(143)
         assert state(project, "base/0") == "running"
         exper(project, "continue", "base")
     assert state(project, "base/0") == "finished"
+
+
+def test_it_waits_for_a_run_that_has_been_asked_to_end(project: paths.Project) -> None:
+    write(
+        project,
+        main=manager.READY
+        + """\
+if (run / "saved").exists():
+    sys.exit(0)
+def save(number, frame):
+    time.sleep(1.5)
+    (run / "saved").touch()
+    sys.exit(128 + number)
+signal.signal(signal.SIGTERM, save)
+ready()
+time.sleep(60)
+""",
+    )
+    with manager.training(project, "run", "base") as (supervisor, _):
+        supervisor.terminate()
+        manager.wait_for(lambda: status.is_ending(manager.the_run(project, "base/0")))
+        assert state(project, "base/0") == "running"
+        exper(project, "continue", "base")
+        assert supervisor.wait() == 143
+    assert [one["status"] for one in record(project, "base/0")["sessions"]] == ["interrupted", "finished"]
+    assert not status.is_ending(manager.the_run(project, "base/0"))
 
 
 def test_of_two_at_once_one_is_refused_or_finds_it_finished(project: paths.Project, tmp_path: Path) -> None:

@@ -1,0 +1,36 @@
+"""The README and the help, as far as they can be wrong."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from exper import commands, paths
+from tests.manager import exper
+
+ROOT = Path(__file__).parent.parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", commands.names())
+def test_every_command_is_in_the_readme_and_has_help_with_an_example(project: paths.Project, name: str) -> None:
+    assert re.search(rf"`(exper )?{name}\b", README)
+    shown = exper(project, name, "-h").stdout
+    assert "Example" in shown
+    assert commands.summary(name) in " ".join(shown.split())
+
+
+def test_every_link_of_the_documentation_leads_somewhere() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "code" / "docs").glob("*.md")]
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_file_that_the_documentation_names_is_there() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout
+    for page in [ROOT / "README.md", *(ROOT / "code" / "docs").glob("*.md")]:
+        for name in re.findall(r"\b[\w/]+\.(?:py|sh)\b", page.read_text()):
+            wanted = re.escape(name.removeprefix("snapshot/"))
+            assert re.search(rf"(^|/){wanted}$", tracked, re.M) or "yours" in name, f"{page.name}: {name}"
