@@ -100,7 +100,7 @@ def _is_control(character: str) -> bool:
     return ord(character) < 32 or ord(character) == 127
 
 
-_TAKE_ONE = ("run", "continue", "rerun", "expels", "title", "table", "plot", "report")
+_TAKE_ONE = ("run", "continue", "rerun", "expels", "title", "table")
 _KINDS: dict[str, Callable[[paths.Project, str], Iterable[str]]] = {
     "run": _tags,
     "continue": _runs,
@@ -110,15 +110,5 @@ _KINDS: dict[str, Callable[[paths.Project, str], Iterable[str]]] = {
     "table": _lists,
     "expels": _runs,
     "itb": _runs,
-    "plot": _lists,
-    "report": _lists,
-    "evaluate": _runs,
-    "verify": _runs,
-    "diff": _runs,
-    "submit": _runs_and_tags,
-    "cancel": _runs,
-    "send": _runs,
-    "search": _tags,
-    "results": _runs,
     "rm": _runs_and_tags,
 }
