@@ -337,7 +337,10 @@ def _check_python() -> None:
 
 def _base_python() -> str:
     """Return the Python that the running environment was made from: an environment can be removed."""
-    return str(getattr(sys, "_base_executable", None) or sys.executable)
+    base = str(getattr(sys, "_base_executable", None) or sys.executable)
+    if base == sys.executable and sys.prefix != sys.base_prefix:  # Python 3.10 and older do not tell
+        return os.path.join(sys.base_prefix, "bin", f"python{_minor()}")
+    return base
 
 
 def _minor() -> str:

@@ -43,7 +43,10 @@ def read(source: bytes, name: str = "code/config.py") -> dict[str, Value]:
     Raises:
         Refused: a line binds something else than literals and arithmetic on literals.
     """
-    return {setting: _value(node, name) for setting, node in _bindings(source, name).items()}
+    try:
+        return {setting: _value(node, name) for setting, node in _bindings(source, name).items()}
+    except RecursionError:
+        raise Refused(f"{name}: a value is nested too deep.") from None
 
 
 def flatten(settings: dict[str, Value], prefix: str = "") -> dict[str, Value]:
