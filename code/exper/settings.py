@@ -88,6 +88,7 @@ def edit(source: bytes, changes: dict[str, Value], name: str = "code/config.py")
     Raises:
         Refused: no such setting, or a value of another type than the old one.
     """
+    read(source, name)  # refuses what can't be read, wherever it stands
     for setting, value in changes.items():
         node = _find(source, setting, name)
         new = _fit(setting, _value(node, name), value)
