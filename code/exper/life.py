@@ -218,7 +218,7 @@ def _end(project: paths.Project, run: paths.Run, record: run_json.Record, return
     if how == "finished":
         settle(project, run)
     if how == "interrupted":
-        number = -returncode if returncode < 0 else returncode - 128
+        number = _signal_in(returncode)
         raise interrupt.Interrupted(number, was_typed=_was_typed(number, signals))
     return run_json.ending(record)
 
@@ -231,8 +231,12 @@ def outcome(returncode: int) -> str:
     """Return the status that an exit code of training stands for; a negative one is a signal's number."""
     if returncode == 0:
         return "finished"
-    number = -returncode if returncode < 0 else returncode - 128
-    return "interrupted" if number in interrupt.STOPPING else "failed"
+    return "interrupted" if _signal_in(returncode) in interrupt.STOPPING else "failed"
+
+
+def _signal_in(returncode: int) -> int:
+    """Return the number of the signal that a process died of, or that it exited for."""
+    return -returncode if returncode < 0 else returncode - 128
 
 
 def settle(project: paths.Project, run: paths.Run) -> None:

@@ -20,6 +20,11 @@ class Summary:
     best: str | None  # such as `val/acc 0.9861 @8`
     started: datetime | None
 
+    @property
+    def progress(self) -> str:
+        """Return the epochs done of all, such as `3/10`; nothing if none is known."""
+        return "" if self.epoch is None else f"{self.epoch}/{'?' if self.epochs is None else self.epochs}"
+
 
 def of(run: paths.Run) -> Summary:
     """Read a run's files, as far as they can be read."""

@@ -1,4 +1,4 @@
-"""List the runs of a tag: status, seed, epoch, best metric, age.
+"""List the runs of a tag: status, seed, one.progress, best metric, age.
 
 Example:
     expels baseline
@@ -20,6 +20,5 @@ def expels(arguments: list[str], project: paths.Project) -> int:
 
 
 def _row(one: summary.Summary) -> list[str]:
-    epoch = "" if one.epoch is None else f"{one.epoch}/{'?' if one.epochs is None else one.epochs}"
     seed = "" if one.seed is None else str(one.seed)
-    return [str(one.run), one.status, seed, epoch, one.best or "", summary.age(one.started)]
+    return [str(one.run), one.status, seed, one.progress, one.best or "", summary.age(one.started)]

@@ -22,6 +22,5 @@ def expls(arguments: list[str], project: paths.Project) -> int:
 def _row(tag: str, runs: list[summary.Summary]) -> list[str]:
     counts = Counter(one.status for one in runs)
     newest = max(runs, key=lambda one: (one.started is not None, one.started))
-    epoch = "" if newest.epoch is None else f"{newest.epoch}/{'?' if newest.epochs is None else newest.epochs}"
     states = ", ".join(f"{number} {state}" for state, number in counts.most_common())
-    return [tag, states, epoch, newest.best or "", summary.age(newest.started)]
+    return [tag, states, newest.progress, newest.best or "", summary.age(newest.started)]
