@@ -1,6 +1,10 @@
-"""From what a user types to the run or tag that is meant."""
+"""From what a user types, or writes into a list, to the runs or the tag that are meant."""
 
-from exper import paths, run_json, tags
+import fnmatch
+import re
+from pathlib import Path
+
+from exper import lists, paths, run_json, tags
 from exper.error import Refused
 from exper.repository import Repository, TagObject
 from exper.tags import Reference
@@ -22,6 +26,65 @@ def runs(project: paths.Project, reference: Reference) -> list[paths.Run]:
         ids = ", ".join(str(run.id) for run in found)
         raise Refused(f"there is no run {reference}. {reference.tag!r} has: {ids}.")
     return [tag.run(reference.number)]
+
+
+def chosen(project: paths.Project, words: list[str]) -> tuple[list[paths.Run], list[str]]:
+    """Return the runs that words mean, each once and in their order, and what lists name that there is not.
+
+    A word is a list (its name, or a path that ends in .txt), `tag/id`, a tag for all its runs, or a glob of these.
+
+    Raises:
+        Refused: a word means nothing, or a list and a tag.
+    """
+    found: dict[paths.Run, None] = {}
+    unknown = []
+    for word in words:
+        path = list_path(project, word)
+        if path is None:
+            found |= dict.fromkeys(_matching(project, word) or runs(project, tags.parse_reference(word)))
+            continue
+        for entry in lists.entries(path):
+            matching = _matching(project, entry)
+            found |= dict.fromkeys(matching)
+            unknown += [] if matching else [entry]
+    return list(found), unknown
+
+
+def list_path(project: paths.Project, word: str) -> Path | None:
+    """Return the file of the list that a word means; None if it means runs.
+
+    Raises:
+        Refused: it is a path without a file, or the name of a list and of a tag.
+    """
+    if word.endswith(".txt"):
+        if not Path(word).is_file():
+            raise Refused(f"there is no list {word}.")
+        return Path(word)
+    path = project.list_file(word)
+    if "/" in word or not path.is_file():
+        return None
+    if project.tag(word).runs():
+        raise Refused(f"{word!r} is a list and a tag. For the list type {path}; for the tag: '{word}/*'")
+    return path
+
+
+_RUN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._+=-]*)(?:/([0-9]+))?")
+
+
+def _matching(project: paths.Project, entry: str) -> list[paths.Run]:
+    """Return the runs that `tag`, `tag/id` or a glob of these names, maybe none; never one outside __result__."""
+    exact = _RUN.fullmatch(entry)
+    if exact is not None:
+        name, number = exact.groups()
+        tag = project.tag(name)
+        if number is None:
+            return tag.runs()
+        run = tag.run(int(number))
+        return [run] if run.folder.is_dir() else []
+    name, slash, number = entry.partition("/")
+    tags_found = fnmatch.filter(with_runs(project), name)
+    every = (run for tag in tags_found for run in project.tag(tag).runs())
+    return [run for run in every if not slash or fnmatch.fnmatchcase(run.folder.name, number)]
 
 
 def with_runs(project: paths.Project) -> list[str]:

@@ -30,12 +30,14 @@ def remove(project: paths.Project, name: str, runs: set[str]) -> None:
 
 def naming(project: paths.Project, runs: set[str]) -> list[str]:
     """Return the user's lists that name one of `runs`."""
-    found = []
-    for path in sorted(project.lists.glob("*.txt")):
-        lines = path.read_text(errors="replace").splitlines()
-        if path.stem != FINISHED and runs & {line.partition("#")[0].strip() for line in lines}:
-            found.append(path.stem)
-    return found
+    users = [path for path in sorted(project.lists.glob("*.txt")) if path.stem != FINISHED]
+    return [path.stem for path in users if runs.intersection(entries(path))]
+
+
+def entries(path: Path) -> list[str]:
+    """Return what a list names, line by line; comments, blank lines and line ends of any kind are left out."""
+    lines = path.read_bytes().decode("utf-8-sig", errors="replace").splitlines()
+    return [entry for entry in (line.partition("#")[0].strip() for line in lines) if entry]
 
 
 @contextlib.contextmanager

@@ -61,6 +61,10 @@ class Run:
     def tensorboard(self) -> Path:
         return self.folder / "tensorboard"
 
+    @property
+    def picture(self) -> Path:
+        return self.folder / "history.png"
+
 
 @dataclass(frozen=True)
 class Tag:
@@ -112,8 +116,20 @@ class Project:
         return self.root / "__result__"
 
     @property
+    def statistic(self) -> Path:
+        return self.root / "__statistic__"
+
+    @property
     def lists(self) -> Path:
-        return self.root / "__statistic__" / "exper-list"
+        return self.statistic / "exper-list"
+
+    @property
+    def titles(self) -> Path:
+        return self.statistic / "title"
+
+    @property
+    def tables(self) -> Path:
+        return self.statistic / "table"
 
     @property
     def lock(self) -> Path:

@@ -6,6 +6,7 @@ from typing import Any
 
 from exper import files, paths, run_json, status
 from exper.error import Refused
+from exper.rows import section
 
 
 @dataclass(frozen=True)
@@ -36,22 +37,16 @@ def of(run: paths.Run) -> Summary:
         statistic = files.read_json(run.statistic)
     except (FileNotFoundError, Refused):
         statistic = {}
-    hparam, metric = _section(statistic, "hparam"), _section(statistic, "metric")
+    hparam, metric = section(statistic, "hparam"), section(statistic, "metric")
     return Summary(
         run=run,
         status=status.of(run, record),
         seed=record["seed"],
-        epoch=_section(metric, "last").get("epoch"),
+        epoch=section(metric, "last").get("epoch"),
         epochs=hparam.get("epochs"),
-        best=_best(_section(metric, "best"), hparam.get("monitor")),
+        best=_best(section(metric, "best"), hparam.get("monitor")),
         started=_time(record["started"]),
     )
-
-
-def _section(content: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return a part of statistic.json; a stranger's main.py may write there what it likes."""
-    found = content.get(name)
-    return found if isinstance(found, dict) else {}
 
 
 def _time(text: str) -> datetime | None:
