@@ -23,7 +23,7 @@ def curves(run: paths.Run) -> dict[str, Curve]:
         for name, value in line.items():
             if ("/" in name or name == "lr") and _is_number(value):
                 x = line.get("step" if name.startswith("step/") else "epoch")
-                if _is_number(x):
+                if x is not None and _is_number(x):
                     curve = found.setdefault(name, Curve([], []))
                     curve.x.append(x)
                     curve.y.append(value)
