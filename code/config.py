@@ -4,6 +4,7 @@ A part is {"name": ..., argument: ...}: the choices are at the end of its file, 
 """
 
 epochs = 10
+epoch_length = None  # batches of an epoch, for very large data; None: one pass over all
 
 data = {
     "name": "digits",  # 1797 handwritten digits of 8 x 8 pixels, from scikit-learn, offline
@@ -21,9 +22,13 @@ loss = {"name": "cross_entropy", "label_smoothing": 0.0}
 metric = [{"name": "acc"}]
 
 optimizer = {"name": "adam", "lr": 0.003, "weight_decay": 0.0}
-scheduler = {"name": "one_cycle", "warmup": 0.3}  # None: a constant learning rate
+scheduler = {"name": "one_cycle", "peak": 0.3}  # None: a constant learning rate
+accumulate = 1  # parts that a batch is computed in, one after the other, where it does not fit into memory
 clip = None  # largest norm of the gradient, such as 1.0
+amp = None  # mixed precision: "bf16", or "fp16" with a scaled loss for older GPUs
 ema = None  # decay of an average of the weights that is evaluated in their place, such as 0.99
+
+compiled = False  # True: by torch.compile; the first batches take a minute, the others less time
 
 monitor = "min val/loss"  # which epoch is best, and tested at the end; None: the last one
 early_stop = None  # {"patience": 5, "min_delta": 0.0}: stop after 5 epochs without progress of monitor

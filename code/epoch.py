@@ -8,39 +8,45 @@ from torch import nn
 from data.batches import Batches
 from exper.training import progress
 from metric import Totals
+from setting import Settings
 from state import State
 
+AMP = {"bf16": torch.bfloat16, "fp16": torch.float16}  # mixed precision: what of the model is computed in
 
-def train(state: State, batches: Batches, loss_of: nn.Module, clip: float | None, log_every_steps: int | None) -> None:
+
+def train(state: State, batches: Batches, loss_of: nn.Module, given: Settings) -> None:
     """Take the steps that are left of the epoch under way. The CPU waits for the GPU only where it says so."""
     state.model.train()
     left = batches.of_epoch(state.epoch, state.batch)
-    for image_BCHW, label_B in progress.bar(left, f"epoch {state.epoch + 1}", len(batches), state.batch):
-        # forward
-        output_BK = state.model(image_BCHW)
-        loss = loss_of(output_BK, label_B)
+    for image_BCHW, target_B in progress.bar(left, f"epoch {state.epoch + 1}", len(batches), state.batch):
+        # the gradient of the batch, as a sum over `accumulate` parts that fit into memory
+        state.optimizers.zero_grad()
+        parts = zip(image_BCHW.chunk(given.accumulate), target_B.chunk(given.accumulate), strict=True)
+        for image_PCHW, target_P in parts:
+            # forward
+            with precision(given.amp, image_PCHW.device):
+                output_PK = state.model(image_PCHW)
+                loss = loss_of(output_PK, target_P)
 
-        # backward
-        state.optimizer.zero_grad()
-        loss.backward()
-        if clip is not None:
-            nn.utils.clip_grad_norm_(state.model.parameters(), clip)
+            # backward
+            share = len(image_PCHW) / len(image_BCHW)
+            state.scaler.scale(loss * share).backward()
+            state.metric.add(loss, output_PK, target_P)
 
         # step
-        state.lr = state.optimizer.param_groups[0]["lr"]
-        state.optimizer.step()
-        if state.scheduler is not None:
-            state.scheduler.step()
+        if given.clip is not None:
+            state.optimizers.clip(given.clip, state.scaler)
+        state.lr = state.optimizers.lr
+        state.optimizers.step(state.scaler)  # waits, in fp16
         if state.ema is not None:
             state.ema.update(state.model)
 
         # count, log, save, stop
-        state.metric.add(loss.detach(), output_BK.detach(), label_B)
+        state.metric.end_batch()
         state.batch += 1
         state.step += 1
-        if log_every_steps is not None and state.step % log_every_steps == 0:
-            values = {"step/loss": loss.item(), "step/lr": state.lr}  # waits
-            state.statistic.add({"epoch": state.epoch + 1, "step": state.step} | values)
+        if given.log_every_steps is not None and state.step % given.log_every_steps == 0:
+            state.log(loss=state.metric.batch_loss, lr=state.lr)  # waits
         if state.checkpoints.is_due(state.epoch, state.batch):
             state.save()  # waits
         state.leave_if_asked()
@@ -48,15 +54,23 @@ def train(state: State, batches: Batches, loss_of: nn.Module, clip: float | None
 
 @torch.no_grad()
 def evaluate(
-    state: State, model: nn.Module, batches: Batches, loss_of: nn.Module, metric: Totals, split: str
+    state: State, model: nn.Module, batches: Batches, loss_of: nn.Module, given: Settings, split: str
 ) -> dict[str, float]:
     """Return loss and metrics of `model` over a split, such as {"val/loss": 0.1, "val/acc": 0.98}."""
     model.eval()
-    for image_BCHW, label_B in progress.bar(batches.of_epoch(), split, len(batches)):
-        output_BK = model(image_BCHW)
-        metric.add(loss_of(output_BK, label_B), output_BK, label_B)
+    metric = Totals(given.metric)
+    for image_BCHW, target_B in progress.bar(batches.of_epoch(), split, len(batches)):
+        with precision(given.amp, image_BCHW.device):
+            output_BK = model(image_BCHW)
+            loss = loss_of(output_BK, target_B)
+        metric.add(loss, output_BK, target_B)
         state.leave_if_asked()
     values = metric.values(split)  # waits
     if not math.isfinite(values[f"{split}/loss"]):
         raise FloatingPointError(f"{split}/loss is {values[f'{split}/loss']} after epoch {state.epoch}")
     return values
+
+
+def precision(amp: str | None, device: torch.device) -> torch.autocast:
+    """Compute what allows it in "bf16" or "fp16"; None: everything in 32 bits."""
+    return torch.autocast(device.type, AMP[amp or "bf16"], enabled=amp is not None)

@@ -10,58 +10,29 @@ if __name__ == "__main__":
     stop.listen()  # before the slow imports: a Ctrl-C in them is an interruption, too
 
 import copy
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
-from torch.optim import Optimizer
+from torch.amp import GradScaler
 
 import data
 import epoch
+import optim
 from data.batches import Batches
 from exper import parts, settings
 from exper.training import checkpoint, device, statistic, streams
 from exper.training.monitor import Monitor
-from exper.parts import Count, Positive, Share
 from exper.training.run import Run, this_run
 from loss import LOSS
 from metric import Totals
 from model import MODEL
-from optim import OPTIMIZER, SCHEDULER, Average
+from optim import Average, Optimizers
+from setting import Settings
 from state import State
 from transform import Transform
 
 CODE = Path(__file__).resolve().parent
-Part = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The names that config.py binds; a setting of your own is one line there and one here."""
-
-    epochs: Count
-    data: Part
-    transform: list[Part]
-    model: Part
-    loss: Part
-    metric: list[Part]
-    optimizer: Part
-    scheduler: Part | None
-    clip: Positive | None
-    ema: Share | None
-    monitor: str | None
-    early_stop: Part | None
-    checkpoint: Part
-    device: str
-    processes: Count | None
-    threads: Count | None
-    deterministic: bool
-    logger: list[str]
-    log_every_steps: Count | None
-    search: Part | None = None
 
 
 def main(run: Run, config: dict[str, Any]) -> None:
@@ -78,7 +49,7 @@ def main(run: Run, config: dict[str, Any]) -> None:
     monitor = parts.call("early_stop", given.early_stop or {}, Monitor, given.monitor, known)
     checkpoints = parts.call("checkpoint", given.checkpoint, checkpoint.Checkpoints, run.files.checkpoint)
     record = statistic.Statistic(run.files, given.logger)
-    build_optimizer(given, [nn.Parameter(torch.zeros(1))], steps=100)
+    optim.check(given.optimizer, given.scheduler, given.monitor)
 
     streams.start(run.seed)
     batches, about_data = data.load(run.data, given.data, transform, where, run.seed)
@@ -88,9 +59,13 @@ def main(run: Run, config: dict[str, Any]) -> None:
     model = parts.build("model", given.model, MODEL, dataset.shape, dataset.classes).to(where)
     weights = sum(one.numel() for one in model.parameters())
     print(f"{given.model['name']}: {weights:,} parameters, on {about_device['name']}")
-    optimizer, scheduler = build_optimizer(given, model.parameters(), steps=given.epochs * len(batches["train"]))
+    steps = given.epochs * len(batches["train"])
+    optimizers = Optimizers(model, given.optimizer, given.scheduler, steps, given.epochs)
     ema = None if given.ema is None else Average(model, given.ema)
-    state = State(model, optimizer, scheduler, ema, metric, monitor, record, checkpoints, run.format, config)
+    if given.compiled:
+        model.compile(dynamic=False)  # or the kernels of a batch would depend on the sizes of those before it
+    scaler = GradScaler(where.type, enabled=given.amp == "fp16")
+    state = State(model, optimizers, scaler, ema, metric, monitor, record, checkpoints, run.format, config)
 
     stop.wait_for_step()  # before, a signal ends the process at once
     saved = checkpoints.newest()
@@ -111,19 +86,14 @@ def main(run: Run, config: dict[str, Any]) -> None:
         record.close()
 
 
-def build_optimizer(given: Settings, weights: Iterable[nn.Parameter], steps: int) -> tuple[Optimizer, Any]:
-    optimizer = parts.build("optimizer", given.optimizer, OPTIMIZER, weights)
-    return optimizer, given.scheduler and parts.build("scheduler", given.scheduler, SCHEDULER, optimizer, steps)
-
-
 def fit(state: State, given: Settings, batches: dict[str, Batches], loss_of: nn.Module) -> None:
     """Take the epochs that are left."""
     if state.step == 0:
         state.save()
     while state.epoch < given.epochs and not state.monitor.is_over:
-        epoch.train(state, batches["train"], loss_of, given.clip, given.log_every_steps)
+        epoch.train(state, batches["train"], loss_of, given)
         state.check_finite()
-        val = epoch.evaluate(state, state.evaluated, batches["val"], loss_of, Totals(given.metric), "val")
+        val = epoch.evaluate(state, state.evaluated, batches["val"], loss_of, given, "val")
         line = state.end_epoch(val, Totals(given.metric))
         print(statistic.text(line, given.epochs))
         is_last = state.epoch == given.epochs or state.monitor.is_over
@@ -138,7 +108,7 @@ def test(state: State, given: Settings, batches: Batches, loss_of: nn.Module) ->
     if best is not None:
         model.load_state_dict(best.get("ema", best["model"]))
         tested = best["epoch"]
-    values = epoch.evaluate(state, model, batches, loss_of, Totals(given.metric), "test")
+    values = epoch.evaluate(state, model, batches, loss_of, given, "test")
     state.statistic.end_test({"epoch": tested, **values})
     print(f"test of epoch {tested}: " + "  ".join(f"{name} {value:.4g}" for name, value in values.items()))
 

@@ -33,15 +33,22 @@ class Totals:
         self.metrics = {part["name"]: parts.build("metric", part, METRIC) for part in metric}
         self.loss: Tensor | float = 0.0
         self.seen = 0
+        self._before: tuple[Tensor | float, int] = 0.0, 0  # the batch under way
         self.finite: Tensor | int = 0  # batches before the first whose loss is NaN or infinite
 
     def add(self, loss: Tensor, output_BK: Tensor, label_B: Tensor) -> None:
-        """Add a batch, given its mean loss; nothing here waits for the GPU."""
-        self.loss = self.loss + loss.double() * len(label_B)
+        """Add a batch or a part of it, given its mean loss; nothing here waits for the GPU."""
+        self.loss = self.loss + loss.detach().double() * len(label_B)
         self.seen += len(label_B)
-        self.finite = self.finite + torch.isfinite(self.loss)
         for metric in self.metrics.values():
-            metric.add(output_BK, label_B)
+            metric.add(output_BK.detach(), label_B)
+
+    def end_batch(self) -> None:
+        """Note the batch's mean loss, and whether the loss is finite so far."""
+        loss, seen = self._before
+        self.batch_loss = (self.loss - loss) / (self.seen - seen)
+        self._before = self.loss, self.seen
+        self.finite = self.finite + torch.as_tensor(self.loss).isfinite()
 
     def values(self, split: str) -> dict[str, float]:
         """Return what came out, such as {"val/loss": 0.1, "val/acc": 0.98}. Waits for the GPU."""
@@ -54,5 +61,6 @@ class Totals:
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         self.loss, self.seen, self.finite = saved["loss"], saved["seen"], saved["finite"]
+        self._before = self.loss, self.seen
         for name, metric in self.metrics.items():
             vars(metric).update(saved["metrics"][name])

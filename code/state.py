@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch import Tensor, nn
+from torch.amp import GradScaler
 from tqdm import tqdm
 
 from exper.training import stop, streams
@@ -16,7 +15,7 @@ from exper.training.checkpoint import Checkpoints
 from exper.training.monitor import Monitor
 from exper.training.statistic import Statistic
 from metric import Totals
-from optim import Average
+from optim import Average, Optimizers
 
 
 @dataclass
@@ -24,8 +23,8 @@ class State:
     """Where training stands between two steps, and where it writes that down."""
 
     model: nn.Module
-    optimizer: Optimizer
-    scheduler: LRScheduler | None
+    optimizers: Optimizers
+    scaler: GradScaler  # of the loss, for fp16; else it does nothing
     ema: Average | None
     metric: Totals  # of the epoch under way
     monitor: Monitor
@@ -45,14 +44,14 @@ class State:
         return self.model if self.ema is None else self.ema.model
 
     def _parts(self) -> dict[str, Any]:
-        found = {name: getattr(self, name) for name in ("model", "optimizer", "scheduler", "metric", "monitor")}
-        found["ema"] = self.ema and self.ema.model
-        return {name: part for name, part in found.items() if part is not None}
+        found = {name: getattr(self, name) for name in ("model", "scaler", "metric", "monitor")}
+        return found | ({} if self.ema is None else {"ema": self.ema.model})
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain dicts, lists and tensors."""
         found = {name: getattr(self, name) for name in ("format", "config", "epoch", "batch", "step", "lr")}
         found |= {name: part.state_dict() for name, part in self._parts().items()}
+        found |= self.optimizers.state_dict()
         found |= {"random": streams.state(), "statistic": self.statistic.state_dict()}
         return found | {"seconds": time.monotonic() - self.started}
 
@@ -60,9 +59,15 @@ class State:
         """Go on from what `state_dict` returned."""
         for name, part in self._parts().items():
             part.load_state_dict(saved[name])
+        self.optimizers.load_state_dict(saved)
         self.epoch, self.batch, self.step, self.lr = (saved[name] for name in ("epoch", "batch", "step", "lr"))
         self.started = time.monotonic() - saved["seconds"]
         streams.restore(saved["random"])
+
+    def log(self, **values: Tensor | float) -> None:
+        """Put numbers of this step into history and TensorBoard, as `step/<name>`. Waits for the GPU."""
+        named = {f"step/{name}": float(value) for name, value in values.items()}
+        self.statistic.add({"epoch": self.epoch + 1, "step": self.step} | named)
 
     def end_epoch(self, val: dict[str, float], metric: Totals) -> dict[str, Any]:
         """Count the epoch as completed, and return its line of history; `metric` is for the next. Waits for the GPU."""
@@ -70,6 +75,7 @@ class State:
         line: dict[str, Any] = {"epoch": self.epoch, "step": self.step} | self.metric.values("train") | val
         line |= {"lr": self.lr, "weights": self.digest(), "seconds": time.monotonic() - self.started}
         self.monitor.see(line)
+        self.optimizers.end_epoch(self.monitor.value(line))
         self.statistic.end_epoch(line, self.monitor.best)
         self.batch, self.metric, self.started = 0, metric, time.monotonic()
         return line

@@ -28,6 +28,7 @@ sys.path.insert(0, str(CODE))
 
 import torch
 from torch import nn
+from torch.amp import GradScaler
 
 from exper import machine, paths
 from exper.training import statistic
@@ -35,6 +36,7 @@ from exper.training.checkpoint import Checkpoints
 from exper.training.monitor import Monitor
 from metric import Totals
 from model.lenet import LeNet
+from optim import Optimizers
 from state import State
 
 Cost = tuple[float, float]  # seconds that training stands still; seconds until the file is on the disk
@@ -89,12 +91,13 @@ def build_state(folder: Path, model: nn.Module, *, background: bool) -> State:
     run.checkpoint.mkdir(parents=True)
     record = statistic.Statistic(run, ["tensorboard"])
     record.start({}, None, 0)
-    optimizer = torch.optim.Adam(model.parameters())
+    optimizers = Optimizers(model, {"name": "adam", "lr": 0.001}, None, steps=1, epochs=1)
+    scaler = GradScaler("cpu", enabled=False)
     for weight in model.parameters():
         weight.grad = torch.randn_like(weight)
-    optimizer.step()
+    optimizers.step(scaler)
     checkpoints = Checkpoints(run.checkpoint, background=background)
-    return State(model, optimizer, None, None, Totals([]), Monitor(None, []), record, checkpoints, 1, {})
+    return State(model, optimizers, scaler, None, Totals([]), Monitor(None, []), record, checkpoints, 1, {})
 
 
 def save(state: State, number: "itertools.count[int]") -> Cost:

@@ -39,7 +39,9 @@ sys.path.insert(0, str(CODE))
 
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.nn import functional
+from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 from torchvision import transforms
@@ -47,12 +49,13 @@ from torchvision import transforms
 import epoch
 from data.batches import Batches, Tensors
 from data.digits import digits
-from exper import machine, paths
+from exper import machine, parts, paths, settings
 from exper.training import checkpoint, progress, statistic, stop, streams
 from exper.training.monitor import Monitor
 from metric import Totals
 from model.lenet import LeNet
-from optim import one_cycle
+from optim import Optimizers
+from setting import Settings
 from state import State
 from transform import Transform
 
@@ -63,6 +66,8 @@ NORMALIZE: dict[str, Any] = {"name": "normalize", "mean": [MEAN], "std": [STD]}
 AUGMENT: list[dict[str, Any]] = [{"name": "crop", "padding": 4}, {"name": "flip"}]
 ACCURACY = [{"name": "acc"}]
 CPU = torch.device("cpu")
+LR = 0.003
+GIVEN: Settings = parts.call("", settings.read((CODE / "config.py").read_bytes()) | {"log_every_steps": 10}, Settings)
 
 
 def main() -> None:
@@ -124,8 +129,8 @@ def network(dataset: Tensors, steps: int) -> tuple[nn.Module, Any, Any]:
     torch.manual_seed(0)
     shape = dataset.images.shape[1], dataset.images.shape[2], dataset.images.shape[3]
     model = SmallLeNet() if shape == (1, 28, 28) else LeNet(shape, dataset.classes, dropout=0.4)
-    optimizer = torch.optim.Adam(model.parameters(), 0.003)
-    return model, optimizer, one_cycle(optimizer, steps)
+    optimizer = torch.optim.Adam(model.parameters(), LR)
+    return model, optimizer, OneCycleLR(optimizer, LR, steps, cycle_momentum=False)
 
 
 def build_state(folder: Path, dataset: Tensors, steps: int) -> State:
@@ -136,22 +141,25 @@ def build_state(folder: Path, dataset: Tensors, steps: int) -> State:
     record.start({"format": 1, "hparam": {}}, None, 0)
     monitor = Monitor("max train/acc", ["train/acc"])
     checkpoints = checkpoint.Checkpoints(run.checkpoint)
-    return State(*network(dataset, steps), None, Totals(ACCURACY), monitor, record, checkpoints, 1, {})
+    model, _, _ = network(dataset, steps)
+    optimizers = Optimizers(model, {"name": "adam", "lr": LR}, {"name": "one_cycle"}, steps, 100)
+    scaler = GradScaler("cpu", enabled=False)
+    return State(model, optimizers, scaler, None, Totals(ACCURACY), monitor, record, checkpoints, 1, {})
 
 
 class Everything:
     """The loop of epoch.py, with what main.py does around it."""
 
-    def __init__(self, folder: Path, dataset: Tensors, augment: list[dict[str, Any]]) -> None:
+    def __init__(self, folder: Path, dataset: Tensors, augment: list[dict[str, Any]], steps: int = 100_000) -> None:
         transform = Transform([*augment, NORMALIZE])
         self.batches = Batches(dataset, torch.arange(len(dataset.labels)), BATCH, transform, CPU, 0, seed=0)
-        self.state = build_state(folder, dataset, 100_000)
+        self.state = build_state(folder, dataset, steps)
         self.loss_of = nn.CrossEntropyLoss()
 
     def block(self) -> float:
         """Return the seconds of 30 steps with their share of an epoch's end; every tenth step is logged."""
         started = time.perf_counter()
-        epoch.train(self.state, self.batches, self.loss_of, None, log_every_steps=10)
+        epoch.train(self.state, self.batches, self.loss_of, GIVEN)
         stepped = time.perf_counter()
         self.state.check_finite()
         line = self.state.end_epoch({}, Totals(ACCURACY))
@@ -333,18 +341,17 @@ class Ours(Everything):
     """The same epochs by epoch.py and what main.py does around it; every tenth step is logged."""
 
     def __init__(self, folder: Path, case: "Case") -> None:
-        super().__init__(folder, case.dataset, case.augment)
+        steps = case.epochs * -(-len(case.split["train"]) // case.batch)
+        super().__init__(folder, case.dataset, case.augment, steps)
         self.batches = replace(self.batches, index_N=case.split["train"], size=case.batch)
         self.val = replace(self.batches, index_N=case.split["val"], size=512, seed=None)
-        steps = case.epochs * len(self.batches)
-        self.state.model, self.state.optimizer, self.state.scheduler = network(case.dataset, steps)
         self.accuracy = 0.0
 
     def one_epoch(self) -> float:
         """Return the seconds of an epoch with its validation and checkpoint."""
         started = time.perf_counter()
-        epoch.train(self.state, self.batches, self.loss_of, None, log_every_steps=10)
-        val = epoch.evaluate(self.state, self.state.model, self.val, self.loss_of, Totals(ACCURACY), "val")
+        epoch.train(self.state, self.batches, self.loss_of, GIVEN)
+        val = epoch.evaluate(self.state, self.state.model, self.val, self.loss_of, GIVEN, "val")
         self.state.end_epoch(val, Totals(ACCURACY))
         self.state.save()
         self.accuracy = val["val/acc"]

@@ -5,7 +5,7 @@ import inspect
 import math
 import types
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from exper.error import Refused
 
@@ -71,6 +71,8 @@ def fits(value: Any, kind: Any) -> bool:
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return fits(value, inner[0]) and bool(inner[2] <= value <= inner[3])
+    if origin is Literal:
+        return value in inner
     if origin in (Union, types.UnionType):
         return any(fits(value, one) for one in inner)
     if origin in (list, tuple):
@@ -86,6 +88,8 @@ def _text(kind: Any) -> str:
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         return " or ".join(map(_text, inner))
+    if origin is Literal:
+        return " or ".join(map(repr, inner))
     if origin is Annotated:
         return f"{_text(inner[0])} {inner[1]}"
     if origin in (list, tuple):

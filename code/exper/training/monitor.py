@@ -27,9 +27,13 @@ class Monitor:
         self.best: dict[str, Any] = {}  # the best epoch's line of history
         self._state = {"best": -math.inf, "progress": -math.inf, "waited": 0}  # larger is better; epochs
 
+    def value(self, line: dict[str, Any]) -> float:
+        """Return the metric in an epoch's line of history, with the sign that makes larger better."""
+        return self._sign * float(line.get(self._name, math.nan))
+
     def see(self, line: dict[str, Any]) -> None:
         """Take in an epoch's line of history."""
-        value = self._sign * line.get(self._name, math.nan)
+        value = self.value(line)
         if value > self._state["best"]:
             self.best, self._state["best"] = line, value
         self._state["waited"] += 1

@@ -20,7 +20,7 @@ def part(setting: str, /, **changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"epoch": 3}, "config.py: 'epoch' is unknown. Did you mean 'epochs'? Known: checkpoint, clip, data,"),
+        ({"epoch": 3}, "config.py: 'epoch' is unknown. Did you mean 'epochs'? Known: accumulate, amp, checkpoint,"),
         ({"epochs": 0}, "epochs = 0: must be a whole number at least 1."),
         ({"epochs": "3"}, "epochs = '3'"),
         ({"deterministic": 1}, "deterministic = 1: must be True or False"),
@@ -28,7 +28,7 @@ def part(setting: str, /, **changes: Any) -> dict[str, Any]:
         ({"ema": 2}, "ema = 2: must be a number from 0 to 1 or None."),
         (
             part("optimizer", name="adm"),
-            "optimizer.name: 'adm' is unknown. Did you mean 'adam'? Known: adam, adamw, sgd.",
+            "optimizer.name: 'adm' is unknown. Did you mean 'adam'? Known: adam, adamw, rmsprop, sgd.",
         ),
         (part("optimizer", lr=-0.1), "Invalid learning rate: -0.1"),
         (part("optimizer", momentum=0.9), "optimizer: 'momentum' is unknown."),

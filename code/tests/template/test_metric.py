@@ -42,4 +42,5 @@ def test_the_first_batch_that_is_not_finite_is_known() -> None:
     totals = Totals([])
     for loss in (1.0, 2.0, float("inf"), 1.0, float("nan"), 1.0):
         totals.add(torch.tensor(loss), torch.zeros(1, 2), torch.zeros(1))
+        totals.end_batch()
     assert int(totals.finite) == 2
