@@ -5,6 +5,7 @@ from datetime import datetime, timezone
 
 from exper import paths, tags
 from exper.error import Refused
+from exper.report import links
 from exper.report.content import Content
 from exper.report.markup import Html, count, element, join
 from exper.repository import Commit, Repository, TagObject
@@ -72,15 +73,15 @@ def commits(codes: list[Code], why_not: str, contents: list[Content]) -> Html:
 
 
 def _commit(i: int, one: Code, base: Code | None, contents: list[Content]) -> Html:
+    subject = one.commit.subject if one.commit else ""
     date = _date(one.commit) if one.commit else ""
     about = [element("code", one.hash[:10]), date, count(len(one.runs), "run")]
-    runs = [join(" ", element("a", contents[j].run, href=f"#facts-{j}")) for j in one.runs]
     return element(
         "article",
         element("h3", one.tag),
-        element("p", *(join(element("span", text), " ") for text in about if text), *runs, class_="about"),
+        element("p", *(join(element("span", text), " ") for text in about if text), links.to(one.runs, contents), class_="about"),
         element("p", one.reason, class_="reason") if one.reason else None,
-        element("p", one.commit.subject, class_="subject") if one.commit else None,
+        element("p", subject, class_="subject") if subject not in ("", one.reason.partition("\n\n")[0]) else None,
         element("p", *(join(element("mark", change), " ") for change in one.changes)) if one.changes else None,
         *(element("p", note, class_="note") for note in one.notes),
         _difference(one, base),

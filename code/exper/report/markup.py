@@ -47,7 +47,7 @@ def short(content: Any) -> str:
     """Return a result with 4 digits, whole numbers whole."""
     if not isinstance(content, float) or number(content) is None:
         return value(content)
-    return f"{content:.0f}" if 1e4 <= abs(content) < 1e15 else f"{content:.4g}"
+    return f"{content:.0f}" if 1e4 <= abs(content) < 1e15 else f"{content:#.4g}"
 
 
 def number(content: Any) -> float | None:

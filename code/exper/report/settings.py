@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from exper.report import links
 from exper.report.content import Content
 from exper.report.markup import Html, element, join, scroll, value
 
-_ABSENT = "not recorded"
+_ABSENT = "not set"
 
 
 def differing(contents: list[Content]) -> Html:
@@ -36,15 +37,10 @@ def _values(name: str, contents: list[Content]) -> Html:
     rows = []
     for place, text in enumerate(ordered):
         first = element("th", name[7:], scope="rowgroup", rowspan=len(ordered)) if place == 0 else None
+        share = element("span", f"{len(runs[text])} of {len(contents)}", class_="count")
         shown = element("mark", text) if place else text
-        rows.append(element("tr", first, element("td", shown), element("td", _names(runs[text], contents))))
+        rows.append(element("tr", first, element("td", shown), element("td", share, links.to(runs[text], contents))))
     return element("tbody", *rows)
-
-
-def _names(places: list[int], contents: list[Content]) -> Html:
-    count = element("span", f"{len(places)} of {len(contents)}", class_="count")
-    links = [element("a", contents[i].run, href=f"#facts-{i}") for i in places]
-    return join(count, *(join(" ", link) for link in links))
 
 
 def _shared(every: list[dict[str, Any]], names: list[str], runs: int) -> Html:

@@ -10,7 +10,6 @@
     const choice = document.getElementById("metric");
     const logScale = document.getElementById("log-scale");
     const DASHES = [[], [7, 3], [2, 3], [9, 3, 2, 3]];
-    const MOST_IN_TIP = 24;
     const NEAR_PIXELS = 24;
 
     if (metrics.length === 0) {
@@ -20,7 +19,13 @@
 
     const make = (tag, text, properties) => Object.assign(document.createElement(tag), {textContent: text}, properties);
     const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-    const short = (value, digits = 5) => (typeof value === "number" ? String(Number(value.toPrecision(digits))) : value);
+    const plain = value => String(Number(value.toPrecision(6)));
+
+    // 5 digits, the last ones 0 or not, so that columns of numbers can be compared
+    function short(value) {
+        if (typeof value !== "number" || Number.isInteger(value)) return String(value);
+        return Math.abs(value) >= 1e-4 && Math.abs(value) < 1e6 ? value.toPrecision(5) : value.toExponential(3);
+    }
 
     const pressed = runs.map(() => true); // by the legend
     let listed = new Set(runs.keys()); // by the table's filter
@@ -53,7 +58,7 @@
         return {stroke: () => colour("--quiet"), font: "12px system-ui, sans-serif", grid, ticks: {...grid, size: 5}, ...extra};
     }
 
-    const labels = (_, splits) => splits.map(value => (value == null ? "" : short(value, 6)));
+    const labels = (_, splits) => splits.map(value => (value == null ? "" : plain(value)));
     const widest = (_, values) => 14 + 7 * Math.max(3, ...(values ?? []).map(value => (value ?? "").length));
 
     function options() {
@@ -62,10 +67,11 @@
             scales: {x: {time: false}, y: {distr: logScale.checked ? 3 : 1}},
             cursor: {
                 y: false, drag: {x: true, y: false}, focus: {prox: NEAR_PIXELS}, points: {size: 8, width: 0},
+                move: (u, left, top) => [left < 0 ? left : u.valToPos(u.data[0][u.posToIdx(left)], "x"), top],
                 dataIdx: (_, line, at) => nearest(line, at),
             },
             series: [{}, ...lines.map(series)],
-            axes: [axis({values: labels, incrs: [1, 2, 5].flatMap(n => [...Array(9).keys()].map(e => n * 10 ** e)).sort((a, b) => a - b), label: metric.x, labelSize: 20, labelFont: "12px system-ui, sans-serif"}), axis({values: labels, size: widest})],
+            axes: [axis({values: labels, incrs: [1, 2, 5].flatMap(n => [...Array(9).keys()].map(e => n * 10 ** e)).sort((a, b) => a - b), label: metric.x, size: 28, labelSize: 18, labelGap: 0, labelFont: "12px system-ui, sans-serif"}), axis({values: labels, size: widest})],
             hooks: {setCursor: [tell], setSeries: [(_, line, what) => what.focus !== undefined && focus(line)]},
         };
     }
@@ -83,10 +89,11 @@
         plot = new uPlot(options(), data, chart);
         chart.setAttribute("aria-label", `Curves of ${metric.name} over ${metric.x}. Arrow keys read the values.`);
         list();
+        focus(null);
         about.textContent = notes(data).join(" ");
     }
 
-    const list = () => legend.querySelectorAll("[data-run]").forEach(one => (one.hidden = !has(Number(one.dataset.run))));
+    const list = () => items.forEach((one, run) => (one.button.hidden = !has(run)));
     const has = run => listed.has(run) && lines.some(line => line.run === run);
 
     function notes([, ...ys]) {
@@ -113,62 +120,41 @@
         return at;
     }
 
-    function values() {
-        const at = plot.cursor.idx;
-        const found = lines.map((line, i) => {
-            const x = plot.data[0][plot.cursor.idxs[i + 1] ?? at];
-            return {line: i, run: line.run, x, y: isDrawn(line) ? line.points.get(x) : undefined};
-        });
-        return found.filter(one => one.y !== undefined);
-    }
-
-    function order(found) {
-        const high = one => (typeof one.y === "number" ? one.y : -Infinity);
-        const sorted = [...found].sort((a, b) => high(b) - high(a));
-        if (sorted.length <= MOST_IN_TIP) return sorted;
-        const top = plot.posToVal(plot.cursor.top, "y");
-        const close = [...sorted].sort((a, b) => Math.abs(high(a) - top) - Math.abs(high(b) - top));
-        const kept = new Set(close.slice(0, MOST_IN_TIP));
-        return sorted.filter(one => kept.has(one));
-    }
+    const valueAt = (line, place) => line.points.get(plot.data[0][place]);
 
     function tell() {
-        const at = plot?.cursor.idx;
-        const found = at == null || plot.cursor.left < 0 ? [] : values();
-        tip.hidden = found.length === 0;
+        const at = plot?.cursor.left >= 0 ? plot.cursor.idx : null;
+        const places = at == null ? null : lines.map((_, i) => nearest(i + 1, at));
+        lines.forEach((line, i) => {
+            const value = places === null ? [...line.points.values()].pop() : valueAt(line, places[i]);
+            items[line.run].value.textContent = value === undefined ? "" : short(value);
+        });
+        where.textContent = at == null ? "Last values" : `Values at ${metric.x} ${plot.data[0][at].toLocaleString("en")}`;
+        showTip(at, places);
+    }
+
+    function showTip(at, places) {
+        tip.hidden = at == null;
         if (tip.hidden) return;
-        const x = plot.data[0][at];
-        const shown = order(found);
-        const table = make("table", "");
-        table.append(make("caption", `${metric.x} ${x.toLocaleString("en")}`), ...shown.map(one => line(one, x)));
-        tip.replaceChildren(table);
-        if (shown.length < found.length) tip.append(make("div", `… and ${found.length - shown.length} more runs`, {className: "quiet"}));
-        place();
-    }
-
-    function line(one, x) {
-        const row = make("tr", "");
-        row.dataset.line = one.line;
-        row.classList.toggle("near", near === one.line);
-        const name = make("th", "", {scope: "row"});
-        name.append(swatch(one.run), runs[one.run][0]);
-        row.append(name, make("td", short(one.y) + (one.x === x ? "" : ` at ${one.x}`), {className: "number"}));
-        return row;
-    }
-
-    function place() {
+        tip.replaceChildren(make("div", `${metric.x} ${plot.data[0][at].toLocaleString("en")}`, {className: "quiet"}));
+        if (near !== null && valueAt(lines[near], places[near]) !== undefined) {
+            const line = make("div", "");
+            const value = make("strong", ` ${short(valueAt(lines[near], places[near]))}`);
+            line.append(swatch(lines[near].run), runs[lines[near].run][0], value);
+            tip.append(line);
+        }
         const {left, top} = plot.cursor;
-        const at = plot.over.offsetLeft + left, isRight = at > chart.clientWidth / 2;
-        const x = isRight ? at - tip.offsetWidth - 14 : at + 14;
-        const y = Math.min(Math.max(0, top - tip.offsetHeight / 2), Math.max(0, chart.clientHeight - tip.offsetHeight));
+        const isRight = left > plot.over.clientWidth / 2;
+        const x = plot.over.offsetLeft + left + (isRight ? -tip.offsetWidth - 12 : 12);
+        const y = Math.min(Math.max(0, top - 20), Math.max(0, chart.clientHeight - tip.offsetHeight));
         tip.style.transform = `translate(${Math.max(0, Math.min(x, chart.clientWidth - tip.offsetWidth))}px, ${y}px)`;
     }
 
     function focus(series) {
         near = series == null ? null : series - 1;
         const run = near === null ? null : lines[near].run;
-        tip.querySelectorAll("tr").forEach(row => row.classList.toggle("near", Number(row.dataset.line) === near));
-        legend.querySelectorAll("[data-run]").forEach(button => button.classList.toggle("near", Number(button.dataset.run) === run));
+        items.forEach((item, other) => item.button.classList.toggle("near", other === run));
+        tell();
     }
 
     // -- by keyboard
@@ -176,7 +162,9 @@
         const x = plot.data[0], now = plot.cursor.left < 0 ? null : plot.cursor.idx;
         const at = now == null ? (step > 0 ? 0 : x.length - 1) : Math.max(0, Math.min(x.length - 1, now + step));
         plot.setCursor({left: plot.valToPos(x[at], "x"), top: plot.over.clientHeight / 2});
-        const said = values().map(one => `${runs[one.run][0]} ${short(one.y)}`).join(", ");
+        tell(); // uPlot calls its hooks later
+        const told = lines.filter(line => isDrawn(line) && line.points.has(x[at]));
+        const said = told.map(line => `${runs[line.run][0]} ${short(line.points.get(x[at]))}`).join(", ");
         document.getElementById("spoken").textContent = `${metric.x} ${x[at]}: ${said}`;
     }
 
@@ -197,28 +185,28 @@
 
     function press(run, isOn) {
         pressed[run] = isOn;
-        legend.querySelector(`[data-run="${run}"]`).setAttribute("aria-pressed", isOn);
+        items[run].button.setAttribute("aria-pressed", isOn);
     }
 
     function redraw() {
         plot.batch(() => lines.forEach((line, i) => plot.setSeries(i + 1, {show: isDrawn(line)})));
     }
 
-    function button(run) {
-        const one = make("button", "", {type: "button", title: "Click: on or off. Double-click: this one alone."});
+    function item(run) {
+        const button = make("button", "", {type: "button", title: "Click: on or off. Double-click: this one alone."});
+        const value = make("span", "", {className: "value"});
         const point = isNear => {
             const at = lines.findIndex(line => line.run === run);
             if (at >= 0 && isDrawn(lines[at])) plot.setSeries(isNear ? at + 1 : null, {focus: true});
         };
-        one.dataset.run = run;
-        one.setAttribute("aria-pressed", "true");
-        one.append(swatch(run), make("span", runs[run][0]));
-        one.addEventListener("click", () => (press(run, !pressed[run]), redraw()));
-        one.addEventListener("dblclick", () => (runs.forEach((_, other) => press(other, other === run)), redraw()));
+        button.setAttribute("aria-pressed", "true");
+        button.append(swatch(run), make("span", runs[run][0], {className: "name"}), value);
+        button.addEventListener("click", () => (press(run, !pressed[run]), redraw()));
+        button.addEventListener("dblclick", () => (runs.forEach((_, other) => press(other, other === run)), redraw()));
         for (const [event, isNear] of [["mouseenter", true], ["focus", true], ["mouseleave", false], ["blur", false]]) {
-            one.addEventListener(event, () => point(isNear));
+            button.addEventListener(event, () => point(isNear));
         }
-        return one;
+        return {button, value};
     }
 
     function all(text, isOn) {
@@ -227,9 +215,13 @@
         return one;
     }
 
+    const items = runs.map((_, run) => item(run));
+    const where = make("span", "", {className: "quiet"});
     const buttons = make("div", "", {className: "buttons"});
-    buttons.append(all("All", true), all("None", false));
-    legend.append(buttons, ...runs.map((_, run) => button(run)));
+    buttons.append(all("All", true), all("None", false), where);
+    const grid = make("div", "", {className: "items"});
+    grid.append(...items.map(one => one.button));
+    legend.append(buttons, grid);
 
     // -- start
     choice.append(...metrics.map((one, i) => make("option", one.name, {value: i, selected: i === first})));
