@@ -28,24 +28,29 @@ def report(arguments: list[str], project: paths.Project) -> int:
     parser.add_argument("-o", "--output", metavar="file", help="where to write the page, a path that ends in .html")
     options = parser.parse_args(arguments)
     words = options.runs or [_default(project)]
-    target = _given(options.output) if options.output is not None else project.report_file(_name(project, words))
+    title = _title(project, words)
+    target = project.report_file(_name(title)) if options.output is None else _given(options.output)
     runs, unknown = find.chosen(project, words)
     if not runs:
         raise Refused(f"{' '.join(words)} names no run that there is. Type: expls")
     notes = [f"{entry!r} is no run that there is; left out" for entry in unknown]
-    return _write(project, _title(project, words), runs, notes, target)
+    return _write(project, title, runs, notes, target)
 
 
 def _write(project: paths.Project, title: str, runs: list[paths.Run], notes: list[str], target: Path) -> int:
-    from exper.report import content, page  # the other uses of this file, such as its help, do without
+    from exper.report import content, markup, page  # `report -h` does without
 
     contents = [content.of(run) for run in runs]
     notes = notes + [f"{one.run}: {damage}" for one in contents for damage in one.damage]
     for note in notes:
-        life.say(f"report: {note}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    files.replace(target, page.page(project, title, contents, notes))
-    print(os.path.relpath(target) if target.is_relative_to(Path.cwd()) else target)
+        life.say(markup.visible(f"report: {note}", keep=""))
+    text = page.page(project, title, contents, notes)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        files.replace(target, text)
+    except OSError as error:
+        raise Refused(f"{target} can't be written: {error.strerror}. Type: exper report … -o <file>") from None
+    print(markup.visible(os.path.relpath(target) if target.is_relative_to(Path.cwd()) else str(target), keep=""))
     return 1 if notes else 0
 
 
@@ -69,9 +74,9 @@ def _given(output: str) -> Path:
 
 def _title(project: paths.Project, words: list[str]) -> str:
     lists = [find.list_path(project, word) for word in words]
-    return " ".join(word if path is None else path.stem for word, path in zip(words, lists, strict=True))
+    return " ".join(word.rstrip("/") if path is None else path.stem for word, path in zip(words, lists, strict=True))
 
 
-def _name(project: paths.Project, words: list[str]) -> str:
-    """Return the title as the name of a file."""
-    return re.sub(r"[^\w.+=-]", "-", _title(project, words))[:_LONGEST_NAME].lstrip(".") or "report"
+def _name(title: str) -> str:
+    """Return a title as the name of a file."""
+    return re.sub(r"[^A-Za-z0-9._+=-]", "-", title.replace(" ", "_"))[:_LONGEST_NAME].lstrip(".") or "report"

@@ -79,7 +79,12 @@ def _commit(i: int, one: Code, base: Code | None, contents: list[Content]) -> Ht
     return element(
         "article",
         element("h3", one.tag),
-        element("p", *(join(element("span", text), " ") for text in about if text), links.to(one.runs, contents), class_="about"),
+        element(
+            "p",
+            *(join(element("span", text), " ") for text in about if text),
+            links.to(one.runs, contents),
+            class_="about",
+        ),
         element("p", one.reason, class_="reason") if one.reason else None,
         element("p", subject, class_="subject") if subject not in ("", one.reason.partition("\n\n")[0]) else None,
         element("p", *(join(element("mark", change), " ") for change in one.changes)) if one.changes else None,

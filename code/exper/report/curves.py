@@ -11,7 +11,7 @@ MOST_POINTS = 2000  # of a curve; more is thinned out, and the page says so
 
 
 def data(contents: list[Content]) -> dict[str, Any]:
-    """Return what curves.js reads: `{"metrics": [{"name", "x", "runs": [[i, xs, ys], …], "thinned"}, …]}`.
+    """Return what curves.js reads: of each metric the places and values of each run, and which metric comes first.
 
     Numbers have 6 digits; what is not finite is a string, such as "nan".
     """
@@ -38,11 +38,11 @@ def _points(curve: Curve) -> list[tuple[float, float]]:
     return sorted(points.items())
 
 
-def thin(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+def thin(points: list[tuple[float, float]], most: int = MOST_POINTS) -> list[tuple[float, float]]:
     """Keep of each stretch the first and last point, the lowest and highest, and one that is not finite."""
-    if len(points) <= MOST_POINTS:
+    if len(points) <= most:
         return points
-    size = math.ceil(len(points) / (MOST_POINTS // 5))
+    size = math.ceil(len(points) / (most // 5))
     kept: dict[tuple[float, float], None] = {}
     for start in range(0, len(points), size):
         part = points[start : start + size]

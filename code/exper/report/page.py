@@ -12,17 +12,17 @@ from exper.report import code, colours, curves, facts, logs, markup, settings, t
 from exper.report.content import Content
 from exper.report.markup import Html, count, element, join
 
-_FOLDER = Path(__file__).parent / "page"
-_STYLE = ("uplot/uPlot.min.css", "page.css")
-_SCRIPTS = ("uplot/uPlot.iife.min.js", "table.js", "curves.js")
+FOLDER = Path(__file__).parent / "page"
+STYLE = ("uplot/uPlot.min.css", "page.css")
+SCRIPTS = ("uplot/uPlot.iife.min.js", "table.js", "curves.js")
 
 
 def page(project: paths.Project, name: str, contents: list[Content], notes: list[str]) -> str:
     """Return the page of runs; the same runs give the same page, but for the time that its head tells."""
     codes, why_not = code.of(project, contents)
     tails = logs.tails(contents)
-    style = _read(*_STYLE)
-    scripts = [_read(script) for script in _SCRIPTS]
+    style = _read(*STYLE)
+    scripts = [_read(script) for script in SCRIPTS]
     now = datetime.now(timezone.utc)
     return Template(_read("page.html")).substitute(
         policy=_policy(style, scripts),
@@ -45,7 +45,7 @@ def page(project: paths.Project, name: str, contents: list[Content], notes: list
 
 
 def _read(*names: str) -> str:
-    return "".join((_FOLDER / name).read_text(encoding="utf-8") for name in names)
+    return "".join((FOLDER / name).read_text(encoding="utf-8") for name in names)
 
 
 def _policy(style: str, scripts: list[str]) -> str:
