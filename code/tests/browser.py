@@ -24,9 +24,9 @@ def opened(path: Path, **options: Any) -> Iterator[Any]:
         browser = playwright.chromium.launch(
             executable_path=PROGRAM, args=[*_FLAGS, "--disable-sync", "--no-first-run"]
         )
-        page = browser.new_context(**options).new_page()
+        page: Any = browser.new_context(**options).new_page()
         page.on("request", lambda request: seen.append(request.url))
-        page.on("dialog", lambda dialog: (seen.append("a dialog"), dialog.dismiss()))
+        page.on("dialog", lambda dialog: [seen.append(f"a dialog: {dialog.message}"), dialog.dismiss()])  # type: ignore
         page.on("pageerror", lambda error: seen.append(str(error)))
         page.on("console", lambda message: seen.append(message.text))
         page.goto(path.as_uri())

@@ -86,12 +86,16 @@ def _commit(i: int, one: Code, base: Code | None, contents: list[Content]) -> Ht
             class_="about",
         ),
         element("p", one.reason, class_="reason") if one.reason else None,
-        element("p", subject, class_="subject") if subject not in ("", one.reason.partition("\n\n")[0]) else None,
+        element("p", subject, class_="subject") if subject not in ("", _first_paragraph(one.reason)) else None,
         element("p", *(join(element("mark", change), " ") for change in one.changes)) if one.changes else None,
         *(element("p", note, class_="note") for note in one.notes),
         _difference(one, base),
         id=f"code-{i}",
     )
+
+
+def _first_paragraph(text: str) -> str:
+    return " ".join(text.partition("\n\n")[0].split())
 
 
 def _date(commit: Commit) -> str:

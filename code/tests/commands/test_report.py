@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -241,6 +243,16 @@ def test_without_a_repository_there_is_still_a_report(project: paths.Project) ->
     (project.root / ".git").rename(project.root / "git")
     exper(project, "report", "base")
     assert "is in no git repository" in project.report_file("base").read_text()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_it_works_in_both_shells(project: paths.Project, shell: str) -> None:
+    if not shutil.which(shell):
+        pytest.skip(f"{shell} IS NOT INSTALLED: report is not tested there")
+    exper(project, "run", "base")
+    script = ". code/source.sh && exper report 'b*' -o 'a page.html'"
+    done = subprocess.run([shell, "-c", script], cwd=project.root, capture_output=True, text=True)
+    assert (done.stdout, done.stderr, done.returncode) == ("a page.html\n", "", 0)
 
 
 @browser.needed

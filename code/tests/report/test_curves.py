@@ -1,6 +1,7 @@
 """The data behind the curves: small, and never silently less than what was recorded."""
 
 import math
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ FLOATS = st.floats(allow_nan=True, allow_infinity=True)
 
 
 def _content(**named: Curve) -> Content:
-    run = paths.Run(paths.Path("base/0"))
+    run = paths.Run(Path("base/0"))
     return Content(run, {"run": "base/0", "status": "finished", "epoch": 1}, curves=named)
 
 
@@ -30,7 +31,7 @@ def test_a_later_value_of_the_same_place_wins_and_places_are_in_order() -> None:
 
 @given(st.lists(FLOATS, min_size=1, max_size=60))
 def test_thinning_out_keeps_the_ends_and_the_extremes(values: list[float]) -> None:
-    points = list(enumerate(values))
+    points = [(float(x), y) for x, y in enumerate(values)]
     kept = curves.thin(points, 10)
     assert len(kept) <= 10
     assert [x for x, _ in kept] == sorted({x for x, _ in kept})
