@@ -80,7 +80,7 @@ def _best(contents: list[Content]) -> Html | None:
     at = f", epoch {epoch}" if len(winners) == 1 and epoch is not None else ""
     links = [element("a", contents[i].run, href=f"#facts-{i}") for i in winners[:1]]
     more = f" and {count(len(winners) - 1, 'other run')}" if len(winners) > 1 else at
-    return element("p", f"The {which} {name}: ", element("strong", markup.short(best)), " of ", *links, more)
+    return element("p", f"The {which} {name} of a finished run: ", element("strong", markup.short(best)), ", ", *links, more)
 
 
 def _data(contents: list[Content]) -> dict[str, object]:

@@ -87,7 +87,7 @@ def test_without_scripts_the_page_tells_everything_but_the_curves(project: paths
     for told in (
         "it's a próject", "record", "4 runs: 3 finished, 1 failed",
         "fast/0", "base/0", "base/1", "wild/0",
-        "The highest val/acc: 0.3935 of fast/0 , epoch 3",
+        "The highest val/acc of a finished run: 0.3935 , fast/0 , epoch 3",
         "optimizer.lr 0.1 2 of 4 base/0 1 0.9 1 of 4 fast/0 2.0 1 of 4 wild/0",
         "3 settings, the same in all 4 runs",
         "the reference", "is it faster?", "optimizer.lr=0.9", "1 file changed",

@@ -11,6 +11,9 @@
     const logScale = document.getElementById("log-scale");
     const DASHES = [[], [7, 3], [2, 3], [9, 3, 2, 3]];
     const NEAR_PIXELS = 24;
+    const MOST_NAMED = 6;
+    const FONT = "12px system-ui, sans-serif";
+    const WHOLE = [...Array(9).keys()].flatMap(e => [1, 2, 5].map(n => n * 10 ** e)); // no half epochs on the axis
 
     if (metrics.length === 0) {
         about.textContent = "No run has recorded curves.";
@@ -38,7 +41,8 @@
         lines = metric.runs.map(([run, xs, ys]) => ({run, points: new Map(places(xs).map((x, i) => [x, ys[i]]))}));
         const x = [...new Set(lines.flatMap(line => [...line.points.keys()]))].sort((a, b) => a - b);
         const canDraw = y => typeof y === "number" && (!logScale.checked || y > 0);
-        return [x, ...lines.map(({points}) => x.map(at => (points.has(at) ? (canDraw(points.get(at)) ? points.get(at) : null) : undefined)))];
+        const drawn = y => (y === undefined ? undefined : canDraw(y) ? y : null);
+        return [x, ...lines.map(({points}) => x.map(at => drawn(points.get(at))))];
     }
 
     // -- the plot
@@ -55,7 +59,7 @@
 
     function axis(extra) {
         const grid = {stroke: () => colour("--line"), width: 1};
-        return {stroke: () => colour("--quiet"), font: "12px system-ui, sans-serif", grid, ticks: {...grid, size: 5}, ...extra};
+        return {stroke: () => colour("--quiet"), font: FONT, grid, ticks: {...grid, size: 5}, ...extra};
     }
 
     const labels = (_, splits) => splits.map(value => (value == null ? "" : plain(value)));
@@ -71,7 +75,7 @@
                 dataIdx: (_, line, at) => nearest(line, at),
             },
             series: [{}, ...lines.map(series)],
-            axes: [axis({values: labels, incrs: [1, 2, 5].flatMap(n => [...Array(9).keys()].map(e => n * 10 ** e)).sort((a, b) => a - b), label: metric.x, size: 28, labelSize: 18, labelGap: 0, labelFont: "12px system-ui, sans-serif"}), axis({values: labels, size: widest})],
+            axes: [axis({values: labels, incrs: WHOLE, label: metric.x, size: 28, labelSize: 18, labelGap: 0, labelFont: FONT}), axis({values: labels, size: widest})],
             hooks: {setCursor: [tell], setSeries: [(_, line, what) => what.focus !== undefined && focus(line)]},
         };
     }
@@ -90,23 +94,25 @@
         chart.setAttribute("aria-label", `Curves of ${metric.name} over ${metric.x}. Arrow keys read the values.`);
         list();
         focus(null);
-        about.textContent = notes(data).join(" ");
+        about.textContent = notes().join(" ");
     }
 
     const list = () => items.forEach((one, run) => (one.button.hidden = !has(run)));
     const has = run => listed.has(run) && lines.some(line => line.run === run);
 
-    function notes([, ...ys]) {
+    function notes() {
+        const all = lines.flatMap(line => [...line.points.values()]);
         const said = ["Rounded to 6 digits; history.jsonl has all of them."];
         if (metric.thinned) said.push(`Thinned out: of up to ${metric.thinned.toLocaleString("en")} points a run, the lowest and highest of each stretch are drawn.`);
         const odd = lines.filter(line => [...line.points.values()].some(y => typeof y === "string"));
-        const which = odd.map(line => {
+        const which = odd.slice(0, MOST_NAMED).map(line => {
             const [x, y] = [...line.points].find(([, value]) => typeof value === "string");
             return `${runs[line.run][0]} (${y} at ${metric.x} ${x})`;
         });
-        if (which.length) said.push(`Not finite, so not drawn: ${which.join(", ")}.`);
-        const below = ys.flat().filter(y => y === null).length - lines.flatMap(line => [...line.points.values()]).filter(y => typeof y === "string").length;
-        if (below) said.push(`A log scale has no place for ${below} values that are not above 0.`);
+        const more = odd.length > MOST_NAMED ? ` and ${odd.length - MOST_NAMED} more runs` : "";
+        if (which.length) said.push(`Not finite, so not drawn: ${which.join(", ")}${more}.`);
+        const below = all.filter(y => typeof y === "number" && y <= 0).length;
+        if (below && logScale.checked) said.push(`A log scale has no place for ${below} values that are not above 0.`);
         return said;
     }
 
@@ -129,7 +135,8 @@
             const value = places === null ? [...line.points.values()].pop() : valueAt(line, places[i]);
             items[line.run].value.textContent = value === undefined ? "" : short(value);
         });
-        where.textContent = at == null ? "Last values" : `Values at ${metric.x} ${plot.data[0][at].toLocaleString("en")}`;
+        const how = places?.some((place, i) => place !== at && has(lines[i].run)) ? "near" : "at";
+        where.textContent = at == null ? "Last values" : `Values ${how} ${metric.x} ${plot.data[0][at].toLocaleString("en")}`;
         showTip(at, places);
     }
 
