@@ -69,18 +69,22 @@ def _best(contents: list[Content]) -> Html | None:
     direction, _, name = next(iter(monitors), "").partition(" ")
     if len(monitors) != 1 or direction not in ("min", "max"):
         return None
-    found = [(markup.number(one.row.get(f"metric/best/{name}")), i) for i, one in enumerate(contents)]
+    found = ((markup.number(one.row.get(f"metric/best/{name}")), i) for i, one in enumerate(contents))
     values = [(value, i) for value, i in found if value is not None]
     if len(values) < 2:
         return None
     best = (min if direction == "min" else max)(value for value, _ in values)
-    winners = [i for value, i in values if value == best]
+    return _told(direction, name, best, [contents[i] for value, i in values if value == best], contents)
+
+
+def _told(direction: str, name: str, best: float, winners: list[Content], contents: list[Content]) -> Html:
+    first, *others = winners
+    link = element("a", first.run, href=f"#facts-{contents.index(first)}")
+    epoch = first.row.get("metric/best/epoch")
+    more = f" and {count(len(others), 'other run')}" if others else "" if epoch is None else f", epoch {epoch}"
     which = {"min": "lowest", "max": "highest"}[direction]
-    epoch = contents[winners[0]].row.get("metric/best/epoch")
-    at = f", epoch {epoch}" if len(winners) == 1 and epoch is not None else ""
-    links = [element("a", contents[i].run, href=f"#facts-{i}") for i in winners[:1]]
-    more = f" and {count(len(winners) - 1, 'other run')}" if len(winners) > 1 else at
-    return element("p", f"The {which} {name} of a finished run: ", element("strong", markup.short(best)), ", ", *links, more)
+    value = element("strong", markup.short(best))
+    return element("p", f"The {which} {name} of a finished run: ", value, ", ", link, more)
 
 
 def _data(contents: list[Content]) -> dict[str, object]:
