@@ -132,12 +132,19 @@ class Project:
         return self.statistic / "table"
 
     @property
+    def reports(self) -> Path:
+        return self.statistic / "report"
+
+    @property
     def lock(self) -> Path:
         """Held for the moment in which a run is born, removed, or a snapshot put in its place."""
         return self.result / ".lock"
 
     def list_file(self, name: str) -> Path:
         return self.lists / f"{name}.txt"
+
+    def report_file(self, name: str) -> Path:
+        return self.reports / f"{name}.html"
 
     def tag(self, name: str) -> Tag:
         return Tag(self.result / name)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from exper import commands, paths
 
 _SHORT = {"con": "continue", "re": "rerun"}
-_TAKE_A_VALUE = ("-m", "--message", "--include", "-l", "--list")
+_TAKE_A_VALUE = ("-m", "--message", "--include", "-l", "--list", "-o", "--output")
 
 
 def complete(arguments: list[str], project: paths.Project) -> int:
@@ -71,6 +71,10 @@ def _runs(project: paths.Project, current: str) -> Iterable[str]:
     return (tag.name for tag in project.tags())
 
 
+def _lists_and_runs(project: paths.Project, current: str) -> Iterable[str]:
+    return _runs(project, current) if "/" in current else [*_lists(project, current), *_runs(project, current)]
+
+
 def _runs_and_tags(project: paths.Project, current: str) -> Iterable[str]:
     if "/" in current:
         return _runs(project, current)
@@ -109,6 +113,7 @@ _KINDS: dict[str, Callable[[paths.Project, str], Iterable[str]]] = {
     "title": _lists,
     "table": _lists,
     "expels": _runs,
+    "report": _lists_and_runs,
     "itb": _runs,
     "rm": _runs_and_tags,
 }
