@@ -132,12 +132,19 @@ class Project:
         return self.statistic / "table"
 
     @property
+    def plots(self) -> Path:
+        return self.statistic / "plot"
+
+    @property
     def lock(self) -> Path:
         """Held for the moment in which a run is born, removed, or a snapshot put in its place."""
         return self.result / ".lock"
 
     def list_file(self, name: str) -> Path:
         return self.lists / f"{name}.txt"
+
+    def plot_file(self, name: str, kind: str) -> Path:
+        return self.plots / f"{name}.{kind}"
 
     def tag(self, name: str) -> Tag:
         return Tag(self.result / name)

@@ -1,0 +1,215 @@
+"""Curves as a picture: png, svg or pdf. The same curves give the same bytes; matplotlib is imported by the first."""
+
+import io
+import math
+import os
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from exper import files, history, paths
+from exper.error import Refused
+from exper.history import Curve
+from exper.rows import section
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+KINDS = ("png", "svg", "pdf")
+Style = dict[str, Any]  # of a line, in matplotlib's words
+_SPLITS = ("train", "val", "valid", "validation", "dev", "eval", "test")
+# Colours of Okabe and Ito that every kind of colour-blindness tells apart, without the yellow that white swallows.
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
+_MARKERS = ("", "o", "s", "^", "x", "D", "v", "P")
+FAINT = {"linewidth": 0.8, "alpha": 0.55}
+_WIDTH, _ROW, _LEGEND_ROW = 10.0, 3.1, 0.19  # inches
+_OURS: Any = {  # the type of its keys differs among versions
+    "font.size": 9,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.formatter.limits": (-3, 5),
+    "lines.markersize": 4,
+    "legend.frameon": False,
+    "text.parse_math": False,  # a $ in the name of a metric is a dollar
+    "svg.fonttype": "none",
+    "svg.hashsalt": "exper",
+    "pdf.fonttype": 42,
+}
+_NO_DATE: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+
+
+class Series(NamedTuple):
+    """One line of a picture."""
+
+    metric: str
+    curve: Curve
+    style: Style
+    band: tuple[Sequence[float], Sequence[float]] | None = None  # below and above it
+
+
+class Panel(NamedTuple):
+    """The metrics that share axes: one, or one of training with one that is not."""
+
+    title: str
+    metrics: list[str]
+
+
+def panels(metrics: Iterable[str]) -> list[Panel]:
+    """Put `train/loss` and `val/loss` together; loss comes first, the learning rate last."""
+    found: dict[str, dict[bool, str]] = {}
+    for metric in dict.fromkeys(metrics):
+        name = family(metric)
+        if is_train(metric) in found.get(name, {}):
+            name = metric
+        found.setdefault(name, {})[is_train(metric)] = metric
+    order = sorted(found, key=lambda name: (name == "lr") - (name == "loss"))
+    together = [(name, list(found[name].values())) for name in order]
+    return [Panel(name if len(metrics) > 1 else metrics[0], metrics) for name, metrics in together]
+
+
+def family(metric: str) -> str:
+    """Return what `train/loss` and `val/loss`, or `loss/train` and `loss/val`, have in common."""
+    first, _, rest = metric.partition("/")
+    start, _, last = metric.rpartition("/")
+    return rest if rest and first in _SPLITS else start if start and last in _SPLITS else metric
+
+
+def is_train(metric: str) -> bool:
+    """Tell whether a metric is of training, beside one that says more."""
+    return family(metric) != metric and "train" in (metric.partition("/")[0], metric.rpartition("/")[2])
+
+
+def style(number: int) -> Style:
+    """Return the look of the line `number`: 28 colours and dashes, then the same again with marks."""
+    colors, dashes = len(_COLORS), len(_DASHES)
+    marker = _MARKERS[number // (colors * dashes) % len(_MARKERS)]
+    return {"color": _COLORS[number % colors], "linestyle": _DASHES[number // colors % dashes], "marker": marker}
+
+
+def of_run(run: paths.Run) -> bytes | None:
+    """Return the picture of all curves of a run, with its best epoch; None if it has no curves yet.
+
+    Raises:
+        Refused: history.jsonl is damaged.
+    """
+    curves = history.curves(run)
+    if not curves:
+        return None
+    looks = {True: style(1) | {"linewidth": 1.2}, False: style(0)}
+    series = [Series(name, curve, looks[is_train(name)]) for name, curve in curves.items()]
+    legend = {"train": looks[True], "val": looks[False]} if any(map(is_train, curves)) else {}
+    best = _best_epoch(run)
+    return draw(series, legend, title=str(run), best=best, dpi=100)
+
+
+def _best_epoch(run: paths.Run) -> float | None:
+    try:
+        best = section(section(files.read_json(run.statistic), "metric"), "best").get("epoch")
+    except (FileNotFoundError, Refused):
+        return None
+    return best if history.is_number(best) else None
+
+
+def draw(
+    series: list[Series],
+    legend: Mapping[str, Style],
+    *,
+    kind: str = "png",
+    title: str = "",
+    best: float | None = None,
+    log: bool = False,
+    dpi: int = 150,
+) -> bytes:
+    """Return the picture: panels side by side, under them one legend.
+
+    Args:
+        series: the lines; those of one metric, or of a family of metrics, share a panel.
+        legend: the look of a line under what it says.
+        kind: one of KINDS.
+        title: stands on top.
+        best: an epoch to be marked.
+        log: a logarithmic y where all values are above 0.
+        dpi: of a png, pixels an inch; the width is 10 inches.
+    """
+    os.environ["MPLBACKEND"] = "agg"  # another one, of a notebook say, need not be installed here
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of letters that no font has
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_OURS)
+        shown = panels(one.metric for one in series)
+        columns = len(shown) if len(shown) < 4 else 2 if len(shown) == 4 else 3
+        rows = math.ceil(len(shown) / columns)
+        figure = Figure(layout="constrained")
+        for number, panel in enumerate(shown, 1):
+            axes = figure.add_subplot(rows, columns, number)
+            _fill(axes, panel, [one for one in series if one.metric in panel.metrics], log=log)
+            if best is not None and not panel.title.startswith("step/"):
+                axes.axvline(best, **_BEST)
+        if best is not None:
+            legend = {**legend, f"best epoch: {best:g}": _BEST}
+        height = _add_legend(figure, legend) if legend else 0.0
+        figure.set_size_inches(_WIDTH, rows * (_ROW if columns > 1 else 1.5 * _ROW) + height)
+        figure.suptitle(shown_text(title), fontsize=11) if title else None
+        file = io.BytesIO()
+        figure.savefig(file, format=kind, dpi=dpi, metadata=_NO_DATE[kind])
+    return file.getvalue()
+
+
+_BEST: Style = {"color": "#777777", "linestyle": ":", "linewidth": 1.2}
+
+
+def _fill(axes: "Axes", panel: Panel, series: list[Series], *, log: bool) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    for one in series:
+        axes.plot(*one.curve, markevery=_marked(one), **{**one.style, "marker": one.style["marker"] or "o"})
+    axes.set_ylim()  # as the lines need it: the interval of two runs would flatten them all
+    for one in series:
+        if one.band is not None:
+            axes.fill_between(one.curve.x, *one.band, color=one.style["color"], alpha=0.18, linewidth=0)
+    axes.set_title(shown_text(panel.title), fontsize=10)
+    axes.set_xlabel("step" if panel.title.startswith("step/") else "epoch")
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    if log and all(y > 0 for one in series for y in one.curve.y if math.isfinite(y)):
+        axes.set_yscale("log")
+
+
+def _marked(one: Series) -> list[int]:
+    """Return which points get a mark: some if the line has marks, and those that no line would show."""
+    is_shown = [math.isfinite(y) for y in one.curve.y]
+    padded = [False, *is_shown, False]
+    alone = [at for at, here in enumerate(is_shown) if here and not padded[at] and not padded[at + 2]]
+    return sorted({*alone, *(range(0, len(is_shown), 1 + len(is_shown) // 8) if one.style["marker"] else ())})
+
+
+def _add_legend(figure: "Figure", legend: Mapping[str, Style]) -> float:
+    """Put the legend under the panels, in as many columns as fit; return its height in inches."""
+    from matplotlib.lines import Line2D
+
+    texts = short([shown_text(text) for text in legend])
+    columns = max(1, min(len(texts), int(_WIDTH / (0.6 + 0.068 * max(map(len, texts))))))
+    handles = [Line2D([], [], **look) for look in legend.values()]
+    figure.legend(handles, texts, loc="outside lower center", ncols=columns, fontsize=8, handlelength=3.2)
+    return 0.15 + _LEGEND_ROW * math.ceil(len(texts) / columns)
+
+
+def short(texts: list[str]) -> list[str]:
+    """Cut long texts in their middle, as far as they stay different."""
+    for limit in range(40, max(map(len, texts)), 20):
+        cut = [text if len(text) <= limit else f"{text[: limit // 2]}…{text[-limit // 2 + 1 :]}" for text in texts]
+        if len(set(cut)) == len(set(texts)):
+            return cut
+    return texts
+
+
+def shown_text(text: str) -> str:
+    """Return a text as it can be drawn: what is not printable as an escape, no `_` in front (matplotlib hides it)."""
+    clean = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+    return f" {clean}" if clean.startswith("_") else clean
