@@ -1,8 +1,8 @@
 """history.png: the curves of a run, drawn while it trains.
 
 A program of its own does it (`history_png.py <run>`), of lowest priority: within training it would hold Python's lock
-for longer than many steps take. It looks every few seconds, draws what is new in at most a twentieth of the time, and
-a last time when its standard input ends: then training is over, in whatever way.
+for longer than many steps take. It looks every few seconds, draws what is new in at most 2 % of the time, and a last
+time when its standard input ends: then training is over, in whatever way.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 _LEAST_SECONDS = 5.0  # from one look to the next
-_SHARE = 0.05  # of the time may be spent on drawing
+_SHARE = 0.02  # of the time may be spent on drawing
 _STDIN = 0
 
 
@@ -29,20 +29,27 @@ class Drawing:
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", __file__, str(run.absolute())],
-                cwd="/",  # the snapshot goes, maybe before the last picture is drawn
+                cwd="/",  # the snapshot may go before the last picture is drawn
                 stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is for training alone
             )
         except OSError as error:
             print(f"there will be no history.png: {error}")
 
+    @property
+    def pid(self) -> int | None:
+        return self._process and self._process.pid
+
     def close(self) -> None:
-        """Let it draw a last time and end; nobody waits for that."""
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
-            threading.Thread(target=self._process.wait, name="history.png", daemon=True).start()
+        """Let it draw a last time and end; nobody waits for that, but for its imports from the snapshot."""
+        if self._process is None or self._process.stdin is None or self._process.stdout is None:
+            return
+        self._process.stdin.close()
+        with self._process.stdout as loaded:
+            select.select([loaded], [], [], _LEAST_SECONDS)
+        threading.Thread(target=self._process.wait, name="history.png", daemon=True).start()
 
 
 def main(folder: str) -> None:
@@ -50,8 +57,9 @@ def main(folder: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):  # who sends them means training
         signal.signal(number, signal.SIG_IGN)
     sys.path.append(str(Path(__file__).parents[1]))
-    from exper import files, paths, picture  # all of ours that is needed, before the snapshot goes
+    from exper import files, paths, picture
 
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # all of ours is loaded: the snapshot may go
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
     os.nice(19)
     with contextlib.suppress(OSError):  # Linux shares the CPU among sessions first

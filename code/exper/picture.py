@@ -63,24 +63,27 @@ def panels(metrics: Iterable[str]) -> list[Panel]:
     found: dict[str, dict[bool, str]] = {}
     for metric in dict.fromkeys(metrics):
         name = family(metric)
-        if is_train(metric) in found.get(name, {}):
+        is_train = split(metric) == "train"
+        if is_train in found.get(name, {}):
             name = metric
-        found.setdefault(name, {})[is_train(metric)] = metric
+        found.setdefault(name, {})[is_train] = metric
     order = sorted(found, key=lambda name: (name == "lr") - (name == "loss"))
     together = [(name, list(found[name].values())) for name in order]
     return [Panel(name if len(metrics) > 1 else metrics[0], metrics) for name, metrics in together]
 
 
+def split(metric: str) -> str:
+    """Return `train`, `val` … of `train/loss`, and of `loss/train`; nothing where there is none."""
+    first, last = metric.partition("/")[0], metric.rpartition("/")[2]
+    return next((word for word in (first, last) if word in _SPLITS and word != metric), "")
+
+
 def family(metric: str) -> str:
     """Return what `train/loss` and `val/loss`, or `loss/train` and `loss/val`, have in common."""
-    first, _, rest = metric.partition("/")
-    start, _, last = metric.rpartition("/")
-    return rest if rest and first in _SPLITS else start if start and last in _SPLITS else metric
-
-
-def is_train(metric: str) -> bool:
-    """Tell whether a metric is of training, beside one that says more."""
-    return family(metric) != metric and "train" in (metric.partition("/")[0], metric.rpartition("/")[2])
+    word = split(metric)
+    if not word:
+        return metric
+    return metric.removeprefix(f"{word}/") if metric.startswith(f"{word}/") else metric.removesuffix(f"/{word}")
 
 
 def style(number: int) -> Style:
@@ -99,9 +102,9 @@ def of_run(run: paths.Run) -> bytes | None:
     curves = history.curves(run)
     if not curves:
         return None
-    looks = {True: style(1) | {"linewidth": 1.2}, False: style(0)}
-    series = [Series(name, curve, looks[is_train(name)]) for name, curve in curves.items()]
-    legend = {"train": looks[True], "val": looks[False]} if any(map(is_train, curves)) else {}
+    looks = {"train": style(1) | {"linewidth": 1.2}, "": style(0) | {"color": "#444444"}}
+    series = [Series(name, curve, looks.get(split(name), style(0))) for name, curve in curves.items()]
+    legend = {split(one.metric): one.style for one in series if split(one.metric)}
     best = _best_epoch(run)
     return draw(series, legend, title=str(run), best=best, dpi=100)
 
@@ -156,7 +159,7 @@ def draw(
             legend = {**legend, f"best epoch: {best:g}": _BEST}
         height = _add_legend(figure, legend) if legend else 0.0
         figure.set_size_inches(_WIDTH, rows * (_ROW if columns > 1 else 1.5 * _ROW) + height)
-        figure.suptitle(shown_text(title), fontsize=11) if title else None
+        figure.suptitle(printable(title), fontsize=11) if title else None
         file = io.BytesIO()
         figure.savefig(file, format=kind, dpi=dpi, metadata=_NO_DATE[kind])
     return file.getvalue()
@@ -168,17 +171,23 @@ _BEST: Style = {"color": "#777777", "linestyle": ":", "linewidth": 1.2}
 def _fill(axes: "Axes", panel: Panel, series: list[Series], *, log: bool) -> None:
     from matplotlib.ticker import MaxNLocator
 
+    series = [one._replace(curve=Curve(*map(_drawable, one.curve))) for one in series]
     for one in series:
         axes.plot(*one.curve, markevery=_marked(one), **{**one.style, "marker": one.style["marker"] or "o"})
-    axes.set_ylim()  # as the lines need it: the interval of two runs would flatten them all
+    if log and 0 < axes.dataLim.ymin < math.inf:
+        axes.set_yscale("log")
+    axes.set_ylim(axes.get_ylim())  # as the lines need it: the interval of two runs would flatten them all
     for one in series:
         if one.band is not None:
             axes.fill_between(one.curve.x, *one.band, color=one.style["color"], alpha=0.18, linewidth=0)
-    axes.set_title(shown_text(panel.title), fontsize=10)
+    axes.set_title(printable(panel.title), fontsize=10)
     axes.set_xlabel("step" if panel.title.startswith("step/") else "epoch")
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
-    if log and all(y > 0 for one in series for y in one.curve.y if math.isfinite(y)):
-        axes.set_yscale("log")
+
+
+def _drawable(values: list[float]) -> list[float]:
+    """Return values with NaN for those at the ends of what a float can hold, where axes overflow."""
+    return [value if value == 0 or 1e-300 < abs(value) < 1e300 else math.nan for value in values]
 
 
 def _marked(one: Series) -> list[int]:
@@ -193,7 +202,8 @@ def _add_legend(figure: "Figure", legend: Mapping[str, Style]) -> float:
     """Put the legend under the panels, in as many columns as fit; return its height in inches."""
     from matplotlib.lines import Line2D
 
-    texts = short([shown_text(text) for text in legend])
+    # matplotlib leaves out what begins with _
+    texts = short([f" {text}" if text.startswith("_") else text for text in map(printable, legend)])
     columns = max(1, min(len(texts), int(_WIDTH / (0.6 + 0.068 * max(map(len, texts))))))
     handles = [Line2D([], [], **look) for look in legend.values()]
     figure.legend(handles, texts, loc="outside lower center", ncols=columns, fontsize=8, handlelength=3.2)
@@ -209,7 +219,6 @@ def short(texts: list[str]) -> list[str]:
     return texts
 
 
-def shown_text(text: str) -> str:
-    """Return a text as it can be drawn: what is not printable as an escape, no `_` in front (matplotlib hides it)."""
-    clean = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
-    return f" {clean}" if clean.startswith("_") else clean
+def printable(text: str) -> str:
+    """Return a text as a picture or a terminal can show it: what is not printable as an escape."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)

@@ -43,10 +43,11 @@ def plot(arguments: list[str], project: paths.Project) -> int:
     drawn = {run: curves for run, curves in found.items() if curves.keys() & set(metrics)}
     look = _by_group(drawn, metrics, options.group) if options.group else _by_run(drawn, metrics)
     for line in skipped:
-        life.say(f"plot: {line}; skipped")
+        life.say(picture.printable(f"plot: {line}; skipped"))
     content = picture.draw(*look, kind=path.suffix[1:].lower(), log=options.log)
     _write(path, content)
-    print(f"{os.path.relpath(path)}: {len(drawn)} {'run' if len(drawn) == 1 else 'runs'}, {', '.join(metrics)}")
+    count = f"{len(drawn)} {'run' if len(drawn) == 1 else 'runs'}"
+    print(picture.printable(f"{os.path.relpath(path)}: {count}, {', '.join(metrics)}"))
     return 1 if skipped else 0
 
 
@@ -124,7 +125,7 @@ def _by_run(found: dict[paths.Run, Curves], metrics: list[str]) -> tuple[list[Se
         Series(name, found[run][name], legend[str(run)] | faint.get(name, {}))
         for run in found for name in metrics if name in found[run]
     ]  # fmt: skip
-    return series, legend | _key(faint)
+    return series, legend | _key(metrics)
 
 
 def _by_group(
@@ -143,7 +144,7 @@ def _by_group(
                 mean = mean_curve.of(curves)
                 band = None if name in faint else (mean.low, mean.high)
                 series.append(Series(name, mean.curve, look | faint.get(name, {}), band))
-    return series, legend | _key(faint)
+    return series, legend | _key(metrics)
 
 
 def _values(runs: list[paths.Run], setting: str) -> dict[paths.Run, str]:
@@ -161,11 +162,16 @@ def _values(runs: list[paths.Run], setting: str) -> dict[paths.Run, str]:
 
 def _faint(metrics: list[str]) -> dict[str, Style]:
     """Return the look of the metrics of training that share a panel with another."""
-    shared = [panel.metrics for panel in picture.panels(metrics) if len(panel.metrics) > 1]
-    return {name: picture.FAINT for names in shared for name in names if picture.is_train(name)}
+    return {name: picture.FAINT for name in _shared(metrics) if picture.split(name) == "train"}
 
 
-def _key(faint: dict[str, Style]) -> dict[str, Style]:
+def _key(metrics: list[str]) -> dict[str, Style]:
     """Return what the legend says of thin and bold lines."""
     grey: Style = {"color": "#555555"}
-    return {"train (thin)": grey | picture.FAINT, "val (bold)": grey | {"linewidth": 1.8}} if faint else {}
+    splits = dict.fromkeys(picture.split(name) for name in _shared(metrics))
+    bold = {f"{word} (bold)": grey | {"linewidth": 1.8} for word in splits if word != "train"}
+    return {"train (thin)": grey | picture.FAINT} | bold if bold else {}
+
+
+def _shared(metrics: list[str]) -> list[str]:
+    return [name for panel in picture.panels(metrics) if len(panel.metrics) > 1 for name in panel.metrics]
