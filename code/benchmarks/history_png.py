@@ -100,11 +100,10 @@ def _of_one(run: paths.Run) -> None:
     ended = time.perf_counter()
     drawing.close()
     closed = time.perf_counter() - ended
-    assert drawing.pid is not None
-    memory = 0
+    memory, [process] = 0, psutil.Process().children()
     while not run.picture.exists():
         with contextlib.suppress(psutil.Error):
-            memory = max(memory, psutil.Process(drawing.pid).memory_info().rss)
+            memory = max(memory, process.memory_info().rss)
         time.sleep(0.01)
     later = time.perf_counter() - ended
     time.sleep(1)

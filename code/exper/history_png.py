@@ -38,10 +38,6 @@ class Drawing:
         except OSError as error:
             print(f"there will be no history.png: {error}")
 
-    @property
-    def pid(self) -> int | None:
-        return self._process and self._process.pid
-
     def close(self) -> None:
         """Let it draw a last time and end; nobody waits for that, but for its imports from the snapshot."""
         if self._process is None or self._process.stdin is None or self._process.stdout is None:

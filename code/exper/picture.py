@@ -1,10 +1,11 @@
 """Curves as a picture: png, svg or pdf. The same curves give the same bytes; matplotlib is imported by the first."""
 
+import contextlib
 import io
 import math
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from exper import files, history, paths
@@ -23,7 +24,8 @@ _SPLITS = ("train", "val", "valid", "validation", "dev", "eval", "test")
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 _MARKERS = ("", "o", "s", "^", "x", "D", "v", "P")
-FAINT = {"linewidth": 0.8, "alpha": 0.55}
+FAINT: Style = {"linewidth": 0.8, "alpha": 0.55}
+BEST: Style = {"color": "#777777", "linestyle": ":", "linewidth": 1.2}
 _WIDTH, _ROW, _LEGEND_ROW = 10.0, 3.1, 0.19  # inches
 _OURS: Any = {  # the type of its keys differs among versions
     "font.size": 9,
@@ -56,6 +58,10 @@ class Panel(NamedTuple):
 
     title: str
     metrics: list[str]
+
+    @property
+    def is_of_steps(self) -> bool:
+        return self.title.startswith("step/")
 
 
 def panels(metrics: Iterable[str]) -> list[Panel]:
@@ -106,6 +112,8 @@ def of_run(run: paths.Run) -> bytes | None:
     series = [Series(name, curve, looks.get(split(name), style(0))) for name, curve in curves.items()]
     legend = {split(one.metric): one.style for one in series if split(one.metric)}
     best = _best_epoch(run)
+    if best is not None:
+        legend[f"best epoch: {best:g}"] = BEST
     return draw(series, legend, title=str(run), best=best, dpi=100)
 
 
@@ -138,50 +146,67 @@ def draw(
         log: a logarithmic y where all values are above 0.
         dpi: of a png, pixels an inch; the width is 10 inches.
     """
-    os.environ["MPLBACKEND"] = "agg"  # another one, of a notebook say, need not be installed here
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of letters that no font has
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_OURS)
+    with _looking_as_ours():
         shown = panels(one.metric for one in series)
         columns = len(shown) if len(shown) < 4 else 2 if len(shown) == 4 else 3
         rows = math.ceil(len(shown) / columns)
-        figure = Figure(layout="constrained")
+        figure = _figure(_WIDTH, rows * (_ROW if columns > 1 else 1.5 * _ROW), title, legend)
         for number, panel in enumerate(shown, 1):
             axes = figure.add_subplot(rows, columns, number)
             _fill(axes, panel, [one for one in series if one.metric in panel.metrics], log=log)
-            if best is not None and not panel.title.startswith("step/"):
-                axes.axvline(best, **_BEST)
-        if best is not None:
-            legend = {**legend, f"best epoch: {best:g}": _BEST}
-        height = _add_legend(figure, legend) if legend else 0.0
-        figure.set_size_inches(_WIDTH, rows * (_ROW if columns > 1 else 1.5 * _ROW) + height)
-        figure.suptitle(printable(title), fontsize=11) if title else None
+            if best is not None and not panel.is_of_steps:
+                axes.axvline(best, **BEST)
         file = io.BytesIO()
         figure.savefig(file, format=kind, dpi=dpi, metadata=_NO_DATE[kind])
     return file.getvalue()
 
 
-_BEST: Style = {"color": "#777777", "linestyle": ":", "linewidth": 1.2}
+@contextlib.contextmanager
+def _looking_as_ours() -> Iterator[None]:
+    """Leave the user's matplotlibrc aside, and warnings of letters that no font has."""
+    os.environ["MPLBACKEND"] = "agg"  # another one, of a notebook say, need not be installed here
+    import matplotlib
+
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_OURS)
+        yield
+
+
+def _figure(width: float, height: float, title: str, legend: Mapping[str, Style]) -> "Figure":
+    """Return a figure with a title on top and a legend at the bottom, in as many columns as fit; inches."""
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    # matplotlib leaves out what begins with _
+    texts = short([f" {text}" if text.startswith("_") else text for text in map(printable, legend)])
+    columns = max(1, min(len(texts), int(width / (0.6 + 0.068 * max(map(len, texts), default=0)))))
+    figure = Figure((width, height + 0.15 + _LEGEND_ROW * math.ceil(len(texts) / columns)), layout="constrained")
+    if title:
+        figure.suptitle(printable(title), fontsize=11)
+    if legend:
+        handles = [Line2D([], [], **look) for look in legend.values()]
+        figure.legend(handles, texts, loc="outside lower center", ncols=columns, fontsize=8, handlelength=3.2)
+    return figure
 
 
 def _fill(axes: "Axes", panel: Panel, series: list[Series], *, log: bool) -> None:
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import LogFormatter, MaxNLocator
 
     series = [one._replace(curve=Curve(*map(_drawable, one.curve))) for one in series]
     for one in series:
         axes.plot(*one.curve, markevery=_marked(one), **{**one.style, "marker": one.style["marker"] or "o"})
     if log and 0 < axes.dataLim.ymin < math.inf:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(LogFormatter())  # without formulas
+        axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
     axes.set_ylim(axes.get_ylim())  # as the lines need it: the interval of two runs would flatten them all
     for one in series:
         if one.band is not None:
             axes.fill_between(one.curve.x, *one.band, color=one.style["color"], alpha=0.18, linewidth=0)
     axes.set_title(printable(panel.title), fontsize=10)
-    axes.set_xlabel("step" if panel.title.startswith("step/") else "epoch")
+    axes.set_xlabel("step" if panel.is_of_steps else "epoch")
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
 
 
@@ -198,21 +223,9 @@ def _marked(one: Series) -> list[int]:
     return sorted({*alone, *(range(0, len(is_shown), 1 + len(is_shown) // 8) if one.style["marker"] else ())})
 
 
-def _add_legend(figure: "Figure", legend: Mapping[str, Style]) -> float:
-    """Put the legend under the panels, in as many columns as fit; return its height in inches."""
-    from matplotlib.lines import Line2D
-
-    # matplotlib leaves out what begins with _
-    texts = short([f" {text}" if text.startswith("_") else text for text in map(printable, legend)])
-    columns = max(1, min(len(texts), int(_WIDTH / (0.6 + 0.068 * max(map(len, texts))))))
-    handles = [Line2D([], [], **look) for look in legend.values()]
-    figure.legend(handles, texts, loc="outside lower center", ncols=columns, fontsize=8, handlelength=3.2)
-    return 0.15 + _LEGEND_ROW * math.ceil(len(texts) / columns)
-
-
 def short(texts: list[str]) -> list[str]:
     """Cut long texts in their middle, as far as they stay different."""
-    for limit in range(40, max(map(len, texts)), 20):
+    for limit in range(40, max(map(len, texts), default=0), 20):
         cut = [text if len(text) <= limit else f"{text[: limit // 2]}…{text[-limit // 2 + 1 :]}" for text in texts]
         if len(set(cut)) == len(set(texts)):
             return cut

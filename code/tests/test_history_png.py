@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -129,8 +128,6 @@ def test_a_run_that_is_removed_while_it_trains_is_not_made_again(project: paths.
 
 
 def test_without_matplotlib_it_is_a_line_in_the_log(project: paths.Project) -> None:
-    for name in ("matplotlib", "numpy"):  # found before the installed ones by no -I; hidden here
-        (project.code / "exper" / name).mkdir()
     hides = "import sys\nsys.modules['matplotlib'] = None\n"
     path = project.code / "exper" / "picture.py"
     path.write_text(re.sub(r'(""".*?"""\n)', lambda match: match[1] + hides, path.read_text(), count=1, flags=re.S))
@@ -166,10 +163,8 @@ def test_a_run_without_a_tag_has_one(project: paths.Project) -> None:
             exec({body!r})
         """
     write(project, main=by_hand.replace("{body!r}", repr(ENDS)))
-    began = time.monotonic()
-    words = [sys.executable, project.code / "main.py"]
+    words = [sys.executable, str(project.code / "main.py")]
     subprocess.run(words, cwd=project.root, check=True, capture_output=True, timeout=30)
-    assert time.monotonic() - began < 10
     check(the_run(project, "untagged/0"))
 
 
