@@ -65,7 +65,7 @@ class Panel(NamedTuple):
 
 
 def panels(metrics: Iterable[str]) -> list[Panel]:
-    """Put `train/loss` and `val/loss` together; loss comes first, the learning rate last."""
+    """Put `train/loss` and `val/loss` together; loss comes first, the learning rate last, before curves of steps."""
     found: dict[str, dict[bool, str]] = {}
     for metric in dict.fromkeys(metrics):
         name = family(metric)
@@ -73,7 +73,7 @@ def panels(metrics: Iterable[str]) -> list[Panel]:
         if is_train in found.get(name, {}):
             name = metric
         found.setdefault(name, {})[is_train] = metric
-    order = sorted(found, key=lambda name: (name == "lr") - (name == "loss"))
+    order = sorted(found, key=lambda name: 2 * name.startswith("step/") + (name == "lr") - (name == "loss"))
     together = [(name, list(found[name].values())) for name in order]
     return [Panel(name if len(metrics) > 1 else metrics[0], metrics) for name, metrics in together]
 
@@ -207,7 +207,7 @@ def _fill(axes: "Axes", panel: Panel, series: list[Series], *, log: bool) -> Non
             axes.fill_between(one.curve.x, *one.band, color=one.style["color"], alpha=0.18, linewidth=0)
     axes.set_title(printable(panel.title), fontsize=10)
     axes.set_xlabel("step" if panel.is_of_steps else "epoch")
-    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
 
 
 def _drawable(values: list[float]) -> list[float]:

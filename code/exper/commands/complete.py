@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from exper import commands, paths
 
 _SHORT = {"con": "continue", "re": "rerun"}
-_TAKE_A_VALUE = ("-m", "--message", "--include", "-l", "--list")
+_TAKE_A_VALUE = ("-m", "--message", "--include", "-l", "--list", "--group", "--format", "--metric", "-o", "--output")
 
 
 def complete(arguments: list[str], project: paths.Project) -> int:
@@ -71,6 +71,10 @@ def _runs(project: paths.Project, current: str) -> Iterable[str]:
     return (tag.name for tag in project.tags())
 
 
+def _runs_and_lists(project: paths.Project, current: str) -> Iterable[str]:
+    return [*_runs(project, current), *([] if "/" in current else _lists(project, current))]
+
+
 def _runs_and_tags(project: paths.Project, current: str) -> Iterable[str]:
     if "/" in current:
         return _runs(project, current)
@@ -110,5 +114,6 @@ _KINDS: dict[str, Callable[[paths.Project, str], Iterable[str]]] = {
     "table": _lists,
     "expels": _runs,
     "itb": _runs,
+    "plot": _runs_and_lists,
     "rm": _runs_and_tags,
 }

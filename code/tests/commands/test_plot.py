@@ -4,7 +4,9 @@ import html
 import json
 import os
 import re
+import shutil
 import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +256,16 @@ def test_a_folder_that_may_not_be_written_is_refused(drawn: paths.Project) -> No
 def test_a_foreign_backend_does_not_matter(drawn: paths.Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPLBACKEND", "module://not_installed.backend")
     exper(drawn, "plot", "base")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_in_both_shells_from_a_folder_within(drawn: paths.Project, shell: str) -> None:
+    if not shutil.which(shell):
+        pytest.skip(f"{shell} IS NOT INSTALLED: exper plot is not tested there")
+    words = [shell, "-c", ". ../source.sh && exper plot 'b*' wide/0 --metric val/loss"]
+    done = subprocess.run(words, cwd=drawn.code / "exper", capture_output=True, text=True, check=True)
+    assert done.stdout == "../../__statistic__/plot/b-_wide-0.png: 3 runs, val/loss\n"
+    assert (drawn.plots / "b-_wide-0.png").stat().st_size > 10_000
 
 
 def test_the_user_s_tree_stays_as_it_is(drawn: paths.Project) -> None:
