@@ -44,7 +44,9 @@ class Drawing:
             return
         self._process.stdin.close()
         with self._process.stdout as loaded:
-            select.select([loaded], [], [], _LEAST_SECONDS)
+            until_it_ends = select.poll()  # select takes no descriptor above 1023
+            until_it_ends.register(loaded, select.POLLIN)
+            until_it_ends.poll(1000 * _LEAST_SECONDS)
         threading.Thread(target=self._process.wait, name="history.png", daemon=True).start()
 
 
