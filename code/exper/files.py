@@ -104,6 +104,8 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
         try:
             objects.append(json.loads(line))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Refused(f"{path}, line {number} is damaged: {error}") from None
+        if not isinstance(objects[-1], dict):
+            raise Refused(f"{path}, line {number} is damaged: it holds no JSON object")
     return objects

@@ -136,6 +136,10 @@ class Project:
         return self.statistic / "report"
 
     @property
+    def plots(self) -> Path:
+        return self.statistic / "plot"
+
+    @property
     def lock(self) -> Path:
         """Held for the moment in which a run is born, removed, or a snapshot put in its place."""
         return self.result / ".lock"
@@ -145,6 +149,9 @@ class Project:
 
     def report_file(self, name: str) -> Path:
         return self.reports / f"{name}.html"
+
+    def plot_file(self, name: str, kind: str) -> Path:
+        return self.plots / f"{name}.{kind}"
 
     def tag(self, name: str) -> Tag:
         return Tag(self.result / name)

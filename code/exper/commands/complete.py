@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from exper import commands, paths
 
 _SHORT = {"con": "continue", "re": "rerun"}
-_TAKE_A_VALUE = ("-m", "--message", "--include", "-l", "--list", "-o", "--output")
+_TAKE_A_VALUE = ("-m", "--message", "--include", "-l", "--list", "--group", "--format", "--metric", "-o", "--output")
 
 
 def complete(arguments: list[str], project: paths.Project) -> int:
@@ -115,5 +115,6 @@ _KINDS: dict[str, Callable[[paths.Project, str], Iterable[str]]] = {
     "expels": _runs,
     "report": _lists_and_runs,
     "itb": _runs,
+    "plot": _lists_and_runs,
     "rm": _runs_and_tags,
 }
