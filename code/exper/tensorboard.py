@@ -1,0 +1,130 @@
+"""TensorBoard in this process, over links to the runs that are wanted: each is called `tag/id`."""
+
+import contextlib
+import http.client
+import io
+import tempfile
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+
+from exper import paths
+from exper.error import Refused
+
+_LEAST_PAUSE_SECONDS = 2.0
+_ANSWER_SECONDS = 30.0
+
+Choose = Callable[[], list[paths.Run]]
+
+
+class Links:
+    """A folder with a link `<tag>/<id>` to the event files of each wanted run; TensorBoard sees nothing else."""
+
+    def __init__(self, folder: Path) -> None:
+        """Begin with an empty folder."""
+        self.folder = folder
+        self._made: set[str] = set()
+
+    def update(self, runs: list[paths.Run]) -> None:
+        """Add what is new and remove what is no longer wanted, or no longer there."""
+        wanted = {str(run): run.tensorboard for run in runs}
+        for name in self._made - set(wanted):
+            (self.folder / name).unlink()
+            with contextlib.suppress(OSError):
+                (self.folder / name).parent.rmdir()
+        for name in set(wanted) - self._made:
+            (self.folder / name).parent.mkdir(exist_ok=True)
+            (self.folder / name).symlink_to(wanted[name])
+        self._made = set(wanted)
+
+
+@contextlib.contextmanager
+def serving(choose: Choose, flags: list[str]) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Serve the runs that `choose` returns; yield the address, once it answers, and what brings the links up to date.
+
+    Raises:
+        Refused: TensorBoard does not take these flags, is not installed, or can't have the port.
+    """
+    with tempfile.TemporaryDirectory(prefix="exper-tensorboard-") as folder, _children_ended():
+        links = Links(Path(folder))
+        links.update(choose())
+        address = _launch(folder, choose, flags)
+        _wait_for_answer(address)
+        yield address, lambda: links.update(choose())
+
+
+def keep(update: Callable[[], None], is_over: Callable[[], bool] = lambda: False) -> None:
+    """Keep the links up to date until it is over; of large projects less often, so that it costs next to nothing."""
+    while not is_over():
+        started = time.monotonic()
+        update()
+        time.sleep(max(_LEAST_PAUSE_SECONDS, 50 * (time.monotonic() - started)))
+
+
+def _launch(folder: str, choose: Choose, flags: list[str]) -> str:
+    """Start TensorBoard in threads of this process; return its address."""
+    _check(flags)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):  # notes about its loader, and argparse's usage
+            from tensorboard import default, program
+            from tensorboard.plugins import base_plugin
+
+            from exper import hparams
+
+            board = program.TensorBoard([hparams.in_place_of(plugin, choose) for plugin in default.get_plugins()])
+            board.configure(["", *flags, f"--logdir={folder}"])
+            return str(board.launch())
+    except ImportError as error:
+        raise Refused(f"TensorBoard can't be imported: {error}. Type: pip install tensorboard") from None
+    except (base_plugin.FlagsError, program.TensorBoardServerException) as error:
+        raise Refused(f"{getattr(error, 'msg', error)}.") from None
+    except SystemExit as error:
+        if not error.code:  # --help
+            raise
+        lines = said.getvalue().strip().splitlines() or [f"TensorBoard ended with {error.code}"]
+        raise Refused(f"{lines[-1]}. TensorBoard's flags: itb -- --help") from None
+
+
+def _check(flags: list[str]) -> None:
+    """Refuse flags that have no meaning here: what is shown is chosen by runs."""
+    wrong = [flag for flag in flags if flag.startswith(("--logdir", "--db", "--inspect", "--version"))]
+    if wrong:
+        raise Refused(f"{wrong[0]} has no meaning here: name the runs to show, then -- and other flags of TensorBoard.")
+
+
+def _wait_for_answer(address: str) -> None:
+    deadline = time.monotonic() + _ANSWER_SECONDS
+    while not _answers(address):
+        if time.monotonic() > deadline:
+            raise Refused(f"TensorBoard has not answered at {address} for {_ANSWER_SECONDS:.0f} s.")
+        time.sleep(0.05)
+
+
+def _answers(address: str) -> bool:
+    url = urllib.parse.urlsplit(address)
+    connection = http.client.HTTPConnection(url.hostname or "localhost", url.port, timeout=10)  # past any proxy
+    try:
+        connection.request("GET", url.path + "data/environment")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+@contextlib.contextmanager
+def _children_ended() -> Iterator[None]:
+    """End TensorBoard's data server with the block."""
+    before = psutil.Process().children()
+    try:
+        yield
+    finally:
+        children = [child for child in psutil.Process().children(recursive=True) if child not in before]
+        for child in children:
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+        psutil.wait_procs(children, timeout=5)
