@@ -44,7 +44,7 @@ class _Plugin(hparams_plugin.HParamsPlugin):  # type: ignore[misc]
         self._context = _Rows(context, choose)
 
     def is_active(self) -> bool:
-        return bool(self._context.hparams_metadata(None, ""))
+        return bool(self._context.settings())
 
     def _get_scalars_plugin(self) -> "_Curves":
         return _Curves(super()._get_scalars_plugin())
@@ -64,7 +64,7 @@ class _Curves:
 
 
 class _Rows(backend_context.Context):  # type: ignore[misc]
-    """What the plugin would find in event files."""
+    """What the plugin would find in event files, beside what a stranger's main.py has written there for it."""
 
     def __init__(self, context: Any, choose: Callable[[], list[paths.Run]]) -> None:
         super().__init__(context)
@@ -76,21 +76,29 @@ class _Rows(backend_context.Context):  # type: ignore[misc]
             self._kept = (time.monotonic(), [rows.of(run) for run in self._choose()])
         return self._kept[1]
 
-    def hparams_metadata(self, ctx: Any, experiment_id: str, run_tag_filter: Any = None) -> Contents:  # noqa: ARG002
+    def settings(self) -> Contents:
         """Return the settings and the status of each run that has settings."""
         mixed = _mixed(self._rows())
-        found = {row["run"]: (_settings(row, mixed), _end(row)) for row in self._rows()}
         names = metadata.SESSION_START_INFO_TAG, metadata.SESSION_END_INFO_TAG
+        found = {row["run"]: (_settings(row, mixed), _end(row)) for row in self._rows()}
         return {run: dict(zip(names, both, strict=True)) for run, both in found.items() if both[0]}
 
-    def scalars_metadata(self, ctx: Any, experiment_id: str) -> Contents:  # noqa: ARG002
-        """Return the names of each run's metrics."""
-        return {row["run"]: dict.fromkeys(_metrics(row), b"") for row in self._rows()}
+    def hparams_metadata(self, *which: Any, **options: Any) -> Contents:
+        theirs: Contents = super().hparams_metadata(*which, **options)
+        return theirs | self.settings()
 
-    def read_last_scalars(self, ctx: Any, experiment_id: str, run_tag_filter: Any) -> dict[str, dict[str, Any]]:  # noqa: ARG002
-        """Return each run's metrics; nobody looks at their step and time."""
-        found = {row["run"]: _metrics(row) for row in self._rows()}
-        return {run: {name: provider.ScalarDatum(0, 0.0, one[name]) for name in one} for run, one in found.items()}
+    def scalars_metadata(self, *which: Any) -> Contents:
+        """Return the names of metrics: ours are no curves, and no curve of ours is a metric."""
+        theirs = super().hparams_metadata(*which)
+        curves = {run: tags for run, tags in super().scalars_metadata(*which).items() if run in theirs}
+        return curves | {row["run"]: dict.fromkeys(_metrics(row), b"") for row in self._rows()}
+
+    def read_last_scalars(self, *which: Any, **options: Any) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = dict(super().read_last_scalars(*which, **options))
+        for row in self._rows():
+            ours = {name: provider.ScalarDatum(0, 0.0, value) for name, value in _metrics(row).items()}
+            found[row["run"]] = {**found.get(row["run"], {}), **ours}
+        return found
 
 
 def _metrics(row: rows.Row) -> dict[str, float]:

@@ -3,11 +3,13 @@
 import contextlib
 import http.client
 import io
+import os
 import tempfile
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -16,6 +18,7 @@ from exper.error import Refused
 
 _LEAST_PAUSE_SECONDS = 2.0
 _ANSWER_SECONDS = 30.0
+_ATTEMPTS = 3
 
 Choose = Callable[[], list[paths.Run]]
 
@@ -32,13 +35,15 @@ class Links:
         """Add what is new and remove what is no longer wanted, or no longer there."""
         wanted = {str(run): run.tensorboard for run in runs}
         for name in self._made - set(wanted):
-            (self.folder / name).unlink()
+            (self.folder / name).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 (self.folder / name).parent.rmdir()
-        for name in set(wanted) - self._made:
-            (self.folder / name).parent.mkdir(exist_ok=True)
-            (self.folder / name).symlink_to(wanted[name])
         self._made = set(wanted)
+        for name, target in wanted.items():
+            link = self.folder / name
+            if not os.path.islink(link):  # new; or somebody has tidied up the temporary files
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(target)
 
 
 @contextlib.contextmanager
@@ -60,33 +65,51 @@ def keep(update: Callable[[], None], is_over: Callable[[], bool] = lambda: False
     """Keep the links up to date until it is over; of large projects less often, so that it costs next to nothing."""
     while not is_over():
         started = time.monotonic()
-        update()
+        with contextlib.suppress(OSError):  # it is tried again
+            update()
         time.sleep(max(_LEAST_PAUSE_SECONDS, 50 * (time.monotonic() - started)))
 
 
 def _launch(folder: str, choose: Choose, flags: list[str]) -> str:
     """Start TensorBoard in threads of this process; return its address."""
-    _check(flags)
     said = io.StringIO()
+    with contextlib.redirect_stderr(said):  # notes about its loader, and argparse's usage
+        board = _configured(folder, choose, flags, said)
+        for _ in range(_ATTEMPTS):
+            try:
+                return str(board.launch())
+            except SystemExit:  # another one took the port between the question whether it is free and the answer
+                continue
+            except Exception as error:
+                if not hasattr(error, "msg"):  # of a TensorBoardServerException
+                    raise
+                raise Refused(f"{error.msg}. Leave out --port for the next free one.") from None
+    raise Refused(f"TensorBoard can't serve with {' '.join(flags)!r}: {_last_line(said)}.")
+
+
+def _configured(folder: str, choose: Choose, flags: list[str], said: io.StringIO) -> Any:
+    """Return a TensorBoard that is ready to be launched."""
+    _check(flags)
     try:
-        with contextlib.redirect_stderr(said):  # notes about its loader, and argparse's usage
-            from tensorboard import default, program
-            from tensorboard.plugins import base_plugin
+        from tensorboard import default, program
 
-            from exper import hparams
+        from exper import hparams
 
-            board = program.TensorBoard([hparams.in_place_of(plugin, choose) for plugin in default.get_plugins()])
-            board.configure(["", *flags, f"--logdir={folder}"])
-            return str(board.launch())
+        board = program.TensorBoard([hparams.in_place_of(plugin, choose) for plugin in default.get_plugins()])
+        board.configure(["", *flags, f"--logdir={folder}"])
     except ImportError as error:
         raise Refused(f"TensorBoard can't be imported: {error}. Type: pip install tensorboard") from None
-    except (base_plugin.FlagsError, program.TensorBoardServerException) as error:
-        raise Refused(f"{getattr(error, 'msg', error)}.") from None
+    except ValueError as error:  # a FlagsError
+        raise Refused(f"{error}. TensorBoard's flags: itb -- --help") from None
     except SystemExit as error:
         if not error.code:  # --help
             raise
-        lines = said.getvalue().strip().splitlines() or [f"TensorBoard ended with {error.code}"]
-        raise Refused(f"{lines[-1]}. TensorBoard's flags: itb -- --help") from None
+        raise Refused(f"{_last_line(said)}. TensorBoard's flags: itb -- --help") from None
+    return board
+
+
+def _last_line(said: io.StringIO) -> str:
+    return (said.getvalue().strip().splitlines() or ["it gave no reason"])[-1]
 
 
 def _check(flags: list[str]) -> None:
