@@ -71,18 +71,17 @@ def stop(project: paths.Project) -> bool:
     """
     project.board.folder.mkdir(parents=True, exist_ok=True)
     project.board.stopped.touch()
-    deadline, asked = time.monotonic() + _STOP_SECONDS, 0
+    deadline, asked = time.monotonic() + _STOP_SECONDS, None
     while (record := read(project)) is not None:
-        pid = int(record.get("pid", 0))
         if record and not machine.is_here(record):
             raise Refused(f"it runs on {record.get('host')}. Type there: exper board stop")
-        if pid != asked:
-            asked = pid
-            _end(pid)
+        if record and record["pid"] != asked:  # {}: it has hardly begun, or just ended
+            asked = record["pid"]
+            _end(asked)
         if time.monotonic() > deadline:
-            raise Refused(f"it does not end. Look what holds {project.board.lock}: pid {pid or 'unknown'}")
+            raise Refused(f"it does not end: {project.board.lock} is held by pid {asked or 'unknown'}.")
         time.sleep(0.05)
-    return asked != 0
+    return asked is not None
 
 
 def _end(pid: int) -> None:

@@ -4,6 +4,7 @@ Nothing is written for it: TensorBoard's own plugin asks here what the event fil
 among the curves, and numbers keep their 64 bits.
 """
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -107,13 +108,14 @@ def _metrics(row: rows.Row) -> dict[str, float]:
 
 
 def _kind(value: Any) -> type:
-    if isinstance(value, (bool, str)):
-        return type(value)
-    return float if isinstance(value, (int, float)) else object
+    """Return bool, float for what the page can show as a number, or str for what it shows as text."""
+    if isinstance(value, bool):
+        return bool
+    return float if isinstance(value, (int, float)) and abs(value) <= sys.float_info.max else str
 
 
 def _mixed(found: list[rows.Row]) -> set[str]:
-    """Return the settings that are of several kinds, such as None and a number: to be compared they become text."""
+    """Return the settings that are numbers here and text there, such as None: to be compared they become text."""
     kinds: dict[str, set[type]] = {}
     for row in found:
         for name, value in row.items():

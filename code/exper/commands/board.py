@@ -48,7 +48,7 @@ def _start(project: paths.Project) -> int:
         time.sleep(0.05)
         record = background.read(project)
     age = summary.age(datetime.fromisoformat(record["started"]))
-    print(f"TensorBoard is at {record['address']}, as pid {record['pid']} on {record['host']}, for {age}")
+    print(f"TensorBoard is at {record['address']} (pid {record['pid']} on {record['host']}, up for {age})")
     return 0
 
 

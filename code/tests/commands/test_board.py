@@ -66,7 +66,7 @@ def test_it_outlives_the_shell_and_is_found_again(project: paths.Project) -> Non
     pid = only(project).pid
     assert f"is at {address}" in typed(project, "run", "base")
     again = exper(project, "board").stdout
-    assert f"{address}, as pid {pid} on" in again
+    assert f"{address} (pid {pid} on" in again
     wait_for(lambda: runs(address) == ["base/0"])
     exper(project, "rm", "base", "--yes")
     wait_for(lambda: runs(address) == [])
@@ -162,7 +162,7 @@ def test_it_goes_on_without_the_code_and_ends_without_the_results(project: paths
 def test_serve_is_for_the_foreground_and_ends_with_a_signal(project: paths.Project) -> None:
     serving = manager.start(project, "board", "serve")
     assert serving.stdout is not None
-    with serving.stdout:
+    with serving:
         address = address_in(serving.stdout.readline())
         assert runs(address) == []
         assert "runs already" in exper(project, "board", "serve").stderr
