@@ -92,7 +92,8 @@ class _Rows(backend_context.Context):  # type: ignore[misc]
         """Return the names of metrics: ours are no curves, and no curve of ours is a metric."""
         theirs = super().hparams_metadata(*which)
         curves = {run: tags for run, tags in super().scalars_metadata(*which).items() if run in theirs}
-        return curves | {row["run"]: dict.fromkeys(_metrics(row), b"") for row in self._rows()}
+        ours = {row["run"]: dict.fromkeys(_metrics(row), b"") for row in self._rows()}
+        return curves | {run: names for run, names in ours.items() if names}
 
     def read_last_scalars(self, *which: Any, **options: Any) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = dict(super().read_last_scalars(*which, **options))

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -14,7 +15,12 @@ import psutil
 
 from exper import files, paths
 from tests import manager
+from tests.browser import PROGRAM
 
+_FLAGS = [
+    *("--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update"),
+    *("--disable-sync", "--no-first-run"),
+]
 # What the template leaves, without torch: a curve of 1, 2, 3, settings and results.
 CURVES = (
     manager.READY
@@ -63,6 +69,22 @@ def curve(address: str, run: str, tag: str) -> list[tuple[int, float]]:
         found = get(address, f"data/plugin/scalars/scalars?run={run}&tag={tag}")
         return [(step, value) for _, step, value in found]
     return []
+
+
+@contextlib.contextmanager
+def page(address: str) -> Iterator[Any]:
+    """Yield the page of a TensorBoard in a real Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    near: dict[str, Any] = {**os.environ, "TMPDIR": "/tmp"}  # the path of a socket may not be long
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=PROGRAM, args=_FLAGS, env=near)
+        try:
+            shown = chromium.new_page(viewport={"width": 1400, "height": 900})
+            shown.goto(address, wait_until="domcontentloaded")
+            yield shown
+        finally:
+            chromium.close()
 
 
 @contextlib.contextmanager

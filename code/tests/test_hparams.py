@@ -36,7 +36,8 @@ def cells(address: str, **request: Any) -> dict[str, dict[str, Any]]:
     found = {}
     for group in post(address, PLUGIN + "session_groups", ALL | request).get("sessionGroups", []):
         metrics = {one["name"]["tag"]: one["value"] for one in group.get("metricValues", [])}
-        found[group["name"]] = group["hparams"] | metrics | {"status": group["sessions"][0]["status"]}
+        session = group["sessions"][0]
+        found[session["name"]] = group["hparams"] | metrics | {"status": session["status"]}
     return found
 
 

@@ -13,8 +13,8 @@ import pexpect
 import psutil
 import pytest
 
-from exper import paths
-from tests import boards, campaign, manager
+from exper import paths, rows
+from tests import boards, browser, campaign, manager
 from tests.boards import curve, opened, runs
 from tests.manager import exper, refused, start, wait_for, write
 
@@ -197,3 +197,24 @@ def test_curves_of_a_continued_run_are_those_of_its_history(tmp_path: Path) -> N
 
 def has_points(address: str, tag: str, count: int) -> bool:
     return len(curve(address, "base/0", tag)) == count
+
+
+@browser.needed
+def test_the_page_shows_runs_curves_and_settings(tmp_path: Path) -> None:
+    """Real training, seen by a real browser."""
+    project = paths.Project(campaign.make_project(tmp_path / "project"))
+    exper(project, "run", "base", "epochs=2")
+    exper(project, "run", "slow", "epochs=2", "optimizer.lr=0.0001")
+    row = rows.of(manager.the_run(project, "slow/0"))
+    with opened(project) as (address, _), boards.page(f"{address}#timeseries") as page:
+        names = page.locator("runs-data-table")
+        names.get_by_text("slow/0").wait_for()
+        assert "base/0" in names.inner_text()
+        page.get_by_text("train/loss").first.wait_for()
+        page.wait_for_timeout(1500)  # until the curves are drawn
+        browser.keep_picture(page, "itb-curves")
+        page.get_by_role("tab", name="HParams").click()
+        value = f"{row['metric/best/val/loss']:#.5g}"
+        for text in ("hparam/optimizer.lr", "metric/best/val/loss", "0.00010000", value):
+            page.get_by_text(text).locator("visible=true").first.wait_for()
+        browser.keep_picture(page, "itb-hparams")
