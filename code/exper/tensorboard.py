@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import io
 import os
+import shutil
 import tempfile
 import time
 import urllib.parse
@@ -13,12 +14,15 @@ from typing import Any
 
 import psutil
 
-from exper import paths
+from exper import lock, paths
 from exper.error import Refused
 
 _LEAST_PAUSE_SECONDS = 2.0
 _ANSWER_SECONDS = 30.0
 _ATTEMPTS = 3
+_PREFIX = "exper-tensorboard-"
+_LOCK = ".lock"  # no tag has this name
+_OLD_SECONDS = 60.0
 
 Choose = Callable[[], list[paths.Run]]
 
@@ -53,10 +57,10 @@ def serving(choose: Choose, flags: list[str]) -> Iterator[tuple[str, Callable[[]
     Raises:
         Refused: TensorBoard does not take these flags, is not installed, or can't have the port.
     """
-    with tempfile.TemporaryDirectory(prefix="exper-tensorboard-") as folder, _children_ended():
-        links = Links(Path(folder))
+    with _temporary() as folder, _children_ended():
+        links = Links(folder)
         links.update(choose())
-        address = _launch(folder, choose, flags)
+        address = _launch(str(folder), choose, flags)
         _wait_for_answer(address)
         yield address, lambda: links.update(choose())
 
@@ -68,6 +72,24 @@ def keep(update: Callable[[], None], is_over: Callable[[], bool] = lambda: False
         with contextlib.suppress(OSError):  # it is tried again
             update()
         time.sleep(max(_LEAST_PAUSE_SECONDS, 50 * (time.monotonic() - started)))
+
+
+@contextlib.contextmanager
+def _temporary() -> Iterator[Path]:
+    """Yield a folder that is gone in the end; those of killed ones go as well."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            about = path.lstat()
+            is_old = time.time() - about.st_mtime > _OLD_SECONDS  # a new one may not have its lock so far
+            if is_old and about.st_uid == os.getuid() and not lock.is_held(path / _LOCK):
+                shutil.rmtree(path)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as name:
+        held = lock.take(Path(name, _LOCK))
+        try:
+            yield Path(name)
+        finally:
+            if held is not None:
+                os.close(held)
 
 
 def _launch(folder: str, choose: Choose, flags: list[str]) -> str:

@@ -80,7 +80,7 @@ def page(address: str) -> Iterator[Any]:
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=PROGRAM, args=_FLAGS, env=near)
         try:
-            shown = chromium.new_page(viewport={"width": 1400, "height": 900})
+            shown = chromium.new_page(viewport={"width": 1800, "height": 900})
             shown.goto(address, wait_until="domcontentloaded")
             yield shown
         finally:
@@ -122,11 +122,12 @@ def of_project(project: paths.Project) -> list[psutil.Process]:
 
 
 def end_all(project: paths.Project) -> None:
-    """Kill what a test has left."""
+    """End what a test has left."""
     left = of_project(project)
     for process in left:
+        process.terminate()
+    for process in psutil.wait_procs(left, timeout=20)[1]:
         process.kill()
-    psutil.wait_procs(left, timeout=10)
 
 
 def history(run: paths.Run) -> list[dict[str, Any]]:

@@ -21,9 +21,11 @@ UP = r"TensorBoard is at (http://\S+)"
 
 
 @pytest.fixture(autouse=True)
-def _ended(project: paths.Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _ended(project: paths.Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Take away what keeps tests from starting a TensorBoard, and end those that this test has started."""
     monkeypatch.delenv("CI")
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     write(project, main=boards.CURVES, config=boards.CONFIG)
     try:
         yield

@@ -152,6 +152,17 @@ def test_a_signal_while_it_starts_leaves_nothing(three: paths.Project) -> None:
         itb.communicate(timeout=10)
 
 
+def test_what_a_killed_one_leaves_goes_with_the_next(three: paths.Project, temporary: Path) -> None:
+    with opened(three, "base") as (_, killed):
+        killed.kill()
+        killed.wait(10)
+    (left,) = temporary.iterdir()
+    os.utime(left, (0, 0))
+    with opened(three, "base"), opened(three, "base"):
+        assert not left.exists()
+        assert len(list(temporary.iterdir())) == 2
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_it_ends_with_ctrl_c_or_the_terminal(three: paths.Project, shell: str) -> None:
     if shutil.which(shell) is None:
