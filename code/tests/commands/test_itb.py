@@ -41,6 +41,14 @@ def three(project: paths.Project) -> paths.Project:
     return project
 
 
+@pytest.fixture
+def one(project: paths.Project) -> paths.Project:
+    """Return a project with the run base/0."""
+    write(project, main=boards.CURVES)
+    exper(project, "run", "base")
+    return project
+
+
 def test_the_chosen_runs_are_shown_as_tag_and_id(three: paths.Project) -> None:
     chosen = {
         (): ["base/0", "base/1", "other/0"],
@@ -62,13 +70,13 @@ def test_what_a_list_names_and_is_not_there_is_said(three: paths.Project, capfd:
     assert "there is no run 'base/7'" in capfd.readouterr().err
 
 
-def test_runs_come_and_go_while_it_is_open(three: paths.Project) -> None:
-    with opened(three, "base") as (address, _):
-        exper(three, "rerun", "base")
-        wait_for(lambda: runs(address) == ["base/0", "base/1", "base/2"])
-        exper(three, "rm", "base/0", "--yes")
-        wait_for(lambda: runs(address) == ["base/1", "base/2"])
-        assert curve(address, "base/2", "val/acc") == POINTS
+def test_runs_come_and_go_while_it_is_open(one: paths.Project) -> None:
+    with opened(one, "base", "--", "--reload_interval=1") as (address, _):
+        exper(one, "rerun", "base")
+        wait_for(lambda: runs(address) == ["base/0", "base/1"])
+        exper(one, "rm", "base/0", "--yes")
+        wait_for(lambda: runs(address) == ["base/1"])
+        assert curve(address, "base/1", "val/acc") == POINTS
 
 
 def test_a_run_without_curves_is_said_and_shown_once_it_has_some(
@@ -77,14 +85,14 @@ def test_a_run_without_curves_is_said_and_shown_once_it_has_some(
     write(project, main=manager.READY + "ready()\nseconds_until('go')\n" + boards.CURVES + "seconds_until('end')\n")
     with manager.training(project, "run", "base"):
         folder = manager.the_run(project, "base/0").folder
-        with opened(project, "base") as (address, _):
+        with opened(project, "base", "--", "--reload_interval=1") as (address, _):
             assert runs(address) == []
             assert "nothing written for TensorBoard so far: base/0" in capfd.readouterr().err
             (folder / "go").touch()
             wait_for(lambda: curve(address, "base/0", "val/acc") == POINTS)
 
 
-def test_what_can_not_be_shown_is_refused_in_one_line(three: paths.Project) -> None:
+def test_what_can_not_be_shown_is_refused_in_one_line(one: paths.Project) -> None:
     says = {
         ("bas",): "'base'",
         ("base/7",): "base/7",
@@ -100,7 +108,7 @@ def test_what_can_not_be_shown_is_refused_in_one_line(three: paths.Project) -> N
         ("base", "--", "--port=99999"): "99999",
     }
     for words, what in says.items():
-        error = refused(three, "itb", *words)
+        error = refused(one, "itb", *words)
         assert what in error
         assert len(error.splitlines()) == 1, error
 
@@ -109,34 +117,31 @@ def test_without_runs_it_is_refused(project: paths.Project) -> None:
     assert "run <tag>" in refused(project, "itb")
 
 
-def test_a_taken_port_is_refused(three: paths.Project) -> None:
+def test_a_taken_port_is_refused(one: paths.Project) -> None:
     with socket.create_server(("localhost", 0)) as taken:
         port = taken.getsockname()[1]
-        assert f"port {port}" in refused(three, "itb", "base", "--", f"--port={port}")
+        assert f"port {port}" in refused(one, "itb", "base", "--", f"--port={port}")
 
 
-def test_each_takes_the_next_free_port_on_this_machine_alone(three: paths.Project) -> None:
-    with opened(three, "base") as (first, itb), opened(three, "base") as (second, _):
+def test_each_takes_the_next_free_port_on_this_machine_alone(one: paths.Project) -> None:
+    with opened(one, "base") as (first, itb), opened(one, "base") as (second, _):
         assert first != second
         assert runs(first) == runs(second)
         listening = psutil.Process(itb.pid).net_connections()
         assert {one.laddr.ip for one in listening if one.status == psutil.CONN_LISTEN} <= {"127.0.0.1", "::1"}
 
 
-def test_flags_are_passed_through(three: paths.Project) -> None:
-    with opened(three, "base", "--", "--port=0", "--path_prefix=/here", "--load_fast=false") as (address, itb):
+def test_flags_are_passed_through(one: paths.Project) -> None:
+    with opened(one, "base", "--", "--port=0", "--path_prefix=/here", "--load_fast=false") as (address, itb):
         assert address.endswith("/here/")
-        assert runs(address) == ["base/0", "base/1"]
+        assert runs(address) == ["base/0"]
         assert psutil.Process(itb.pid).children() == []
+    assert "--bind_all" in exper(one, "itb", "base", "--", "--help").stdout
 
 
-def test_help_of_its_flags(three: paths.Project) -> None:
-    assert "--bind_all" in exper(three, "itb", "base", "--", "--help").stdout
-
-
-def test_a_signal_ends_it_and_nothing_is_left(three: paths.Project, temporary: Path) -> None:
+def test_a_signal_ends_it_and_nothing_is_left(one: paths.Project, temporary: Path) -> None:
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)):
-        with opened(three, "base") as (_, itb):
+        with opened(one, "base") as (_, itb):
             children = psutil.Process(itb.pid).children(recursive=True)
             itb.send_signal(number)
             assert itb.wait(10) == code
@@ -144,21 +149,21 @@ def test_a_signal_ends_it_and_nothing_is_left(three: paths.Project, temporary: P
             assert os.listdir(temporary) == []
 
 
-def test_a_signal_while_it_starts_leaves_nothing(three: paths.Project) -> None:
+def test_a_signal_while_it_starts_leaves_nothing(one: paths.Project) -> None:
     for seconds in (0.1, 0.3, 0.5, 0.7, 1.0):
-        itb = start(three, "itb", "base")
+        itb = start(one, "itb", "base")
         time.sleep(seconds)
         itb.terminate()
         itb.communicate(timeout=10)
 
 
-def test_what_a_killed_one_leaves_goes_with_the_next(three: paths.Project, temporary: Path) -> None:
-    with opened(three, "base") as (_, killed):
+def test_what_a_killed_one_leaves_goes_with_the_next(one: paths.Project, temporary: Path) -> None:
+    with opened(one, "base") as (_, killed):
         killed.kill()
         killed.wait(10)
     (left,) = temporary.iterdir()
     os.utime(left, (0, 0))
-    with opened(three, "base"), opened(three, "base"):
+    with opened(one, "base"), opened(one, "base"):
         assert not left.exists()
         assert len(list(temporary.iterdir())) == 2
 
