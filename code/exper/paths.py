@@ -98,6 +98,31 @@ class Tag:
 
 
 @dataclass(frozen=True)
+class Board:
+    """The files of the project's background TensorBoard, `__result__/.board/`."""
+
+    folder: Path
+
+    @property
+    def lock(self) -> Path:
+        """Held by the TensorBoard as long as it runs."""
+        return self.folder / "lock"
+
+    @property
+    def record(self) -> Path:
+        return self.folder / "board.json"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    @property
+    def stopped(self) -> Path:
+        """Stands there if the user has stopped it, so that `run` starts none."""
+        return self.folder / "stopped"
+
+
+@dataclass(frozen=True)
 class Project:
     """The folders of a project; `root` is the parent of the `code/` that holds source.sh."""
 
@@ -144,6 +169,10 @@ class Project:
         """Held for the moment in which a run is born, removed, or a snapshot put in its place."""
         return self.result / ".lock"
 
+    @property
+    def board(self) -> Board:
+        return Board(self.result / ".board")
+
     def list_file(self, name: str) -> Path:
         return self.lists / f"{name}.txt"
 
@@ -163,3 +192,7 @@ class Project:
         except FileNotFoundError:
             return []
         return [Tag(folder) for folder in sorted(folders)]
+
+    def runs(self) -> list[Run]:
+        """Return all runs, by tag and id."""
+        return [run for tag in self.tags() for run in tag.runs()]

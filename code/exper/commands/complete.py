@@ -104,7 +104,7 @@ def _is_control(character: str) -> bool:
     return ord(character) < 32 or ord(character) == 127
 
 
-_TAKE_ONE = ("run", "continue", "rerun", "expels", "title", "table")
+_TAKE_ONE = ("run", "continue", "rerun", "expels", "title", "table", "board")
 _KINDS: dict[str, Callable[[paths.Project, str], Iterable[str]]] = {
     "run": _tags,
     "continue": _runs,
@@ -114,7 +114,8 @@ _KINDS: dict[str, Callable[[paths.Project, str], Iterable[str]]] = {
     "table": _lists,
     "expels": _runs,
     "report": _lists_and_runs,
-    "itb": _runs,
+    "itb": _lists_and_runs,
     "plot": _lists_and_runs,
+    "board": lambda *_: ["stop"],
     "rm": _runs_and_tags,
 }

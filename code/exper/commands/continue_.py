@@ -32,13 +32,13 @@ def continue_(arguments: list[str], project: paths.Project) -> int:
         return 0
     repository = Repository(project.root)
     commit = find.code_of(repository, run, record)
-    tagged.check(repository, commit)
+    config = tagged.check(repository, commit)
     needed = tagged.requirements(repository, commit)
     different = same.check_versions(record.get("versions", {}), needed, exact=options.exact)
     expected = same.expect(run, exact=options.exact) | {"different": different}
     with Signals() as signals:
         live = life.resume(project, run, record, expected, ["continue", str(run)], repository=repository)
-        return life.carry_out(project, live, signals)
+        return life.carry_out(project, live, signals, config)
 
 
 def _parser() -> Parser:

@@ -45,7 +45,7 @@ def run(arguments: list[str], project: Project) -> int:
         tag = known or _create_tag(repository, options, commit, tagged.trailers(seed, threads, options.settings))
         try:
             live = life.begin(project, record, command, repository=repository, signals=signals, least=0, is_first=True)
-            return life.carry_out(project, live, signals)
+            return life.carry_out(project, live, signals, config)
         except BaseException:
             if known is None:
                 removal.take_back_tag(project, repository, tag)

@@ -50,6 +50,8 @@ def used(project: paths.Project, git: Git) -> paths.Project:
         (["re", "f"], "fetched"),
         (["rerun", "b"], "baseline big-batch"),
         (["itb", "baseline/0", "big"], "big-batch"),
+        (["itb", "b"], "baseline|best of all|big-batch"),
+        (["exper", "board", ""], "stop"),
         (["itb", "baseline/0", "--", ""], ""),
         (["record", "big-batch/"], "big-batch/0"),
         (["record", "-l", ""], "best of all|finished|it's"),
