@@ -59,7 +59,11 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_bytes())
-    except ValueError as error:
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise Refused(f"{path} can't be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
         raise Refused(f"{path} is damaged: {error}") from None
     if not isinstance(content, dict):
         raise Refused(f"{path} is damaged: it holds no JSON object")

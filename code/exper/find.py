@@ -43,11 +43,36 @@ def chosen(project: paths.Project, words: list[str]) -> tuple[list[paths.Run], l
         if path is None:
             found |= dict.fromkeys(_matching(project, word) or runs(project, tags.parse_reference(word)))
             continue
-        for entry in lists.entries(path):
-            matching = _matching(project, entry)
-            found |= dict.fromkeys(matching)
-            unknown += [] if matching else [entry]
+        listed, more = in_list(project, path)
+        found |= dict.fromkeys(listed)
+        unknown += more
     return list(found), unknown
+
+
+def in_list(project: paths.Project, path: Path) -> tuple[list[paths.Run], list[str]]:
+    """Return the runs that a list names, each once and in its order, and the entries that name none."""
+    found: dict[paths.Run, None] = {}
+    unknown = []
+    for entry in lists.entries(path):
+        matching = _matching(project, entry)
+        found.update(dict.fromkeys(matching))
+        unknown += [] if matching else [entry]
+    return list(found), unknown
+
+
+def entry(project: paths.Project, word: str) -> str:
+    """Return what a list has to say to mean the runs that a word means; a tag or a glob stays one, for later runs.
+
+    Raises:
+        Refused: the word names no run.
+    """
+    if any(character in word for character in "*?["):
+        if not word.isprintable() or "#" in word or not _matching(project, word):
+            raise Refused(f"no run fits {word!r}. Type: expls")
+        return word
+    reference = tags.parse_reference(word)
+    runs(project, reference)
+    return str(reference)
 
 
 def list_path(project: paths.Project, word: str) -> Path | None:

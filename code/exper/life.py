@@ -147,7 +147,7 @@ def carry_out(project: paths.Project, live: Live, signals: Signals) -> int:
     Raises:
         Refused, Interrupted: as `train`.
     """
-    run, folder = live.run, _from_here(live.run.folder)
+    run, folder = live.run, paths.from_here(live.run.folder)
     say(f"exper: {run} trains with seed {live.record['seed']} and {live.record['threads']} threads")
     say(_differences(live.record).rstrip())
     try:
@@ -157,13 +157,6 @@ def carry_out(project: paths.Project, live: Live, signals: Signals) -> int:
         raise
     say(f"exper: {run} {how}. Its files: {folder}/" if how == "finished" else f"exper: {run} {how}: {folder}/log")
     return 0 if how == "finished" else 1
-
-
-def _from_here(path: Path) -> str:
-    try:
-        return os.path.relpath(path)
-    except FileNotFoundError:  # the folder that the user is in is deleted
-        return str(path)
 
 
 def train(project: paths.Project, live: Live, signals: Signals) -> str:

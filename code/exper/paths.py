@@ -1,7 +1,16 @@
 """The names under __data__, __result__ and __statistic__; nobody else joins them."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+
+
+def from_here(path: Path) -> str:
+    """Return a path as it is written from the working folder."""
+    try:
+        return os.path.relpath(path)
+    except FileNotFoundError:  # the folder that the user is in is deleted
+        return str(path)
 
 
 @dataclass(frozen=True)
@@ -138,6 +147,12 @@ class Project:
 
     def list_file(self, name: str) -> Path:
         return self.lists / f"{name}.txt"
+
+    def title_file(self, name: str) -> Path:
+        return self.titles / f"{name}.json"
+
+    def table_file(self, name: str, ending: str) -> Path:
+        return self.tables / f"{name}.{ending}"
 
     def tag(self, name: str) -> Tag:
         return Tag(self.result / name)

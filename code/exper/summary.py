@@ -1,5 +1,9 @@
 """What lists of runs show of one: status, seed, epoch, best metric, age."""
 
+import itertools
+import json
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -76,9 +80,45 @@ def age(started: datetime | None) -> str:
     return f"{seconds:.0f} s"
 
 
-def table(rows: list[list[str]]) -> str:
+def table(rows: Iterable[Sequence[str]]) -> str:
     """Return rows as aligned columns; what is not printable is shown as an escape."""
-    clean = [[cell if cell.isprintable() else ascii(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*clean, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in clean]
-    return "\n".join(line.rstrip() for line in lines)
+    return aligned(zip(*rows, strict=True))
+
+
+def aligned(columns: Iterable[Sequence[str]], width: int | None = None) -> str:
+    """Return columns side by side, cut to a width if one is given; what is not printable is shown as an escape."""
+    shown: list[Iterable[str]] = []
+    used = 0
+    for column in columns:
+        clean = [cell if cell.isprintable() else ascii(cell) for cell in column]
+        widest = max(map(len, clean))
+        shown.append(map(str.ljust, clean, itertools.repeat(widest)))
+        used += widest + 2
+        if width is not None and used > width + 2:
+            break
+    lines = map("  ".join, zip(*shown, strict=True))
+    return "\n".join(_cut(line.rstrip(), width) for line in lines)
+
+
+def _cut(line: str, width: int | None) -> str:
+    return line if width is None or len(line) <= width else line[: width - 1] + "…"
+
+
+def as_json(objects: Iterable[dict[str, Any]]) -> str:
+    """Return a JSON list of objects, one a line; as JSON has no such numbers: "nan", "inf" and "-inf"."""
+    return "[\n" + ",\n".join(map(_json, objects)) + "\n]"
+
+
+def _json(value: Any) -> str:
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError:
+        return json.dumps(_without_nan(value))
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {name: _without_nan(item) for name, item in value.items()}
+    return [_without_nan(item) for item in value] if isinstance(value, list) else value
