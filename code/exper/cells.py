@@ -24,7 +24,7 @@ def text(value: Any) -> str:
 
 
 def rounded(value: Any) -> str:
-    """Return a value as a cell, a measured number to six digits."""
+    """Return a value as a cell for people, numbers to six digits."""
     return f"{value:.6g}" if type(value) is float else text(value)
 
 

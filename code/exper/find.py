@@ -1,6 +1,7 @@
 """From what a user types, or writes into a list, to the runs or the tag that are meant."""
 
 import fnmatch
+import os
 import re
 from pathlib import Path
 
@@ -101,11 +102,10 @@ def _matching(project: paths.Project, entry: str) -> list[paths.Run]:
     exact = _RUN.fullmatch(entry)
     if exact is not None:
         name, number = exact.groups()
-        tag = project.tag(name)
         if number is None:
-            return tag.runs()
-        run = tag.run(int(number))
-        return [run] if run.folder.is_dir() else []
+            return project.tag(name).runs()
+        run = paths.Run(project.result / f"{name}/{int(number)}")
+        return [run] if os.path.isdir(run.folder) else []
     name, slash, number = entry.partition("/")
     tags_found = fnmatch.filter(with_runs(project), name)
     every = (run for tag in tags_found for run in project.tag(tag).runs())

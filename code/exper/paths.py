@@ -28,7 +28,7 @@ class Run:
         return int(self.folder.name)
 
     def __str__(self) -> str:
-        return f"{self.tag}/{self.folder.name}"
+        return "/".join(self.folder.parts[-2:])
 
     @property
     def record(self) -> Path:

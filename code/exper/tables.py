@@ -1,8 +1,9 @@
 """A table: which columns it has, in which order and under which headers, and its rows."""
 
+import itertools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,19 +38,10 @@ class Table:
                 return name
         raise Refused(f"there is no column {word!r}.{tags.nearest(word, known)} There are: {', '.join(known)}.")
 
-    def texts(self) -> Iterator[list[str]]:
-        """Return the cells of each column, the header first."""
-        for name, header in self.headers.items():
-            yield [header, *map(cells.text, self._values(name))]
-
-    def shown(self) -> Iterator[list[str]]:
-        """Return the same for people, metrics rounded."""
-        for name, header in self.headers.items():
-            write = cells.rounded if name.startswith("metric/") else cells.text
-            yield [header, *map(write, self._values(name))]
-
-    def _values(self, name: str) -> list[Any]:
-        return [row.get(name, cells.MISSING) for row in self.rows]
+    def lines(self, write: Callable[[Any], str] = cells.text) -> list[list[str]]:
+        """Return the headers, and the cells of each row as `write` makes them."""
+        names, missing = list(self.headers), itertools.repeat(cells.MISSING)
+        return [list(self.headers.values()), *(list(map(write, map(row.get, names, missing))) for row in self.rows)]
 
 
 def of(rows: list[Row], title: Title | None) -> Table:
@@ -97,7 +89,14 @@ def grouped(table: Table, word: str) -> Table:
 
 def varying(table: Table) -> Table:
     """Return the table without columns in which all rows say the same; what names a row stays."""
-    columns = zip(table.headers.items(), table.texts(), strict=True)
-    first = next(iter(table.headers))
-    kept = (pair for pair, texts in columns if pair[0] in (first, *FIRST) or len(set(texts[1:])) > 1)
+    always = {*FIRST, next(iter(table.headers))}
+    columns = zip(table.headers, *table.lines()[1:], strict=True)
+    kept = {name for name, *texts in columns if name in always or len(set(texts)) > 1}
+    return replace(table, headers={name: header for name, header in table.headers.items() if name in kept})
+
+
+def narrow(table: Table, width: int) -> Table:
+    """Return the table without columns that begin beyond a width, whatever their cells are."""
+    begins = itertools.accumulate((len(header) + 2 for header in table.headers.values()), initial=0)
+    kept = (pair for pair, begin in zip(table.headers.items(), begins, strict=False) if begin <= width)
     return replace(table, headers=dict(kept))

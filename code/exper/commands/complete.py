@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from exper import commands, paths
 
 _SHORT = {"con": "continue", "re": "rerun"}
-_TAKE_A_VALUE = ("-m", "--message", "--include", "-l", "--list")
+_TAKE_A_VALUE = ("-m", "--message", "--include", "-l", "--list", "--sort", "--group", "--format")
 
 
 def complete(arguments: list[str], project: paths.Project) -> int:

@@ -67,7 +67,11 @@ def _write(project: paths.Project, name: str, made: tables.Table, form: str) -> 
     ending, write = cells.FORMATS[form]
     path = project.table_file(name, ending)
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.replace(path, write(list(zip(*made.texts(), strict=True))).encode(errors="backslashreplace"))
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    print(summary.aligned(made.shown(), width))
+    lines = made.lines()
+    files.replace(path, write(lines).encode(errors="backslashreplace"))
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        print(summary.table(tables.narrow(made, width).lines(cells.rounded), width))
+    else:
+        print(summary.table(lines))
     print(f"table: {len(made.rows)} rows in {paths.from_here(path)}", file=sys.stderr)
