@@ -92,7 +92,7 @@ def _latex_of(match: "re.Match[str]") -> str:
 
 
 _MARKDOWN = re.compile(r"[\\`*_\[\]|~$]")
-_LATEX_CHARACTER = re.compile(r"[\\{}$&#_%~^<>|\"]")
+_LATEX_CHARACTER = re.compile(r"[\\{}$&#_%~^<>|\"*\[]")
 _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -101,6 +101,8 @@ _LATEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': r"\textquotedbl{}",
+    "*": "{*}",  # at the begin of a row it would belong to the \\ before it, as [ would
+    "[": "{[}",
 }
 FORMATS: dict[str, tuple[str, Callable[[Lines], str]]] = {
     "csv": ("csv", _csv),

@@ -7,6 +7,7 @@ from typing import Any
 
 from exper.rows import Row
 
+FIRST = ("runs", "finished")
 OF_METRIC = ("n", "mean", "std", "ci95")
 
 

@@ -36,7 +36,8 @@ class Table:
         for name, header in self.headers.items():
             if header in (word, f"{word}/mean"):
                 return name
-        raise Refused(f"there is no column {word!r}.{tags.nearest(word, known)} There are: {', '.join(known)}.")
+        hint = tags.nearest(word, known) or f" There are: {', '.join(known)}."
+        raise Refused(f"there is no column {word!r}.{hint}")
 
     def lines(self, write: Callable[[Any], str] = cells.text) -> list[list[str]]:
         """Return the headers, and the cells of each row as `write` makes them."""
@@ -78,7 +79,7 @@ def grouped(table: Table, word: str) -> Table:
         raise Refused(f"runs are grouped by tag or by a setting, and {word!r} is none.")
     rows = groups.grouped(table.rows, key)
     present = set(run_rows.columns(rows))
-    headers = {key: table.headers.get(key, key), "runs": "runs", "finished": "finished"}
+    headers = {key: table.headers.get(key, key)} | {name: name for name in groups.FIRST}
     for name, header in table.headers.items():
         if name.startswith("metric/"):
             headers |= {f"{name}/{what}": f"{header}/{what}" for what in groups.OF_METRIC}
@@ -89,7 +90,7 @@ def grouped(table: Table, word: str) -> Table:
 
 def varying(table: Table) -> Table:
     """Return the table without columns in which all rows say the same; what names a row stays."""
-    always = {*FIRST, next(iter(table.headers))}
+    always = {*FIRST, *groups.FIRST, next(iter(table.headers))}
     columns = zip(table.headers, *table.lines()[1:], strict=True)
     kept = {name for name, *texts in columns if name in always or len(set(texts)) > 1}
     return replace(table, headers={name: header for name, header in table.headers.items() if name in kept})

@@ -106,7 +106,8 @@ class _Reader:
         taken = set()
         while not self._is_next("}"):
             if not section.is_open:
-                raise self._refusal("a comma is missing before this line, or in it")
+                self._check_no_comma_is_missing()
+                break
             name = self._string("a name in double quotes")
             if name in taken:
                 self._at -= 1
@@ -118,6 +119,10 @@ class _Reader:
             self._at += section.is_open
         section.end = self._mark("}").start()
         return section
+
+    def _check_no_comma_is_missing(self) -> None:
+        if self._at < len(self._tokens) and self._tokens[self._at].lastgroup == "string":
+            raise self._refusal(f"a comma is missing before {self._tokens[self._at][0][:40]}")
 
     def _known(self, name: str) -> str:
         if name not in SECTIONS:

@@ -18,8 +18,8 @@ from exper.tags import UNTAGGED
 def record(arguments: list[str], project: paths.Project) -> int:
     """Check every word, then add them all."""
     parser = Parser("record", __doc__)
-    parser.add_argument("runs", nargs="*", metavar="tag[/id]", help="what to add; the run started last")
-    parser.add_argument("-l", "--list", metavar="name", default=lists.RECORD, help="the list; record")
+    parser.add_argument("runs", nargs="*", metavar="tag[/id]", help="what to add; if nothing: the run started last")
+    parser.add_argument("-l", "--list", metavar="name", default=lists.RECORD, help="another list than record")
     options = parser.parse_args(arguments)
     lists.check_name(options.list)
     if options.list == lists.FINISHED:

@@ -24,12 +24,15 @@ import sys
 from exper import cells, files, find, lists, paths, rows, summary, tables
 from exper import title as titles
 from exper.arguments import Parser
+from exper.error import Refused
 from exper.warn import unknown, warn
 
 
 def table(arguments: list[str], project: paths.Project) -> int:
     """Read the runs, arrange them, write the file and show it."""
     options = _parser().parse_args(arguments)
+    if options.ascending and not options.sort:
+        raise Refused("--ascending needs --sort <column>.")
     listed = lists.named(project, options.list)
     title = titles.read(project.title_file(listed.stem))
     runs, missing = find.in_list(project, listed)
@@ -51,7 +54,7 @@ def table(arguments: list[str], project: paths.Project) -> int:
 
 def _parser() -> Parser:
     parser = Parser("table", __doc__)
-    parser.add_argument("list", nargs="?", default=lists.RECORD, help="the list, or a path to one; record")
+    parser.add_argument("list", nargs="?", default=lists.RECORD, help="a list, or a path to one; if none: record")
     parser.add_argument("--sort", metavar="column", help="the highest value first; runs without one last")
     parser.add_argument("--ascending", action="store_true", help="the lowest value first")
     parser.add_argument("--varying", action="store_true", help="without columns that say the same of all runs")
@@ -74,4 +77,5 @@ def _write(project: paths.Project, name: str, made: tables.Table, form: str) -> 
         print(summary.table(tables.narrow(made, width).lines(cells.rounded), width))
     else:
         print(summary.table(lines))
-    print(f"table: {len(made.rows)} rows in {paths.from_here(path)}", file=sys.stderr)
+    count = len(made.rows)
+    print(f"table: {count} {'row' if count == 1 else 'rows'} in {paths.from_here(path)}", file=sys.stderr)

@@ -5,7 +5,7 @@ other headers, comment lines out: the next `title` keeps every byte of that and 
 
 Examples:
     title                              of the list record
-    title width                        of the list width.txt; a path to a list will do as well
+    title width                        of the list width.txt
 """
 
 from collections.abc import Iterable
@@ -20,14 +20,15 @@ from exper.warn import unknown, warn
 def title(arguments: list[str], project: paths.Project) -> int:
     """Collect the names that the list's runs have, and add the new ones."""
     parser = Parser("title", __doc__)
-    parser.add_argument("list", nargs="?", default=lists.RECORD, help="the list; record")
+    parser.add_argument("list", nargs="?", default=lists.RECORD, help="a list, or a path to one; if none: record")
     options = parser.parse_args(arguments)
     listed = lists.named(project, options.list)
     runs, missing = find.in_list(project, listed)
     names, problems = _names(runs)
     path = project.title_file(listed.stem)
     added = titles.add(path, names)
-    print(f"{paths.from_here(path)}: {len(added)} new names" if added else f"no new names for {paths.from_here(path)}")
+    count = f"{len(added)} new {'name' if len(added) == 1 else 'names'}" if added else "no new names"
+    print(f"{count} for {paths.from_here(path)}")
     return int(warn("title", [*unknown(listed, missing), *problems]))
 
 
