@@ -35,7 +35,9 @@ def read(run: paths.Run) -> tuple[Row, str | None]:
     row.update(_under("hparam", section(statistic, "hparam")))
     if row["status"] == "finished":
         for kind in KINDS:
-            row.update(_under(f"metric/{kind}", section(metric, kind)))
+            row.update(
+                (name, value) for name, value in _under(f"metric/{kind}", section(metric, kind)) if value is not None
+            )
     return row, None
 
 

@@ -47,6 +47,7 @@ class Table:
 
 def of(rows: list[Row], title: Title | None) -> Table:
     """Return the table of rows: with the columns of its title, else with all."""
+    rows = [row if row["epoch"] is not None else {name: row[name] for name in row if name != "epoch"} for row in rows]
     if title is None:
         return Table({name: name for name in run_rows.columns(rows)}, rows)
     return Table({name: name for name in FIRST} | title.columns(), rows)
