@@ -24,8 +24,11 @@ def text(value: Any) -> str:
 
 
 def rounded(value: Any) -> str:
-    """Return a value as a cell for people, numbers to six digits."""
-    return f"{value:.6g}" if type(value) is float else text(value)
+    """Return a value as a cell for people: a number of many digits has six."""
+    if type(value) is not float:
+        return text(value)
+    short = f"{value:.6g}"
+    return repr(value) if float(short) == value else short
 
 
 @functools.lru_cache(maxsize=10_000)

@@ -114,8 +114,8 @@ def test_what_is_piped_is_whole_and_a_terminal_gets_what_fits(used: paths.Projec
         terminal.expect(pexpect.EOF)
         lines = (terminal.before or "").replace("\r", "").splitlines()
         assert [len(line) for line in lines[:7] if len(line) > columns] == [], lines
-        assert lines[1].endswith("…") == (columns == 40)
-        assert ("0.3 " in lines[5]) == (columns == 400)
+        assert lines[0].endswith("…") == (columns == 40)
+        assert ("  13.0  " in lines[1], "  0.3 " in lines[5]) == (columns == 400, columns == 400)
     assert len(rows(used)[0]) == 16
 
 
