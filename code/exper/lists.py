@@ -15,7 +15,7 @@ from exper.error import Refused
 
 RECORD = "record"  # the list that is meant where none is named
 FINISHED = "finished"
-_TRIES = 10
+_TRIES = 100
 
 
 def append(project: paths.Project, name: str, *added: str) -> list[str]:
@@ -30,10 +30,21 @@ def append(project: paths.Project, name: str, *added: str) -> list[str]:
         missing = new = _missing(path, added)
         for _ in range(_TRIES):
             if not missing:
+                if new:
+                    _sync(path)
                 return new
             _write(path, missing)
             missing = _missing(path, added)  # an editor may have put another file in its place meanwhile
     raise Refused(f"{path} does not keep the line {missing[0]!r}.")
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    files.sync_folder(path.parent)
 
 
 def _missing(path: Path, wanted: Iterable[str]) -> list[str]:
@@ -54,10 +65,8 @@ def _write(path: Path, added: list[str]) -> None:
         if os.write(handle, text) < len(text):  # half a name may be another run's
             os.ftruncate(handle, len(before))
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        os.fsync(handle)
     finally:
         os.close(handle)
-    files.sync_folder(path.parent)
 
 
 def remove(project: paths.Project, name: str, runs: set[str]) -> None:
