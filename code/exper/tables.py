@@ -90,10 +90,9 @@ def grouped(table: Table, word: str) -> Table:
 
 
 def varying(table: Table) -> Table:
-    """Return the table without columns in which all rows say the same; what names a row stays."""
-    always = {*FIRST, *groups.FIRST, next(iter(table.headers))}
+    """Return the table of runs without columns in which all say the same, but the first ones."""
     columns = zip(table.headers, *table.lines()[1:], strict=True)
-    kept = {name for name, *texts in columns if name in always or len(set(texts)) > 1}
+    kept = {name for name, *texts in columns if name in FIRST or len(set(texts)) > 1}
     return replace(table, headers={name: header for name, header in table.headers.items() if name in kept})
 
 

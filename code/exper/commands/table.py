@@ -39,12 +39,12 @@ def table(arguments: list[str], project: paths.Project) -> int:
     gc.disable()  # many objects and a short life: it would look through them all again and again, for nothing
     read = [rows.read(run) for run in runs]
     made = tables.of([row for row, _ in read], title)
+    if options.varying:
+        made = tables.varying(made)
     if options.group:
         made = tables.grouped(made, options.group)
     if options.sort:
         made = tables.ordered(made, options.sort, is_ascending=options.ascending)
-    if options.varying:
-        made = tables.varying(made)
     if options.json:
         print(summary.as_json({name: row[name] for name in made.headers if name in row} for row in made.rows))
     else:
@@ -77,5 +77,9 @@ def _write(project: paths.Project, name: str, made: tables.Table, form: str) -> 
         print(summary.table(tables.narrow(made, width).lines(cells.rounded), width))
     else:
         print(summary.table(lines))
-    count = len(made.rows)
-    print(f"table: {count} {'row' if count == 1 else 'rows'} in {paths.from_here(path)}", file=sys.stderr)
+    size = f"{_count(len(made.rows), 'row')}, {_count(len(made.headers), 'column')}"
+    print(f"table: {size} in {paths.from_here(path)}", file=sys.stderr)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

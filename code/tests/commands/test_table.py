@@ -191,6 +191,9 @@ def test_columns_that_say_the_same_of_all_runs_can_be_left_out(used: paths.Proje
     kept = ["run", "status", "epoch", "hparam/optimizer.lr"]
     metrics = ["metric/best/epoch", "metric/best/val/acc", "metric/last/epoch", "metric/last/val/acc"]
     assert list(rows(used, "--varying")[0]) == [*kept, *metrics, "metric/test/epoch", "metric/test/test/acc"]
+    used.list_file("a").write_text("a\n")
+    grouped = rows(used, "a", "--varying", "--group", "tag", name="a")[0]
+    assert list(grouped)[:5] == ["tag", "runs", "finished", "metric/best/val/acc/n", "metric/best/val/acc/mean"]
     used.list_file("same").write_text("a/0\n")
     assert list(rows(used, "same", "--varying", name="same")[0]) == ["run", "status", "epoch"]
 
