@@ -1,5 +1,6 @@
 """The names under __data__, __result__ and __statistic__; nobody else joins them."""
 
+import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,7 +121,7 @@ class Project:
     def data(self) -> Path:
         return self.root / "__data__"
 
-    @property
+    @functools.cached_property
     def result(self) -> Path:
         return self.root / "__result__"
 

@@ -1,7 +1,11 @@
 """A run as a row: its status, settings and results, under the names of a table's columns."""
 
 import functools
+import multiprocessing
+import os
+import signal
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from exper import files, paths, run_json, status
@@ -9,6 +13,7 @@ from exper.error import Refused
 
 Row = dict[str, Any]
 FIRST = ("run", "status", "epoch")
+_MANY = 4000
 KINDS = ("best", "last", "test")
 
 
@@ -39,6 +44,20 @@ def read(run: paths.Run) -> tuple[Row, str | None]:
                 (name, value) for name, value in _under(f"metric/{kind}", section(metric, kind)) if value is not None
             )
     return row, None
+
+
+def read_all(runs: list[paths.Run]) -> list[tuple[Row, str | None]]:
+    """Return `read` of each run; many are shared among a few processes, as most of the time is for JSON."""
+    if len(runs) < _MANY:
+        return list(map(read, runs))
+    processes = min(4, os.cpu_count() or 1)
+    ignore_ctrl_c = (signal.SIGINT, signal.SIG_IGN)  # it ends us, and we end them
+    with multiprocessing.get_context("fork").Pool(processes, signal.signal, ignore_ctrl_c) as pool:
+        return pool.map(_read_in, [str(run.folder) for run in runs], chunksize=500)
+
+
+def _read_in(folder: str) -> tuple[Row, str | None]:
+    return read(paths.Run(Path(folder)))
 
 
 def _under(start: str, values: dict[str, Any]) -> Iterable[tuple[str, Any]]:

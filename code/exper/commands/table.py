@@ -37,7 +37,7 @@ def table(arguments: list[str], project: paths.Project) -> int:
     title = titles.read(project.title_file(listed.stem))
     runs, missing = find.in_list(project, listed)
     gc.disable()  # many objects and a short life: it would look through them all again and again, for nothing
-    read = [rows.read(run) for run in runs]
+    read = rows.read_all(runs)
     made = tables.of([row for row, _ in read], title)
     if options.varying:
         made = tables.varying(made)

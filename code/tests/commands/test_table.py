@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from exper import cells, paths, tables
+from exper import rows as rows_of_runs
 from tests import manager
 from tests.manager import exper, refused, write
 
@@ -357,6 +358,12 @@ def test_many_problems_are_counted(used: paths.Project) -> None:
     assert len(error) == 12
     assert error[-1] == "table: and 20 more"
     assert "\x1b" not in "".join(error)
+
+
+def test_many_runs_are_read_by_several_processes_in_their_order(used: paths.Project) -> None:
+    manager.the_run(used, "a/1").statistic.write_text("{")
+    runs = [run for tag in used.tags() for run in tag.runs()]
+    assert rows_of_runs.read_all(runs * 1000) == [rows_of_runs.read(run) for run in runs] * 1000
 
 
 def test_a_table_in_both_shells(used: paths.Project) -> None:
