@@ -1,6 +1,7 @@
 """From what a user types, or writes into a list, to the runs or the tag that are meant."""
 
 import fnmatch
+import os
 import re
 from pathlib import Path
 
@@ -43,11 +44,36 @@ def chosen(project: paths.Project, words: list[str]) -> tuple[list[paths.Run], l
         if path is None:
             found |= dict.fromkeys(_matching(project, word) or runs(project, tags.parse_reference(word)))
             continue
-        for entry in lists.entries(path):
-            matching = _matching(project, entry)
-            found |= dict.fromkeys(matching)
-            unknown += [] if matching else [entry]
+        listed, more = in_list(project, path)
+        found |= dict.fromkeys(listed)
+        unknown += more
     return list(found), unknown
+
+
+def in_list(project: paths.Project, path: Path) -> tuple[list[paths.Run], list[str]]:
+    """Return the runs that a list names, each once and in its order, and the entries that name none."""
+    found: dict[paths.Run, None] = {}
+    unknown = []
+    for entry in lists.entries(path):
+        matching = _matching(project, entry)
+        found.update(dict.fromkeys(matching))
+        unknown += [] if matching else [entry]
+    return list(found), unknown
+
+
+def entry(project: paths.Project, word: str) -> str:
+    """Return what a list has to say to mean the runs that a word means; a tag or a glob stays one, for later runs.
+
+    Raises:
+        Refused: the word names no run.
+    """
+    if any(character in word for character in "*?["):
+        if not word.isprintable() or "#" in word or not _matching(project, word):
+            raise Refused(f"no run fits {word!r}. Type: expls")
+        return word
+    reference = tags.parse_reference(word)
+    runs(project, reference)
+    return str(reference)
 
 
 def list_path(project: paths.Project, word: str) -> Path | None:
@@ -76,11 +102,10 @@ def _matching(project: paths.Project, entry: str) -> list[paths.Run]:
     exact = _RUN.fullmatch(entry)
     if exact is not None:
         name, number = exact.groups()
-        tag = project.tag(name)
         if number is None:
-            return tag.runs()
-        run = tag.run(int(number))
-        return [run] if run.folder.is_dir() else []
+            return project.tag(name).runs()
+        run = paths.Run(project.result / f"{name}/{int(number)}")
+        return [run] if os.path.isdir(run.folder) else []
     name, slash, number = entry.partition("/")
     tags_found = fnmatch.filter(with_runs(project), name)
     every = (run for tag in tags_found for run in project.tag(tag).runs())

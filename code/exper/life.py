@@ -149,7 +149,7 @@ def carry_out(project: paths.Project, live: Live, signals: Signals, config: dict
     Raises:
         Refused, Interrupted: as `train`.
     """
-    run, folder = live.run, _from_here(live.run.folder)
+    run, folder = live.run, paths.from_here(live.run.folder)
     say(f"exper: {run} trains with seed {live.record['seed']} and {live.record['threads']} threads")
     say(_differences(live.record).rstrip())
     announcement = board.Announcement(project, config)
@@ -162,13 +162,6 @@ def carry_out(project: paths.Project, live: Live, signals: Signals, config: dict
     say(f"exper: {run} {how}. Its files: {folder}/" if how == "finished" else f"exper: {run} {how}: {folder}/log")
     say(announcement.line(is_last=True))
     return 0 if how == "finished" else 1
-
-
-def _from_here(path: Path) -> str:
-    try:
-        return os.path.relpath(path)
-    except FileNotFoundError:  # the folder that the user is in is deleted
-        return str(path)
 
 
 def train(project: paths.Project, live: Live, signals: Signals, between_lines: Callable[[], None]) -> str:

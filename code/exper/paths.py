@@ -1,7 +1,17 @@
 """The names under __data__, __result__ and __statistic__; nobody else joins them."""
 
+import functools
+import os
 from dataclasses import dataclass
 from pathlib import Path
+
+
+def from_here(path: Path) -> str:
+    """Return a path as it is written from the working folder."""
+    try:
+        return os.path.relpath(path)
+    except FileNotFoundError:  # the folder that the user is in is deleted
+        return str(path)
 
 
 @dataclass(frozen=True)
@@ -19,7 +29,7 @@ class Run:
         return int(self.folder.name)
 
     def __str__(self) -> str:
-        return f"{self.tag}/{self.folder.name}"
+        return "/".join(self.folder.parts[-2:])
 
     @property
     def record(self) -> Path:
@@ -136,7 +146,7 @@ class Project:
     def data(self) -> Path:
         return self.root / "__data__"
 
-    @property
+    @functools.cached_property
     def result(self) -> Path:
         return self.root / "__result__"
 
@@ -175,6 +185,12 @@ class Project:
 
     def list_file(self, name: str) -> Path:
         return self.lists / f"{name}.txt"
+
+    def title_file(self, name: str) -> Path:
+        return self.titles / f"{name}.json"
+
+    def table_file(self, name: str, ending: str) -> Path:
+        return self.tables / f"{name}.{ending}"
 
     def report_file(self, name: str) -> Path:
         return self.reports / f"{name}.html"

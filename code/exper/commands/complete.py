@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from exper import commands, paths
 
 _SHORT = {"con": "continue", "re": "rerun"}
-_TAKE_A_VALUE = ("-m", "--message", "--include", "-l", "--list", "--group", "--format", "--metric", "-o", "--output")
+_TAKE_A_VALUE = (
+    "-m", "--message", "--include", "-l", "--list", "--sort", "--group", "--format", "--metric", "-o", "--output",
+)  # fmt: skip
 
 
 def complete(arguments: list[str], project: paths.Project) -> int:
