@@ -14,6 +14,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from exper.say import printable
+
 MISSING: Any = object()
 _MAY_BE_LITERAL = re.compile(r"""[\s0-9.'"\[({=+@-]|[a-zA-Z]{1,2}['"]|(None|True|False|inf|nan|set\(\))\s*$""")
 
@@ -83,11 +85,6 @@ def _html(lines: Lines) -> str:
         for kind, line in zip(kinds, lines, strict=True)
     )
     return f'<!doctype html>\n<meta charset="utf-8">\n<table>\n{"".join(rows)}</table>\n'
-
-
-def printable(cell: str) -> str:
-    """Return a cell in one line, without what would move a cursor."""
-    return cell if cell.isprintable() else "".join(one if one.isprintable() else ascii(one)[1:-1] for one in cell)
 
 
 def _latex_of(match: "re.Match[str]") -> str:

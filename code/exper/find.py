@@ -5,7 +5,7 @@ import os
 import re
 from pathlib import Path
 
-from exper import lists, paths, run_json, tags
+from exper import lists, paths, run_json, say, tags
 from exper.error import Refused
 from exper.repository import Repository, TagObject
 from exper.tags import Reference
@@ -30,7 +30,7 @@ def runs(project: paths.Project, reference: Reference) -> list[paths.Run]:
 
 
 def chosen(project: paths.Project, words: list[str]) -> tuple[list[paths.Run], list[str]]:
-    """Return the runs that words mean, each once and in their order, and what lists name that there is not.
+    """Return the runs that words mean, each once and in their order, and a line for what lists name and there is not.
 
     A word is a list (its name, or a path that ends in .txt), `tag/id`, a tag for all its runs, or a glob of these.
 
@@ -38,7 +38,7 @@ def chosen(project: paths.Project, words: list[str]) -> tuple[list[paths.Run], l
         Refused: a word means nothing, or a list and a tag.
     """
     found: dict[paths.Run, None] = {}
-    unknown = []
+    unknown: list[str] = []
     for word in words:
         path = list_path(project, word)
         if path is None:
@@ -46,7 +46,7 @@ def chosen(project: paths.Project, words: list[str]) -> tuple[list[paths.Run], l
             continue
         listed, more = in_list(project, path)
         found |= dict.fromkeys(listed)
-        unknown += more
+        unknown += say.unknown(path, more)
     return list(found), unknown
 
 
@@ -74,6 +74,17 @@ def entry(project: paths.Project, word: str) -> str:
     reference = tags.parse_reference(word)
     runs(project, reference)
     return str(reference)
+
+
+def words_or_record(project: paths.Project, words: list[str]) -> list[str]:
+    """Return words; without any, the name of the list `record`.
+
+    Raises:
+        Refused: there is none.
+    """
+    if not words:
+        lists.named(project, lists.RECORD)
+    return words or [lists.RECORD]
 
 
 def list_path(project: paths.Project, word: str) -> Path | None:

@@ -1,9 +1,7 @@
 """The life of a run: born whole by one rename, trained, and ended in a fixed order."""
 
-import contextlib
 import os
 import signal
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from exper import beside, board, files, ids, interrupt, lists, lock, paths, proc
 from exper.error import Refused
 from exper.interrupt import Signals
 from exper.repository import Repository
+from exper.say import say
 
 
 @dataclass(frozen=True)
@@ -241,9 +240,3 @@ def settle(project: paths.Project, run: paths.Run) -> None:
     """Do what follows the record of a finished run; a second time changes nothing."""
     lists.append(project, lists.FINISHED, str(run))
     snapshot.release(project, project.tag(run.tag))
-
-
-def say(text: str) -> None:
-    """Tell the user how things go, on stderr; a closed terminal is no error."""
-    with contextlib.suppress(OSError):
-        print(text, file=sys.stderr, flush=True, end="\n" if text else "")

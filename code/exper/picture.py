@@ -12,6 +12,7 @@ from exper import files, history, paths
 from exper.error import Refused
 from exper.history import Curve
 from exper.rows import section
+from exper.say import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -230,8 +231,3 @@ def short(texts: list[str]) -> list[str]:
         if len(set(cut)) == len(set(texts)):
             return cut
     return texts
-
-
-def printable(text: str) -> str:
-    """Return a text as a picture or a terminal can show it: what is not printable as an escape."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from exper import files, paths, run_json, status
 from exper.error import Refused
 from exper.rows import section
+from exper.say import printable
 
 
 class Best(NamedTuple):
@@ -109,14 +110,10 @@ def age(started: datetime | None) -> str:
 
 def table(rows: Iterable[Sequence[str]], width: int | None = None) -> str:
     """Return rows as aligned columns, cut to a width if one is given; what is not printable is shown as an escape."""
-    clean = [tuple(row if "".join(row).isprintable() else map(_printable, row)) for row in rows]
+    clean = [tuple(row if "".join(row).isprintable() else map(printable, row)) for row in rows]
     widths = (max(map(len, column)) for column in zip(*clean, strict=True))
     line = "  ".join(f"%-{width}s" for width in widths)
     return "\n".join(_cut((line % row).rstrip(), width) for row in clean)
-
-
-def _printable(cell: str) -> str:
-    return cell if cell.isprintable() else ascii(cell)
 
 
 def _cut(line: str, width: int | None) -> str:

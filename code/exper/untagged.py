@@ -14,6 +14,7 @@ from typing import Any
 from exper import board, life, output, paths, process, removal, run_json, settings, tagged, tags
 from exper.error import Refused
 from exper.interrupt import Signals
+from exper.say import say
 
 _OUT, _ERR = 1, 2
 
@@ -35,9 +36,9 @@ class Untagged:
         with Signals() as signals:
             live = life.begin(self._project, record, self._command, repository=None, signals=signals, least=0)
         self._live = live
-        life.say(f"exper: {live.run} has no tag, so it can't be repeated; its files: {live.run.folder}/")
+        say(f"exper: {live.run} has no tag, so it can't be repeated; its files: {live.run.folder}/")
         self._announcement = board.Announcement(self._project, config)
-        life.say(self._announcement.line())
+        say(self._announcement.line())
         life.mark_session(live.run, live.record)
         self._heart = contextlib.ExitStack()
         self._heart.enter_context(process.heartbeat(live.run))
@@ -56,7 +57,7 @@ class Untagged:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._relay.wait(timeout=2)
         self._heart.close()
-        life.say(self._announcement.line(is_last=True))
+        say(self._announcement.line(is_last=True))
         run, returncode = self._live.run, exit_code(error)
         if returncode == 2 and run.refused.exists():
             removal.remove_run(self._project, run)

@@ -17,9 +17,10 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from exper import board as background
-from exper import files, interrupt, life, lock, machine, paths, run_json, summary, tensorboard
+from exper import files, interrupt, lock, machine, paths, run_json, summary, tensorboard
 from exper.arguments import Parser
 from exper.error import Refused
+from exper.say import say
 
 _START_SECONDS = 60.0
 _NICE = 10  # training comes first
@@ -41,7 +42,7 @@ def _start(project: paths.Project) -> int:
     deadline = time.monotonic() + _START_SECONDS
     while not record or not record.get("address"):
         if record is None and (process is None or process.poll() is not None):
-            life.say(f"board: TensorBoard did not start: {background.why_not(project)}")
+            say(f"board: TensorBoard did not start: {background.why_not(project)}")
             return 1
         if time.monotonic() > deadline:
             raise Refused(f"TensorBoard has not started for {_START_SECONDS:.0f} s. Look into {project.board.log}")
@@ -62,7 +63,7 @@ def _serve(project: paths.Project) -> int:
     project.board.folder.mkdir(parents=True, exist_ok=True)
     held = lock.take(project.board.lock)
     if held is None:
-        life.say("board: it runs already. For its address type: exper board")
+        say("board: it runs already. For its address type: exper board")
         return 0
     os.dup2(os.open(project.board.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644), 2)
     os.nice(_NICE)

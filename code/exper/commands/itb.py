@@ -11,9 +11,10 @@ Examples:
     itb baseline -- --port 7000 --bind_all
 """
 
-from exper import find, interrupt, life, paths, tensorboard
+from exper import find, interrupt, paths, tensorboard
 from exper.arguments import Parser
 from exper.error import Refused
+from exper.say import say, warn
 
 
 def itb(arguments: list[str], project: paths.Project) -> int:
@@ -23,8 +24,7 @@ def itb(arguments: list[str], project: paths.Project) -> int:
     runs, unknown = find.chosen(project, words) if words else (project.runs(), [])
     if not runs:
         raise Refused("there are no runs to show yet. Type: run <tag>")
-    for entry in unknown:
-        life.say(f"itb: there is no run {entry!r}, which a list names; it is left out")
+    warn("itb", unknown)
     _say_without_curves(runs)
     with (
         interrupt.raised(),
@@ -53,4 +53,4 @@ def _say_without_curves(runs: list[paths.Run]) -> None:
     without = [str(run) for run in runs if not any(run.tensorboard.rglob("*tfevents*"))]
     if without:
         more = f" and {len(without) - 5} more" if len(without) > 5 else ""
-        life.say(f"itb: nothing written for TensorBoard so far: {', '.join(without[:5])}{more}")
+        say(f"itb: nothing written for TensorBoard so far: {', '.join(without[:5])}{more}")

@@ -11,44 +11,39 @@ Examples:
     exper plot base --metric val/acc --metric loss -o figure.pdf
 """
 
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from exper import files, find, history, life, mean_curve, paths, picture, rows
+from exper import files, find, history, mean_curve, paths, picture, rows
 from exper.arguments import Parser
 from exper.error import Refused
 from exper.history import Curve
 from exper.parts import unknown
 from exper.picture import Series, Style
+from exper.say import printable, warn
 
-_DEFAULT = "record"
 Curves = dict[str, Curve]
 
 
 def plot(arguments: list[str], project: paths.Project) -> int:
     """Draw, and say where."""
     options = _parser().parse_args(arguments)
-    words = options.runs or [_DEFAULT]
+    words = find.words_or_record(project, options.runs)
     path = _path(project, words, options.output, options.format)
-    if not options.runs and find.list_path(project, _DEFAULT) is None:
-        raise Refused("there is no list 'record' yet. Type: record <tag>, or name runs: exper plot <tag>")
     runs, missing = find.chosen(project, words)
     found, skipped = _read(runs)
-    skipped += [f"there is no run {word!r}" for word in missing]
+    skipped += missing
     metrics = _metrics(found, options.metric)
-    skipped += [f"{run} has none of these metrics" for run in found if not found[run].keys() & set(metrics)]
+    skipped += [f"{run} has none of these metrics; skipped" for run in found if not found[run].keys() & set(metrics)]
     drawn = {run: curves for run, curves in found.items() if curves.keys() & set(metrics)}
     look = _by_group(drawn, metrics, options.group) if options.group else _by_run(drawn, metrics)
-    for line in skipped:
-        life.say(picture.printable(f"plot: {line}; skipped"))
     content = picture.draw(*look, kind=path.suffix[1:].lower(), log=options.log)
     _write(path, content)
     count = f"{len(drawn)} {'run' if len(drawn) == 1 else 'runs'}"
-    print(picture.printable(f"{os.path.relpath(path)}: {count}, {', '.join(metrics)}"))
-    return 1 if skipped else 0
+    print(printable(f"{paths.from_here(path)}: {count}, {', '.join(metrics)}"))
+    return int(warn("plot", skipped))
 
 
 def _parser() -> Parser:
@@ -92,12 +87,12 @@ def _read(runs: Iterable[paths.Run]) -> tuple[dict[paths.Run, Curves], list[str]
         try:
             curves = history.curves(run)
         except Refused as error:
-            skipped.append(str(error))
+            skipped.append(f"{error}; skipped")
         except OSError as error:
-            skipped.append(f"{run.history} can't be read: {error.strerror}")
+            skipped.append(f"{run.history} can't be read: {error.strerror}; skipped")
         else:
             found |= {run: curves} if curves else {}
-            skipped += [] if curves else [f"{run} has no metrics yet"]
+            skipped += [] if curves else [f"{run} has no metrics yet; skipped"]
     return found, skipped
 
 

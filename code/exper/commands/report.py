@@ -13,11 +13,11 @@ import re
 import stat
 from pathlib import Path
 
-from exper import files, find, life, paths
+from exper import files, find, paths
 from exper.arguments import Parser
 from exper.error import Refused
+from exper.say import printable, warn
 
-_DEFAULT = "record"
 _LONGEST_NAME = 100
 
 
@@ -27,37 +27,28 @@ def report(arguments: list[str], project: paths.Project) -> int:
     parser.add_argument("runs", nargs="*", metavar="list|tag[/id]|glob", help="which runs, in this order")
     parser.add_argument("-o", "--output", metavar="file", help="where to write the page, a path that ends in .html")
     options = parser.parse_args(arguments)
-    words = options.runs or [_default(project)]
+    words = find.words_or_record(project, options.runs)
     title = _title(project, words)
     target = project.report_file(_name(title)) if options.output is None else _given(options.output)
     runs, unknown = find.chosen(project, words)
     if not runs:
         raise Refused(f"{' '.join(words)} names no run that there is. Type: expls")
-    notes = [f"{entry!r} is no run that there is; left out" for entry in unknown]
-    return _write(project, title, runs, notes, target)
+    return _write(project, title, runs, unknown, target)
 
 
 def _write(project: paths.Project, title: str, runs: list[paths.Run], notes: list[str], target: Path) -> int:
-    from exper.report import content, markup, page  # `report -h` does without
+    from exper.report import content, page  # `report -h` does without
 
     contents = [content.of(run) for run in runs]
     notes = notes + [f"{one.run}: {damage}" for one in contents for damage in one.damage]
-    for note in notes:
-        life.say(markup.visible(f"report: {note}", keep=""))
     text = page.page(project, title, contents, notes)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         files.replace(target, text)
     except OSError as error:
         raise Refused(f"{target} can't be written: {error.strerror}. Type: exper report … -o <file>") from None
-    print(markup.visible(os.path.relpath(target) if target.is_relative_to(Path.cwd()) else str(target), keep=""))
-    return 1 if notes else 0
-
-
-def _default(project: paths.Project) -> str:
-    if not project.list_file(_DEFAULT).is_file():
-        raise Refused(f"there is no list {_DEFAULT!r} yet. Type: record <tag>, or say which runs: exper report <tag>")
-    return _DEFAULT
+    print(printable(paths.from_here(target)))
+    return int(warn("report", notes))
 
 
 def _given(output: str) -> Path:

@@ -25,7 +25,7 @@ from exper import cells, files, find, lists, paths, rows, summary, tables
 from exper import title as titles
 from exper.arguments import Parser
 from exper.error import Refused
-from exper.warn import unknown, warn
+from exper.say import unknown, warn
 
 
 def table(arguments: list[str], project: paths.Project) -> int:

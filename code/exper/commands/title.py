@@ -14,7 +14,7 @@ from exper import files, find, lists, paths, rows
 from exper import title as titles
 from exper.arguments import Parser
 from exper.error import Refused
-from exper.warn import unknown, warn
+from exper.say import unknown, warn
 
 
 def title(arguments: list[str], project: paths.Project) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 
 from exper.history import Curve
 from exper.report.content import Content
-from exper.report.markup import visible
+from exper.say import printable
 
 MOST_POINTS = 2000  # of a curve; more is thinned out, and the page says so
 
@@ -29,7 +29,7 @@ def _metric(name: str, contents: list[Content]) -> dict[str, Any]:
             thinned = max(thinned, len(points) if len(kept) < len(points) else 0)
             runs.append([i, _compact([x for x, _ in kept]), [short(y) for _, y in kept]])
     x = "step" if name.startswith("step/") else "epoch"
-    return {"name": visible(name, ""), "x": x, "runs": runs, "thinned": thinned}
+    return {"name": printable(name), "x": x, "runs": runs, "thinned": thinned}
 
 
 def _points(curve: Curve) -> list[tuple[float, float]]:

@@ -5,6 +5,8 @@ import json
 import math
 from typing import Any
 
+from exper.say import printable
+
 
 class Html(str):
     """Text that is HTML already."""
@@ -22,14 +24,11 @@ def element(tag: str, *children: Any, **attributes: Any) -> Html:
 def join(*children: Any) -> Html:
     """Return children one after the other, what is no HTML escaped."""
     shown = (child for child in children if child is not None and child is not False)
-    return Html("".join(child if isinstance(child, Html) else html.escape(visible(str(child))) for child in shown))
+    return Html("".join(child if isinstance(child, Html) else _escaped(str(child)) for child in shown))
 
 
-def visible(text: str, keep: str = "\n") -> str:
-    """Return text in which what can't be seen (control characters, bidi marks, lone surrogates) is an escape."""
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() or one in keep else ascii(one)[1:-1] for one in text)
+def _escaped(text: str) -> str:
+    return html.escape(printable(text, keep="\n"))
 
 
 def data(content: Any) -> Html:
@@ -69,4 +68,4 @@ def scroll(label: str, inner: Html) -> Html:
 def _attribute(name: str, content: Any) -> str:
     if content is None or content is False:
         return ""
-    return f" {name}" if content is True else f' {name}="{html.escape(visible(str(content)))}"'
+    return f" {name}" if content is True else f' {name}="{_escaped(str(content))}"'

@@ -81,7 +81,7 @@ def test_a_list_goes_to_the_folder_of_plots(drawn: paths.Project) -> None:
 
 
 def test_without_words_it_is_the_list_record(drawn: paths.Project) -> None:
-    assert "Type: record <tag>" in refused(drawn, "plot")
+    assert "there is no list 'record'" in refused(drawn, "plot")
     drawn.lists.mkdir(parents=True, exist_ok=True)
     drawn.list_file("record").write_text("base/0\n")
     exper(drawn, "plot")
@@ -181,7 +181,7 @@ def test_unknown_runs_of_a_list_and_runs_without_curves_are_said_and_skipped(dra
     the_run(drawn, "base/0").history.unlink()
     write_history(drawn, "base/1", {"epoch": 1, "other/f1": 0.1})
     done = exper(drawn, "plot", "mine", "--metric", "val/loss", code=1)
-    assert "there is no run 'bass/0'; skipped" in done.stderr
+    assert "record.txt names 'bass/0', and there is no such run; skipped" in done.stderr
     assert "base/0 has no metrics yet; skipped" in done.stderr
     assert "base/1 has none of these metrics; skipped" in done.stderr
     assert "1 run, val/loss" in done.stdout

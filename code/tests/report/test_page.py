@@ -6,7 +6,8 @@ import re
 import pytest
 
 from exper.report import page
-from exper.report.markup import Html, data, element, join, short, value, visible
+from exper.report.markup import Html, data, element, join, short, value
+from exper.say import printable
 
 SHA256 = {
     "LICENSE": "8f989229699b4fe2f1a0432d0e9edc338a8a911e250e2d1b01ecd770a5f5b1bd",
@@ -46,7 +47,7 @@ def test_data_cannot_end_its_script_and_is_ascii() -> None:
     [("a\nb", "a\nb"), ("\x1b[0m", "\\x1b[0m"), ("\u202eabc", "\\u202eabc"), ("\udcff", "\\udcff"), ("é漢😀", "é漢😀")],
 )
 def test_what_cannot_be_seen_is_an_escape(text: str, shown: str) -> None:
-    assert visible(text) == shown
+    assert printable(text, keep="\n") == shown
 
 
 @pytest.mark.parametrize(
