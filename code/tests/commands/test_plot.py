@@ -181,7 +181,7 @@ def test_unknown_runs_of_a_list_and_runs_without_curves_are_said_and_skipped(dra
     the_run(drawn, "base/0").history.unlink()
     write_history(drawn, "base/1", {"epoch": 1, "other/f1": 0.1})
     done = exper(drawn, "plot", "mine", "--metric", "val/loss", code=1)
-    assert "record.txt names 'bass/0', and there is no such run; skipped" in done.stderr
+    assert "mine.txt names 'bass/0', and there is no such run; skipped" in done.stderr
     assert "base/0 has no metrics yet; skipped" in done.stderr
     assert "base/1 has none of these metrics; skipped" in done.stderr
     assert "1 run, val/loss" in done.stdout
