@@ -45,5 +45,5 @@ processes = None  # that train together; None: one
 threads = None  # of the CPU; None: its cores, 8 at most. Another number gives other bits
 deterministic = False  # True: the same bits on a GPU too, slower; a CPU gives them anyway
 
-logger = ["tensorboard"]  # [] for none; statistic.json and history.jsonl are always written
+logger = ["tensorboard", "picture"]  # picture: history.png; statistic.json and history.jsonl are always written
 log_every_steps = None  # n: every n steps also a line in history and a point in TensorBoard; waits for the GPU

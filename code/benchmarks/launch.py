@@ -15,22 +15,19 @@ take another `--folder`.
 import argparse
 import functools
 import itertools
-import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from measure import Samples, commit, environment, make_project, ratio, table, take_turns, verdict
+from measure import Samples, commit, make_project, peer, ratio, said_by, table, take_turns, verdict
 
 FILES = 2000
 MARK = "first line at "
 MAIN = f"import time\nprint('{MARK}' + repr(time.monotonic()), flush=True)\n"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "exper-benchmarks"
 PYTHON = [sys.executable, "code/main.py"]
 Case = Callable[[], float]
 
@@ -81,31 +78,12 @@ def start(command: list[str], root: Path) -> float:
     return float(output.partition(MARK)[2].split()[0]) - started
 
 
-def said_by(command: list[str], root: Path | None = None) -> str:
-    """Return what a command prints; it ends this program if it fails."""
-    done = subprocess.run(command, cwd=root, env=environment(), capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)}:\n{done.stdout}{done.stderr}")
-    return done.stdout.strip()
-
-
 # -- dvc -----------------------------------------------------------------------------------------------------------
 
 
 def dvc_program() -> str:
     """Return dvc's path, in an environment that is made if need be."""
-    folder = CACHE / "dvc"
-    program = folder / "bin" / "dvc"
-    if not program.exists():
-        print(f"installing dvc into {folder}", file=sys.stderr)
-        shutil.rmtree(folder, ignore_errors=True)
-        if shutil.which("uv"):
-            said_by(["uv", "venv", "--python", sys.executable, str(folder)])
-            said_by(["uv", "pip", "install", "--python", str(folder / "bin" / "python"), "dvc"])
-        else:
-            said_by([sys.executable, "-m", "venv", str(folder)])
-            said_by([str(folder / "bin" / "python"), "-m", "pip", "install", "dvc"])
-    return str(program)
+    return str(peer("dvc", "dvc") / "dvc")
 
 
 def make_dvc_project(root: Path, dvc: str, files: int) -> Path:

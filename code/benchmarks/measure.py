@@ -9,12 +9,14 @@ import random
 import shutil
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 CODE = Path(__file__).resolve().parent.parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "exper-benchmarks"
 Samples = dict[str, list[float]]
 Value = TypeVar("Value")
 
@@ -55,6 +57,33 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Non
 def verdict(what: str, value: float, limit: float) -> None:
     """Print a figure beside the one to hold."""
     print(f"{what}: {value:.3g}, to hold {limit:.3g}{'' if value <= limit else '   MISSED'}")
+
+
+# -- programs ----------------------------------------------------------------------------------------------------------
+
+
+def said_by(command: Sequence[str], root: Path | None = None) -> str:
+    """Return what a command prints; it ends this program if it fails."""
+    done = subprocess.run(command, cwd=root, env=environment(), capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}:\n{done.stdout}{done.stderr}")
+    return done.stdout.strip()
+
+
+def peer(name: str, *packages: str) -> Path:
+    """Return the folder of programs of an environment that has `packages`; it is made if need be, and kept."""
+    folder = CACHE / name
+    if not (folder / "complete").exists():
+        print(f"installing {name} into {folder}", file=sys.stderr)
+        shutil.rmtree(folder, ignore_errors=True)
+        if shutil.which("uv"):
+            said_by(["uv", "venv", "--python", sys.executable, str(folder)])
+            said_by(["uv", "pip", "install", "--python", str(folder / "bin" / "python"), *packages])
+        else:
+            said_by([sys.executable, "-m", "venv", str(folder)])
+            said_by([str(folder / "bin" / "python"), "-m", "pip", "install", *packages])
+        (folder / "complete").touch()
+    return folder / "bin"
 
 
 # -- a project of somebody who knows nothing of us -----------------------------------------------------------------

@@ -1,10 +1,11 @@
 """From what a user types, or writes into a list, to the runs or the tag that are meant."""
 
 import fnmatch
+import os
 import re
 from pathlib import Path
 
-from exper import lists, paths, run_json, tags
+from exper import lists, paths, run_json, say, tags
 from exper.error import Refused
 from exper.repository import Repository, TagObject
 from exper.tags import Reference
@@ -29,7 +30,7 @@ def runs(project: paths.Project, reference: Reference) -> list[paths.Run]:
 
 
 def chosen(project: paths.Project, words: list[str]) -> tuple[list[paths.Run], list[str]]:
-    """Return the runs that words mean, each once and in their order, and what lists name that there is not.
+    """Return the runs that words mean, each once and in their order, and a line for what lists name and there is not.
 
     A word is a list (its name, or a path that ends in .txt), `tag/id`, a tag for all its runs, or a glob of these.
 
@@ -37,17 +38,53 @@ def chosen(project: paths.Project, words: list[str]) -> tuple[list[paths.Run], l
         Refused: a word means nothing, or a list and a tag.
     """
     found: dict[paths.Run, None] = {}
-    unknown = []
+    unknown: list[str] = []
     for word in words:
         path = list_path(project, word)
         if path is None:
             found |= dict.fromkeys(_matching(project, word) or runs(project, tags.parse_reference(word)))
             continue
-        for entry in lists.entries(path):
-            matching = _matching(project, entry)
-            found |= dict.fromkeys(matching)
-            unknown += [] if matching else [entry]
+        listed, more = in_list(project, path)
+        found |= dict.fromkeys(listed)
+        unknown += say.unknown(path, more)
     return list(found), unknown
+
+
+def in_list(project: paths.Project, path: Path) -> tuple[list[paths.Run], list[str]]:
+    """Return the runs that a list names, each once and in its order, and the entries that name none."""
+    found: dict[paths.Run, None] = {}
+    unknown = []
+    for entry in lists.entries(path):
+        matching = _matching(project, entry)
+        found.update(dict.fromkeys(matching))
+        unknown += [] if matching else [entry]
+    return list(found), unknown
+
+
+def entry(project: paths.Project, word: str) -> str:
+    """Return what a list has to say to mean the runs that a word means; a tag or a glob stays one, for later runs.
+
+    Raises:
+        Refused: the word names no run.
+    """
+    if any(character in word for character in "*?["):
+        if not word.isprintable() or "#" in word or not _matching(project, word):
+            raise Refused(f"no run fits {word!r}. Type: expls")
+        return word
+    reference = tags.parse_reference(word)
+    runs(project, reference)
+    return str(reference)
+
+
+def words_or_record(project: paths.Project, words: list[str]) -> list[str]:
+    """Return words; without any, the name of the list `record`.
+
+    Raises:
+        Refused: there is none.
+    """
+    if not words:
+        lists.named(project, lists.RECORD)
+    return words or [lists.RECORD]
 
 
 def list_path(project: paths.Project, word: str) -> Path | None:
@@ -76,11 +113,10 @@ def _matching(project: paths.Project, entry: str) -> list[paths.Run]:
     exact = _RUN.fullmatch(entry)
     if exact is not None:
         name, number = exact.groups()
-        tag = project.tag(name)
         if number is None:
-            return tag.runs()
-        run = tag.run(int(number))
-        return [run] if run.folder.is_dir() else []
+            return project.tag(name).runs()
+        run = paths.Run(project.result / f"{name}/{int(number)}")
+        return [run] if os.path.isdir(run.folder) else []
     name, slash, number = entry.partition("/")
     tags_found = fnmatch.filter(with_runs(project), name)
     every = (run for tag in tags_found for run in project.tag(tag).runs())

@@ -21,14 +21,15 @@ def curves(run: paths.Run) -> dict[str, Curve]:
     found: dict[str, Curve] = {}
     for line in files.read_lines(run.history):
         for name, value in line.items():
-            if ("/" in name or name == "lr") and _is_number(value):
+            if ("/" in name or name == "lr") and is_number(value):
                 x = line.get("step" if name.startswith("step/") else "epoch")
-                if x is not None and _is_number(x):
+                if x is not None and is_number(x):
                     curve = found.setdefault(name, Curve([], []))
                     curve.x.append(x)
                     curve.y.append(value)
     return found
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def is_number(value: Any) -> bool:
+    """Tell whether a value of JSON is a number that a float can hold."""
+    return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1e308)

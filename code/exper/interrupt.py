@@ -1,7 +1,9 @@
 """Signals that ask to end, noted and looked at between two steps, so that no step is torn."""
 
+import contextlib
 import os
 import signal
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -51,3 +53,21 @@ class Signals:
                 os.kill(self.receiver, number)
             except ProcessLookupError:
                 self.receiver = None
+
+
+@contextlib.contextmanager
+def raised() -> Iterator[None]:
+    """Raise Interrupted when a signal asks to end, or the terminal is closed; later ones are ignored."""
+    numbers = [n for n in (*STOPPING, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        for one in numbers:
+            signal.signal(one, signal.SIG_IGN)
+        raise Interrupted(number)
+
+    before = {number: signal.signal(number, end) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

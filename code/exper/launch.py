@@ -88,8 +88,9 @@ def _bug(command: str) -> int:
 
 
 def _fail(code: int, text: str) -> int:
-    # It may hold names of files, or what main.py says: they must not move the cursor of a terminal.
-    print("".join(one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in text), file=sys.stderr)
+    from exper.say import printable
+
+    print(printable(text, keep="\n"), file=sys.stderr)
     return code
 
 

@@ -1,16 +1,17 @@
 """The life of a run: born whole by one rename, trained, and ended in a fixed order."""
 
-import contextlib
 import os
 import signal
-import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from exper import beside, files, ids, interrupt, lists, lock, paths, process, removal, run_json, snapshot
+from exper import beside, board, files, ids, interrupt, lists, lock, paths, process, removal, run_json, snapshot
 from exper.error import Refused
 from exper.interrupt import Signals
 from exper.repository import Repository
+from exper.say import say
 
 
 @dataclass(frozen=True)
@@ -141,32 +142,28 @@ def _give_id(tag: paths.Tag, folder: Path, record: run_json.Record) -> paths.Run
 # -- training ----------------------------------------------------------------------------------------------------------
 
 
-def carry_out(project: paths.Project, live: Live, signals: Signals) -> int:
-    """Train a run, tell the user how it begins and ends, and return the exit code.
+def carry_out(project: paths.Project, live: Live, signals: Signals, config: dict[str, Any]) -> int:
+    """Train a run, tell the user how it begins and ends, and where TensorBoard is; return the exit code.
 
     Raises:
         Refused, Interrupted: as `train`.
     """
-    run, folder = live.run, _from_here(live.run.folder)
+    run, folder = live.run, paths.from_here(live.run.folder)
     say(f"exper: {run} trains with seed {live.record['seed']} and {live.record['threads']} threads")
     say(_differences(live.record).rstrip())
+    announcement = board.Announcement(project, config)
+    say(announcement.line())
     try:
-        how = train(project, live, signals)
+        how = train(project, live, signals, lambda: say(announcement.line()))
     except interrupt.Interrupted as error:
         say(f"exper: {run} {error}. To go on, type: continue {run}")
         raise
     say(f"exper: {run} {how}. Its files: {folder}/" if how == "finished" else f"exper: {run} {how}: {folder}/log")
+    say(announcement.line(is_last=True))
     return 0 if how == "finished" else 1
 
 
-def _from_here(path: Path) -> str:
-    try:
-        return os.path.relpath(path)
-    except FileNotFoundError:  # the folder that the user is in is deleted
-        return str(path)
-
-
-def train(project: paths.Project, live: Live, signals: Signals) -> str:
+def train(project: paths.Project, live: Live, signals: Signals, between_lines: Callable[[], None]) -> str:
     """Train a run that is born or taken up, and record its end; return its status.
 
     Raises:
@@ -178,7 +175,7 @@ def train(project: paths.Project, live: Live, signals: Signals) -> str:
     folder = project.tag(run.tag).snapshot
     environment = process.environment(run, project.data, record)
     try:
-        returncode = process.supervise(run, folder, environment, live.lock, signals)
+        returncode = process.supervise(run, folder, environment, live.lock, signals, between_lines=between_lines)
         if returncode == 2 and run.refused.exists():
             raise _refusal(project, live)
         return _end(project, run, record, returncode, signals)
@@ -243,9 +240,3 @@ def settle(project: paths.Project, run: paths.Run) -> None:
     """Do what follows the record of a finished run; a second time changes nothing."""
     lists.append(project, lists.FINISHED, str(run))
     snapshot.release(project, project.tag(run.tag))
-
-
-def say(text: str) -> None:
-    """Tell the user how things go, on stderr; a closed terminal is no error."""
-    with contextlib.suppress(OSError):
-        print(text, file=sys.stderr, flush=True, end="\n" if text else "")

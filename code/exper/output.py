@@ -95,6 +95,7 @@ class Relay:
         self._remaining = Remaining()
         self._size = b""
         self._log_is_full = False
+        self.is_between_lines = True
 
     def pump(self) -> bool:
         """Copy what there is, at most a chunk; return False once every writer is gone."""
@@ -104,6 +105,7 @@ class Relay:
             return False
         if not data:
             return False
+        self.is_between_lines = data.endswith(b"\n")
         text = self._remaining.feed(data)
         self._write_log(text)
         self._show(data if self._is_terminal else text)

@@ -1,7 +1,17 @@
 """The names under __data__, __result__ and __statistic__; nobody else joins them."""
 
+import functools
+import os
 from dataclasses import dataclass
 from pathlib import Path
+
+
+def from_here(path: Path) -> str:
+    """Return a path as it is written from the working folder."""
+    try:
+        return os.path.relpath(path)
+    except FileNotFoundError:  # the folder that the user is in is deleted
+        return str(path)
 
 
 @dataclass(frozen=True)
@@ -19,7 +29,7 @@ class Run:
         return int(self.folder.name)
 
     def __str__(self) -> str:
-        return f"{self.tag}/{self.folder.name}"
+        return "/".join(self.folder.parts[-2:])
 
     @property
     def record(self) -> Path:
@@ -98,6 +108,31 @@ class Tag:
 
 
 @dataclass(frozen=True)
+class Board:
+    """The files of the project's background TensorBoard, `__result__/.board/`."""
+
+    folder: Path
+
+    @property
+    def lock(self) -> Path:
+        """Held by the TensorBoard as long as it runs."""
+        return self.folder / "lock"
+
+    @property
+    def record(self) -> Path:
+        return self.folder / "board.json"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    @property
+    def stopped(self) -> Path:
+        """Stands there if the user has stopped it, so that `run` starts none."""
+        return self.folder / "stopped"
+
+
+@dataclass(frozen=True)
 class Project:
     """The folders of a project; `root` is the parent of the `code/` that holds source.sh."""
 
@@ -111,7 +146,7 @@ class Project:
     def data(self) -> Path:
         return self.root / "__data__"
 
-    @property
+    @functools.cached_property
     def result(self) -> Path:
         return self.root / "__result__"
 
@@ -132,12 +167,36 @@ class Project:
         return self.statistic / "table"
 
     @property
+    def reports(self) -> Path:
+        return self.statistic / "report"
+
+    @property
+    def plots(self) -> Path:
+        return self.statistic / "plot"
+
+    @property
     def lock(self) -> Path:
         """Held for the moment in which a run is born, removed, or a snapshot put in its place."""
         return self.result / ".lock"
 
+    @property
+    def board(self) -> Board:
+        return Board(self.result / ".board")
+
     def list_file(self, name: str) -> Path:
         return self.lists / f"{name}.txt"
+
+    def title_file(self, name: str) -> Path:
+        return self.titles / f"{name}.json"
+
+    def table_file(self, name: str, ending: str) -> Path:
+        return self.tables / f"{name}.{ending}"
+
+    def report_file(self, name: str) -> Path:
+        return self.reports / f"{name}.html"
+
+    def plot_file(self, name: str, kind: str) -> Path:
+        return self.plots / f"{name}.{kind}"
 
     def tag(self, name: str) -> Tag:
         return Tag(self.result / name)
@@ -149,3 +208,7 @@ class Project:
         except FileNotFoundError:
             return []
         return [Tag(folder) for folder in sorted(folders)]
+
+    def runs(self) -> list[Run]:
+        """Return all runs, by tag and id."""
+        return [run for tag in self.tags() for run in tag.runs()]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,20 @@ from exper.interrupt import Signals
 _STDIN = 0
 
 
-def supervise(run: paths.Run, folder: Path, environment: dict[str, str], lock: int, signals: Signals) -> int:
+def supervise(
+    run: paths.Run,
+    folder: Path,
+    environment: dict[str, str],
+    lock: int,
+    signals: Signals,
+    *,
+    between_lines: Callable[[], None],
+) -> int:
     """Run `code/main.py` of `folder` to its end; return its exit code, a negative one for a signal.
 
     Training runs in a process group of its own, which has the terminal while it runs: Ctrl-C reaches it once, and
     debuggers can read. It holds the lock too, and one end of a pipe whose other end goes when this process goes.
+    `between_lines` is called, again and again, while what it printed last is a whole line.
     """
     master, slave = output.open_terminal()
     relay = output.Relay(master, output.open_log(run.log), _standard_output())
@@ -54,6 +63,8 @@ def supervise(run: paths.Run, folder: Path, environment: dict[str, str], lock: i
                 os.read(wakened, 4096)
             if signals.noted is not None:
                 status.mark_ending(run)
+            if relay.is_between_lines:
+                between_lines()
             _look_after(training, terminal)
             if relay.resize():
                 _signal_group(training.pid, signal.SIGWINCH)

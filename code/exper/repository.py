@@ -13,7 +13,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,7 @@ _GIT = (
     *("-c", "core.safecrlf=false"),
     *("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "status.relativePaths=false"),
 )
+_HASH = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 _SUBMODULE = "160000"
 _LFS_POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?oid sha256:([0-9a-f]{64})\n")
 _LFS_POINTER_SIZE = 1024  # bytes; a pointer is shorter
@@ -60,6 +61,15 @@ class TagObject:
     object: str
     commit: str
     message: str
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit as git has it; `date` is when it was made, in seconds since 1970."""
+
+    hash: str
+    date: int
+    subject: str
 
 
 class TagTaken(Exception):
@@ -126,6 +136,28 @@ class Repository:
         """Tell whether `name` is a branch, a remote, or a branch of one."""
         refs = self._git("for-each-ref", "--format=%(refname)", f"refs/heads/{name}", f"refs/remotes/{name}").decode()
         return bool(refs.strip()) or name in self._git("remote").decode().splitlines()
+
+    def commits(self, hashes: Iterable[str]) -> dict[str, Commit]:
+        """Return those of these commits that are here, by hash."""
+        known = dict.fromkeys(name for name in hashes if _HASH.fullmatch(name))
+        answer = self._git("cat-file", "--batch", stdin="".join(f"{name}\n" for name in known).encode())
+        found: dict[str, Commit] = {}
+        while answer:
+            header, _, answer = answer.partition(b"\n")
+            name, kind, *size = header.decode().split()
+            if size:
+                content, answer = answer[: int(size[0])], answer[int(size[0]) + 1 :]
+                found |= {name: _parse_commit(name, content)} if kind == "commit" else {}
+        return found
+
+    def difference(self, old: str, new: str) -> str:
+        """Return what changed in the project between two commits: a summary, then a patch; nothing if nothing did."""
+        text = self._git(
+            *("-c", "core.bigFileThreshold=256k", "-c", "core.quotePath=false"),  # a larger file differs, in one line
+            *("diff-tree", "-r", "--patch-with-stat", "--find-renames", "--relative", "--no-color"),
+            *("--no-ext-diff", "--no-textconv", "--stat-width=100", old, new, "--", "."),
+        )
+        return text.decode(errors="backslashreplace").strip("\n")
 
     def tree(self, commit: str) -> str | None:
         """Return the hash of the project's tree in `commit`, or None if the project was not there yet."""
@@ -357,6 +389,13 @@ def _bytes(text: str) -> bytes:
 
 def _split(answer: bytes) -> list[str]:
     return [os.fsdecode(line) for line in answer.split(b"\0") if line]
+
+
+def _parse_commit(name: str, content: bytes) -> Commit:
+    headers, _, message = content.decode(errors="replace").partition("\n\n")
+    date = re.search(r"(?m)^committer .* (\d+) [+-]\d+$", headers)
+    subject = " ".join(message.strip().partition("\n\n")[0].split())
+    return Commit(name, int(date[1]) if date else 0, subject)
 
 
 def _parse_status(line: str) -> Change:

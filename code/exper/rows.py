@@ -1,6 +1,11 @@
 """A run as a row: its status, settings and results, under the names of a table's columns."""
 
+import functools
+import multiprocessing
+import os
+import signal
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from exper import files, paths, run_json, status
@@ -8,6 +13,7 @@ from exper.error import Refused
 
 Row = dict[str, Any]
 FIRST = ("run", "status", "epoch")
+_MANY = 4000
 KINDS = ("best", "last", "test")
 
 
@@ -16,28 +22,68 @@ def of(run: paths.Run) -> Row:
 
     What can't be read is left out; then the status is "damaged".
     """
+    return read(run)[0]
+
+
+def read(run: paths.Run) -> tuple[Row, str | None]:
+    """Return a run's row, as `of`, and what can't be read and why, if anything."""
     row: Row = {"run": str(run), "status": "damaged", "epoch": None}
     try:
-        state = status.of(run, run_json.read(run))
+        row["status"] = status.of(run, run_json.read(run))
         statistic = files.read_json(run.statistic)
     except FileNotFoundError:
-        return row | {"status": state}  # it had nothing to say yet, or is a stranger's
-    except Refused:
-        return row
+        return row, None  # it had nothing to say yet, or is a stranger's
+    except Refused as refusal:
+        return row | {"status": "damaged"}, str(refusal)
     metric = section(statistic, "metric")
-    row |= {"status": state, "epoch": section(metric, "last").get("epoch")}
-    row |= {f"hparam/{name}": value for name, value in section(statistic, "hparam").items()}
-    if state == "finished":
+    row["epoch"] = section(metric, "last").get("epoch")
+    row.update(_under("hparam", section(statistic, "hparam")))
+    if row["status"] == "finished":
         for kind in KINDS:
-            row |= {f"metric/{kind}/{name}": value for name, value in section(metric, kind).items()}
-    return row
+            row.update(
+                (name, value) for name, value in _under(f"metric/{kind}", section(metric, kind)) if value is not None
+            )
+    return row, None
+
+
+def read_all(runs: list[paths.Run]) -> list[tuple[Row, str | None]]:
+    """Return `read` of each run; many are shared among a few processes, as most of the time is for JSON."""
+    if len(runs) < _MANY:
+        return list(map(read, runs))
+    processes = min(4, os.cpu_count() or 1)
+    ignore_ctrl_c = (signal.SIGINT, signal.SIG_IGN)  # it ends us, and we end them
+    with multiprocessing.get_context("fork").Pool(processes, signal.signal, ignore_ctrl_c) as pool:
+        return pool.map(_read_in, [str(run.folder) for run in runs], chunksize=500)
+
+
+def _read_in(folder: str) -> tuple[Row, str | None]:
+    return read(paths.Run(Path(folder)))
+
+
+def _under(start: str, values: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+    return zip(_names(start, tuple(values)), values.values(), strict=True)
+
+
+@functools.lru_cache
+def _names(start: str, names: tuple[str, ...]) -> list[str]:
+    """Return the columns of names; most runs have the same ones, and a table has many runs."""
+    return [f"{start}/{name}" for name in names]
 
 
 def columns(rows: Iterable[Row]) -> list[str]:
     """Return the names of all columns: the fixed ones, settings, then metrics, each group in the order of the runs."""
-    names = dict.fromkeys(name for row in rows for name in row)
+    names: dict[str, None] = {}
+    for row in rows:
+        names.update(dict.fromkeys(row))
     groups = {start: [name for name in names if name.startswith(start)] for start in ("hparam/", "metric/")}
     return [*FIRST, *groups["hparam/"], *groups["metric/"]]
+
+
+def names(statistic: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the names of settings and metrics in a statistic.json, as a title has them; of any status."""
+    metric = section(statistic, "metric")
+    found = [f"{kind}/{name}" for kind in KINDS for name in section(metric, kind)]
+    return {"hparam": list(section(statistic, "hparam")), "metric": found}
 
 
 def section(content: dict[str, Any], name: str) -> dict[str, Any]:

@@ -84,6 +84,10 @@ def write(run: paths.Run, record: Record) -> None:
     files.write_json(run.record, record)
 
 
+_FIRST: dict[str, type] = {"format": int}
+_KINDS: dict[str, type] = {"status": str, "seed": int, "started": str, "sessions": list}
+
+
 def read(run: paths.Run) -> Record:
     """Return the run's record.
 
@@ -94,12 +98,12 @@ def read(run: paths.Run) -> Record:
         record = files.read_json(run.record)
     except FileNotFoundError:
         raise Refused(f"{run} has no run.json, so nothing is known of it.") from None
-    _check(run, record, {"format": int})
+    _check(run, record, _FIRST)
     if record["format"] > FORMAT:
         raise Refused(
             f"{run} was made by a newer Exper (format {record['format']}, not {FORMAT}). Update this project."
         )
-    _check(run, record, {"status": str, "seed": int, "started": str, "sessions": list})
+    _check(run, record, _KINDS)
     if not record["sessions"] or not all(isinstance(session, dict) for session in record["sessions"]):
         raise Refused(f"{run.record} is damaged: 'sessions' tells of none")
     return record

@@ -1,12 +1,24 @@
 """What lists of runs show of one: status, seed, epoch, best metric, age."""
 
+import json
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, NamedTuple
 
 from exper import files, paths, run_json, status
 from exper.error import Refused
 from exper.rows import section
+from exper.say import printable
+
+
+class Best(NamedTuple):
+    """The best value of the metric that a run watches, and its epoch."""
+
+    name: str
+    value: float
+    epoch: Any
 
 
 @dataclass(frozen=True)
@@ -18,8 +30,14 @@ class Summary:
     seed: int | None
     epoch: int | None
     epochs: int | None
-    best: str | None  # such as `val/acc 0.9861 @8`
+    measured: Best | None
     started: datetime | None
+
+    @property
+    def best(self) -> str | None:
+        """Return the best metric, such as `val/acc 0.9861 @8`."""
+        best = self.measured
+        return best and f"{best.name} {best.value:.4g} @{'?' if best.epoch is None else best.epoch}"
 
     @property
     def progress(self) -> str:
@@ -44,7 +62,7 @@ def of(run: paths.Run) -> Summary:
         seed=record["seed"],
         epoch=section(metric, "last").get("epoch"),
         epochs=hparam.get("epochs"),
-        best=_best(section(metric, "best"), hparam.get("monitor")),
+        measured=_best(section(metric, "best"), hparam.get("monitor")),
         started=_time(record["started"]),
     )
 
@@ -56,13 +74,27 @@ def _time(text: str) -> datetime | None:
         return None
 
 
-def _best(best: dict[str, Any], monitor: object) -> str | None:
+def _best(best: dict[str, Any], monitor: object) -> Best | None:
     names = [name for name in best if name != "epoch"]
     name = str(monitor or "").rpartition(" ")[2]
     name = name if name in names else next(iter(names), "")
     if not name or not isinstance(best[name], (int, float)):
         return None
-    return f"{name} {best[name]:.4g} @{best.get('epoch', '?')}"
+    return Best(name, best[name], best.get("epoch"))
+
+
+def values(one: Summary) -> dict[str, Any]:
+    """Return what is shown of a run as raw values, for JSON; what is not known is None."""
+    best, started = one.measured, one.started
+    return {
+        "run": str(one.run),
+        "status": one.status,
+        "seed": one.seed,
+        "epoch": one.epoch,
+        "epochs": one.epochs,
+        "best": best and best._asdict(),
+        "started": started and started.isoformat(timespec="milliseconds"),
+    }
 
 
 def age(started: datetime | None) -> str:
@@ -76,9 +108,33 @@ def age(started: datetime | None) -> str:
     return f"{seconds:.0f} s"
 
 
-def table(rows: list[list[str]]) -> str:
-    """Return rows as aligned columns; what is not printable is shown as an escape."""
-    clean = [[cell if cell.isprintable() else ascii(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*clean, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in clean]
-    return "\n".join(line.rstrip() for line in lines)
+def table(rows: Iterable[Sequence[str]], width: int | None = None) -> str:
+    """Return rows as aligned columns, cut to a width if one is given; what is not printable is shown as an escape."""
+    clean = [tuple(row if "".join(row).isprintable() else map(printable, row)) for row in rows]
+    widths = (max(map(len, column)) for column in zip(*clean, strict=True))
+    line = "  ".join(f"%-{width}s" for width in widths)
+    return "\n".join(_cut((line % row).rstrip(), width) for row in clean)
+
+
+def _cut(line: str, width: int | None) -> str:
+    return line if width is None or len(line) <= width else line[: width - 1] + "…"
+
+
+def as_json(objects: Iterable[dict[str, Any]]) -> str:
+    """Return a JSON list of objects, one a line; as JSON has no such numbers: "nan", "inf" and "-inf"."""
+    return "[\n" + ",\n".join(map(_json, objects)) + "\n]"
+
+
+def _json(value: Any) -> str:
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError:
+        return json.dumps(_without_nan(value))
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {name: _without_nan(item) for name, item in value.items()}
+    return [_without_nan(item) for item in value] if isinstance(value, list) else value

@@ -90,7 +90,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def message(tag: str, why: str | None, trailers: Iterable[tuple[str, object]]) -> str:
     """Return the message of a tag: why it was made, then a line for each trailer."""
     lines = [f"{key}: {_one_line(str(value))}" for key, value in trailers]
-    return f"{(why or f'exper run {tag}').strip()}\n\n" + "\n".join(lines) + "\n"
+    return f"{(why or _no_reason(tag)).strip()}\n\n" + "\n".join(lines) + "\n"
 
 
 def trailers(tag: TagObject) -> dict[str, str]:
@@ -99,9 +99,26 @@ def trailers(tag: TagObject) -> dict[str, str]:
     return dict(match.groups() for match in map(_TRAILER.fullmatch, lines) if match)  # type: ignore[misc]
 
 
+def reason(tag: TagObject) -> str:
+    """Return why a tag was made: its message without trailers, and without what stands there if nobody said why."""
+    text = tag.message.strip()
+    text = text.rpartition("\n\n")[0].strip() if trailers(tag) else text
+    return "" if text == _no_reason(tag.name) else text
+
+
+def changes(tag: TagObject) -> list[str]:
+    """Return the `name=value` that `run` got, as the trailers of a tag tell them."""
+    lines = tag.message.rstrip("\n").rpartition("\n\n")[2].splitlines()
+    return [line.removeprefix("Exper-Set: ") for line in lines if line.startswith("Exper-Set: ")]
+
+
 def number_in(tag: TagObject, key: str) -> int | None:
     """Return the whole number of a trailer, or None."""
     return whole_number(trailers(tag).get(key, ""))
+
+
+def _no_reason(tag: str) -> str:
+    return f"exper run {tag}"
 
 
 def _one_line(text: str) -> str:

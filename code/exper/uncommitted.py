@@ -6,6 +6,7 @@ import os
 from exper.error import Refused
 from exper.paths import Project
 from exper.repository import Change
+from exper.say import printable
 
 _SECRETS = (".env*", "*.pem", "*.key", "id_*")
 _LARGE_BYTES = 10_000_000
@@ -33,7 +34,7 @@ def _check_untracked(project: Project, path: str) -> None:
 
 def listing(project: Project, changes: list[Change]) -> str:
     """Return a line for each change, untracked files with their size."""
-    lines = [f"  {change.kind:<9} {_printable(change.path)}{_weight(project, change)}" for change in changes[:_SHOWN]]
+    lines = [f"  {change.kind:<9} {printable(change.path)}{_weight(project, change)}" for change in changes[:_SHOWN]]
     more = len(changes) - _SHOWN
     return "\n".join(lines + ([f"  … and {more} more"] if more > 0 else []))
 
@@ -50,8 +51,3 @@ def _size(size_bytes: float) -> str:
             return f"{size_bytes:.3g} {unit}"
         size_bytes /= 1000
     return f"{size_bytes:.3g} GB"
-
-
-def _printable(path: str) -> str:
-    """Return a path that can't move the cursor of a terminal."""
-    return path if path.isprintable() else ascii(path)

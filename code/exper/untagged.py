@@ -9,10 +9,12 @@ import os
 import subprocess
 import sys
 from types import TracebackType
+from typing import Any
 
-from exper import life, output, paths, process, removal, run_json, settings, tagged, tags
+from exper import board, life, output, paths, process, removal, run_json, settings, tagged, tags
 from exper.error import Refused
 from exper.interrupt import Signals
+from exper.say import say
 
 _OUT, _ERR = 1, 2
 
@@ -29,11 +31,14 @@ class Untagged:
         self._project, self._command = project, command
 
     def __enter__(self) -> dict[str, str]:
-        record = run_json.new(tags.UNTAGGED, None, None, run_json.fresh_seed(), self._threads())
+        config = self._config()
+        record = run_json.new(tags.UNTAGGED, None, None, run_json.fresh_seed(), tagged.threads(config))
         with Signals() as signals:
             live = life.begin(self._project, record, self._command, repository=None, signals=signals, least=0)
         self._live = live
-        life.say(f"exper: {live.run} has no tag, so it can't be repeated; its files: {live.run.folder}/")
+        say(f"exper: {live.run} has no tag, so it can't be repeated; its files: {live.run.folder}/")
+        self._announcement = board.Announcement(self._project, config)
+        say(self._announcement.line())
         life.mark_session(live.run, live.record)
         self._heart = contextlib.ExitStack()
         self._heart.enter_context(process.heartbeat(live.run))
@@ -52,17 +57,18 @@ class Untagged:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._relay.wait(timeout=2)
         self._heart.close()
+        say(self._announcement.line(is_last=True))
         run, returncode = self._live.run, exit_code(error)
         if returncode == 2 and run.refused.exists():
             removal.remove_run(self._project, run)
             return
         run_json.write(run, run_json.end(self._live.record, life.outcome(returncode), returncode))
 
-    def _threads(self) -> int:
+    def _config(self) -> dict[str, Any]:
         try:
-            return tagged.threads(settings.read((self._project.code / "config.py").read_bytes()))
+            return settings.read((self._project.code / "config.py").read_bytes())
         except (OSError, Refused):  # main.py says what is wrong with it
-            return tagged.threads({})
+            return {}
 
     def _redirect(self) -> int:
         """Send what is printed through a pseudo-terminal to the log as well; return our side of it."""

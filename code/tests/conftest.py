@@ -32,6 +32,7 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "LANG": "C.UTF-8",
         "LC_ALL": "C.UTF-8",
         "TERM": "xterm",
+        "CI": "true",  # no test brings up a TensorBoard in the background, but those that mean to
     }
     for name, value in variables.items():
         monkeypatch.setenv(name, value)

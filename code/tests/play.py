@@ -56,8 +56,8 @@ def start(run: paths.Run, code: Path = CODE) -> "subprocess.Popen[bytes]":
 
 
 def config(**changes: Any) -> dict[str, Any]:
-    """Return the template's settings with some of them replaced."""
-    return settings.read((CODE / "config.py").read_bytes()) | changes
+    """Return the template's settings with some of them replaced, and without a program that draws."""
+    return settings.read((CODE / "config.py").read_bytes()) | {"logger": ["tensorboard"]} | changes
 
 
 def small(**changes: Any) -> dict[str, Any]:

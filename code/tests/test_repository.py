@@ -4,11 +4,13 @@ import hashlib
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from exper import paths
+from exper.repository import Repository
 from tests import manager
 from tests.manager import commit, exper, git, log, nothing_left, refused, state, untouched, write
 
@@ -505,3 +507,31 @@ def test_a_repository_of_somebody_else_is_refused_with_what_to_type(project: pat
     line = error.partition("type: ")[2].strip()
     subprocess.run(["bash", "-c", line], check=True)
     exper(project, "run", "base")
+
+
+# -- what a report asks ------------------------------------------------------------------------------------------------
+
+
+def test_commits_are_told_as_far_as_they_are_here(project: paths.Project) -> None:
+    git(project.root, "commit", "--quiet", "--allow-empty", "--message=two\nlines\n\nand a body")
+    here, tree = git(project.root, "rev-parse", "HEAD", "HEAD^{tree}").split()
+    found = Repository(project.root).commits([here, tree, "0" * 40, "HEAD", "--all\n", here])
+    assert [*found] == [here]
+    assert found[here].subject == "two lines"
+    assert abs(found[here].date - time.time()) < 3600
+
+
+def test_the_difference_is_that_of_the_project_whatever_the_users_settings(project: paths.Project) -> None:
+    for setting in ("diff.external=false", "color.ui=always", "diff.noprefix=true", "diff.renames=false"):
+        git(project.root, "config", *setting.split("="))
+    (project.root / ".gitattributes").write_text("*.py diff=odd\n")
+    git(project.root, "config", "diff.odd.textconv", "false")
+    old = git(project.root, "rev-parse", "HEAD").strip()
+    write(project, main="print('héllo')")
+    (project.root / "large").write_bytes(b"x\n" * 200_000)
+    commit(project)
+    told = Repository(project.root).difference(old, git(project.root, "rev-parse", "HEAD").strip())
+    assert "3 files changed" in told
+    assert "+++ b/code/main.py\n@@ -1 +1 @@\n-print('hello')\n+print('héllo')" in told
+    assert "Binary files /dev/null and b/large differ" in told
+    assert Repository(project.root).difference(old, old) == ""

@@ -47,3 +47,19 @@ def test_trailers_are_read_back_whatever_the_reason(why: str, value: str) -> Non
 )  # fmt: skip
 def test_a_whole_number(text: str, number: int | None) -> None:
     assert tags.whole_number(text) == number
+
+
+@pytest.mark.parametrize("why", ["dropout?", "two\nlines", "two\n\nparagraphs", "Exper-Seed: 9", "a: b\n\nc"])
+def test_the_reason_of_a_tag_is_what_the_user_said(why: str) -> None:
+    message = tags.message("base", why, [("Exper-Seed", 7), ("Exper-Set", "lr=1"), ("Exper-Set", "epochs=2")])
+    tag = TagObject("base", "", "", message)
+    assert (tags.reason(tag), tags.changes(tag)) == (why, ["lr=1", "epochs=2"])
+
+
+@pytest.mark.parametrize(("message", "reason"), [("", ""), ("mine\n", "mine"), ("a\n\nb\n", "a\n\nb")])
+def test_a_tag_that_is_not_ours_is_all_reason(message: str, reason: str) -> None:
+    assert tags.reason(TagObject("base", "", "", message)) == reason
+
+
+def test_a_tag_without_a_reason_has_none() -> None:
+    assert tags.reason(TagObject("base", "", "", tags.message("base", None, [("Exper-Seed", 7)]))) == ""

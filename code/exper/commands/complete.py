@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from exper import commands, paths
 
 _SHORT = {"con": "continue", "re": "rerun"}
-_TAKE_A_VALUE = ("-m", "--message", "--include", "-l", "--list")
+_TAKE_A_VALUE = (
+    "-m", "--message", "--include", "-l", "--list", "--sort", "--group", "--format", "--metric", "-o", "--output",
+)  # fmt: skip
 
 
 def complete(arguments: list[str], project: paths.Project) -> int:
@@ -71,6 +73,10 @@ def _runs(project: paths.Project, current: str) -> Iterable[str]:
     return (tag.name for tag in project.tags())
 
 
+def _lists_and_runs(project: paths.Project, current: str) -> Iterable[str]:
+    return _runs(project, current) if "/" in current else [*_lists(project, current), *_runs(project, current)]
+
+
 def _runs_and_tags(project: paths.Project, current: str) -> Iterable[str]:
     if "/" in current:
         return _runs(project, current)
@@ -100,7 +106,7 @@ def _is_control(character: str) -> bool:
     return ord(character) < 32 or ord(character) == 127
 
 
-_TAKE_ONE = ("run", "continue", "rerun", "expels", "title", "table")
+_TAKE_ONE = ("run", "continue", "rerun", "expels", "title", "table", "board")
 _KINDS: dict[str, Callable[[paths.Project, str], Iterable[str]]] = {
     "run": _tags,
     "continue": _runs,
@@ -109,6 +115,9 @@ _KINDS: dict[str, Callable[[paths.Project, str], Iterable[str]]] = {
     "title": _lists,
     "table": _lists,
     "expels": _runs,
-    "itb": _runs,
+    "report": _lists_and_runs,
+    "itb": _lists_and_runs,
+    "plot": _lists_and_runs,
+    "board": lambda *_: ["stop"],
     "rm": _runs_and_tags,
 }

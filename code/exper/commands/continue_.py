@@ -15,6 +15,7 @@ from exper.arguments import Parser
 from exper.error import Refused
 from exper.interrupt import Signals
 from exper.repository import Repository
+from exper.say import say
 
 _ENDING_SECONDS = 30
 
@@ -28,17 +29,17 @@ def continue_(arguments: list[str], project: paths.Project) -> int:
     record = run_json.read(run)
     if _state(run) == "finished":
         life.settle(project, run)  # a kill after the record may have lost the rest of the end
-        life.say(f"continue: {run} has finished already. To train it again, type: rerun {run} -f")
+        say(f"continue: {run} has finished already. To train it again, type: rerun {run} -f")
         return 0
     repository = Repository(project.root)
     commit = find.code_of(repository, run, record)
-    tagged.check(repository, commit)
+    config = tagged.check(repository, commit)
     needed = tagged.requirements(repository, commit)
     different = same.check_versions(record.get("versions", {}), needed, exact=options.exact)
     expected = same.expect(run, exact=options.exact) | {"different": different}
     with Signals() as signals:
         live = life.resume(project, run, record, expected, ["continue", str(run)], repository=repository)
-        return life.carry_out(project, live, signals)
+        return life.carry_out(project, live, signals, config)
 
 
 def _parser() -> Parser:

@@ -1,4 +1,7 @@
-"""List the runs of a tag: status, seed, one.progress, best metric, age.
+"""List the runs of a tag: status, seed, epoch, best metric, age.
+
+With --json: a list of objects with `run`, `status`, `seed`, `epoch`, `epochs`, `best` (`name`, `value`, `epoch`) and
+`started`; what is not known is null.
 
 Example:
     expels baseline
@@ -12,10 +15,13 @@ def expels(arguments: list[str], project: paths.Project) -> int:
     """Print a line for each run."""
     parser = Parser("expels", __doc__)
     parser.add_argument("tag", help="the tag whose runs are listed")
+    parser.add_argument("--json", action="store_true", help="raw values")
     options = parser.parse_args(arguments)
-    rows = [["run", "status", "seed", "epoch", "best", "age"]]
-    rows += [_row(summary.of(run)) for run in find.runs(project, tags.parse_reference(options.tag))]
-    print(summary.table(rows))
+    runs = [summary.of(run) for run in find.runs(project, tags.parse_reference(options.tag))]
+    if options.json:
+        print(summary.as_json(map(summary.values, runs)))
+    else:
+        print(summary.table([["run", "status", "seed", "epoch", "best", "age"], *map(_row, runs)]))
     return 0
 
 

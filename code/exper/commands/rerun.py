@@ -38,7 +38,7 @@ def rerun(arguments: list[str], project: paths.Project) -> int:
     command = ["rerun", str(reference), *(["-f"] if options.fixed else [])]
     with Signals() as signals:
         live = life.begin(project, new, command, repository=repository, signals=signals, least=1)
-        return life.carry_out(project, live, signals)
+        return life.carry_out(project, live, signals, config)
 
 
 def _parser() -> Parser:

@@ -12,10 +12,11 @@ Examples:
 import os
 import sys
 
-from exper import find, life, lists, paths, removal, status, tags
+from exper import find, lists, paths, removal, status, tags
 from exper.arguments import Parser
 from exper.error import Refused
 from exper.repository import Repository, TagObject, TagTaken
+from exper.say import say
 
 
 def rm(arguments: list[str], project: paths.Project) -> int:
@@ -66,7 +67,7 @@ def _check(project: paths.Project, runs: list[paths.Run]) -> None:
 def _ask(runs: list[paths.Run], known: list[TagObject], *, yes: bool) -> None:
     what = [f"{run} ({status.read(run)}, {_megabytes(run):.1f} MB)" for run in runs]
     what += [f"the tag {one.name} ({one.commit[:10]})" for one in known]
-    life.say("\n".join(f"rm: {line}" for line in what))
+    say("\n".join(f"rm: {line}" for line in what))
     if yes:
         return
     if not sys.stdin.isatty():

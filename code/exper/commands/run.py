@@ -18,6 +18,7 @@ from exper.error import Refused
 from exper.interrupt import Signals
 from exper.paths import Project
 from exper.repository import Change, Repository, TagObject, TagTaken
+from exper.say import say
 
 
 def run(arguments: list[str], project: Project) -> int:
@@ -45,7 +46,7 @@ def run(arguments: list[str], project: Project) -> int:
         tag = known or _create_tag(repository, options, commit, tagged.trailers(seed, threads, options.settings))
         try:
             live = life.begin(project, record, command, repository=repository, signals=signals, least=0, is_first=True)
-            return life.carry_out(project, live, signals)
+            return life.carry_out(project, live, signals, config)
         except BaseException:
             if known is None:
                 removal.take_back_tag(project, repository, tag)
@@ -79,7 +80,7 @@ def _check_uncommitted(project: Project, repository: Repository, options: argpar
             f'Commit them, or let the tag alone hold them: run {options.tag} -m "why"'
         )
     uncommitted.check_savable(project, changes, options.include)
-    life.say(f"run: the tag alone will hold these changes:\n{uncommitted.listing(project, changes)}")
+    say(f"run: the tag alone will hold these changes:\n{uncommitted.listing(project, changes)}")
     return changes
 
 

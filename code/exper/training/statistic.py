@@ -5,8 +5,9 @@ import os
 from typing import Any
 
 from exper import files, parts, paths
+from exper.history_png import Drawing
 
-LOGGER = ("tensorboard",)
+LOGGER = ("tensorboard", "picture")
 
 
 class Statistic:
@@ -17,6 +18,7 @@ class Statistic:
             if name not in LOGGER:
                 raise parts.unknown("logger", name, LOGGER)
         self._run, self._logger = run, logger
+        self._drawing: Drawing | None = None
         self._metric: dict[str, Any] = {"last": {}, "best": {}, "test": {}}
 
     def start(self, about: dict[str, Any], saved: dict[str, Any] | None, step: int) -> None:
@@ -39,6 +41,8 @@ class Statistic:
 
             self._events = Events(self._run.tensorboard, saved["events"], step)
         self._replace()
+        if "picture" in self._logger:
+            self._drawing = Drawing(self._run.folder)
 
     def add(self, line: dict[str, Any]) -> None:
         """Add a line to history; its numbers under names with a slash, and lr, are points of curves as well."""
@@ -71,6 +75,8 @@ class Statistic:
         self._history.close()
         if self._events is not None:
             self._events.close()
+        if self._drawing is not None:
+            self._drawing.close()
 
 
 def text(line: dict[str, Any], epochs: int) -> str:

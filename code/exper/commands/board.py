@@ -1,0 +1,104 @@
+"""Start the project's background TensorBoard, or say where it is; `exper board stop` ends it.
+
+It shows all runs, each called tag/id, those to come as well, and outlives the shell. `run` starts it by itself on a
+terminal, unless config.py's `logger` has no "tensorboard", the environment says CI, or it has been stopped: then it
+stays away until `exper board` is typed again. It also ends when the project's __result__ is removed.
+
+Examples:
+    exper board
+    exper board stop
+    exper board serve                  in the foreground, for a service manager
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from datetime import datetime
+
+from exper import board as background
+from exper import files, interrupt, lock, machine, paths, run_json, summary, tensorboard
+from exper.arguments import Parser
+from exper.error import Refused
+from exper.say import say
+
+_START_SECONDS = 60.0
+_NICE = 10  # training comes first
+
+
+def board(arguments: list[str], project: paths.Project) -> int:
+    """Start, stop or serve."""
+    parser = Parser("board", __doc__)
+    parser.add_argument(
+        "what", nargs="?", choices=["start", "stop", "serve"], default="start", help="start, if left out"
+    )
+    return {"start": _start, "stop": _stop, "serve": _serve}[parser.parse_args(arguments).what](project)
+
+
+def _start(project: paths.Project) -> int:
+    project.board.stopped.unlink(missing_ok=True)
+    record = background.read(project)
+    process = background.start() if record is None else None
+    deadline = time.monotonic() + _START_SECONDS
+    while not record or not record.get("address"):
+        if record is None and (process is None or process.poll() is not None):
+            say(f"board: TensorBoard did not start: {background.why_not(project)}")
+            return 1
+        if time.monotonic() > deadline:
+            raise Refused(f"TensorBoard has not started for {_START_SECONDS:.0f} s. Look into {project.board.log}")
+        time.sleep(0.05)
+        record = background.read(project)
+    age = summary.age(datetime.fromisoformat(record["started"]))
+    print(f"TensorBoard is at {record['address']} (pid {record['pid']} on {record['host']}, up for {age})")
+    return 0
+
+
+def _stop(project: paths.Project) -> int:
+    print("TensorBoard has ended." if background.stop(project) else "No TensorBoard runs for this project.")
+    return 0
+
+
+def _serve(project: paths.Project) -> int:
+    """Serve until a signal ends it or its lock is removed; of two, the second ends at once."""
+    project.board.folder.mkdir(parents=True, exist_ok=True)
+    held = lock.take(project.board.lock)
+    if held is None:
+        say("board: it runs already. For its address type: exper board")
+        return 0
+    os.dup2(os.open(project.board.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644), 2)
+    os.nice(_NICE)
+    record = _record()
+    with (
+        interrupt.raised(),
+        _noted(project, held, record),
+        tensorboard.serving(project.runs, []) as (address, update),
+    ):
+        files.write_json(project.board.record, record | {"address": address})
+        print(f"TensorBoard is at {address}", flush=True)
+        tensorboard.keep(update, is_over=lambda: not _has_lock(project, held))
+    return 0
+
+
+def _record() -> background.Record:
+    pid = os.getpid()
+    where = {"host": machine.host(), "boot_id": machine.boot_id(), "pid": pid, "pid_started": machine.started(pid)}
+    return {"address": None, "started": run_json.now()} | where
+
+
+@contextlib.contextmanager
+def _noted(project: paths.Project, held: int, record: background.Record) -> Iterator[None]:
+    """Tell who serves within the block."""
+    files.write_json(project.board.record, record)
+    try:
+        yield
+    finally:
+        if _has_lock(project, held):
+            project.board.record.unlink(missing_ok=True)
+
+
+def _has_lock(project: paths.Project, held: int) -> bool:
+    """Tell whether the lock is still the one that we hold; its folder may have been removed, or made anew."""
+    try:
+        return os.path.samestat(os.stat(project.board.lock), os.fstat(held))
+    except OSError:
+        return False

@@ -1,0 +1,56 @@
+"""Open TensorBoard over chosen runs, each called tag/id; Ctrl-C ends it and leaves nothing behind.
+
+A run is named by tag/id, a tag for all its runs, a glob, or a list; without a word, all runs. Runs that begin later,
+or that are continued, appear by themselves. The HParams tab has the settings and results of `table`. What follows --
+is for TensorBoard; without --port it takes the next free one from 6006, and only this machine can see it.
+
+Examples:
+    itb baseline wide/1
+    itb 'lr-*'                         every run whose tag begins so
+    itb record                         the runs of a list
+    itb baseline -- --port 7000 --bind_all
+"""
+
+from exper import find, interrupt, paths, tensorboard
+from exper.arguments import Parser
+from exper.error import Refused
+from exper.say import say, warn
+
+
+def itb(arguments: list[str], project: paths.Project) -> int:
+    """Serve until a signal ends it."""
+    at = arguments.index("--") if "--" in arguments else len(arguments)
+    words: list[str] = _parser().parse_args(arguments[:at]).runs
+    runs, unknown = find.chosen(project, words) if words else (project.runs(), [])
+    if not runs:
+        raise Refused("there are no runs to show yet. Type: run <tag>")
+    warn("itb", unknown)
+    _say_without_curves(runs)
+    with (
+        interrupt.raised(),
+        tensorboard.serving(lambda: _now(project, words), arguments[at + 1 :]) as (address, update),
+    ):
+        print(f"{address} shows {len(runs)} runs. Ctrl-C ends it.", flush=True)
+        tensorboard.keep(update)
+    return 0
+
+
+def _parser() -> Parser:
+    parser = Parser("itb", __doc__)
+    parser.add_argument("runs", nargs="*", metavar="tag[/id]", help="what to show; a glob or a list, too")
+    return parser
+
+
+def _now(project: paths.Project, words: list[str]) -> list[paths.Run]:
+    """Return the runs that the words mean by now."""
+    try:
+        return find.chosen(project, words)[0] if words else project.runs()
+    except Refused:  # the last run of a tag has been removed
+        return []
+
+
+def _say_without_curves(runs: list[paths.Run]) -> None:
+    without = [str(run) for run in runs if not any(run.tensorboard.rglob("*tfevents*"))]
+    if without:
+        more = f" and {len(without) - 5} more" if len(without) > 5 else ""
+        say(f"itb: nothing written for TensorBoard so far: {', '.join(without[:5])}{more}")

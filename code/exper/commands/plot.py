@@ -1,0 +1,172 @@
+"""Draw curves of runs into one picture; without runs, those of the list `record`.
+
+A panel for each metric, with train/loss and val/loss together: training thin, the other bold. --group draws the mean
+of runs that have the same tag, or the same value of a setting, and around bold ones the 95 % interval of the mean (t
+distribution, over the runs that have the epoch); n is the number of runs.
+
+Examples:
+    exper plot                                  the list `record`, into __statistic__/plot/record.png
+    exper plot base wide/0 'lr*'                a tag for all its runs, a run, a glob
+    exper plot mylist --group tag               mean and interval over the seeds of each tag
+    exper plot base --metric val/acc --metric loss -o figure.pdf
+"""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from exper import files, find, history, mean_curve, paths, picture, rows
+from exper.arguments import Parser
+from exper.error import Refused
+from exper.history import Curve
+from exper.parts import unknown
+from exper.picture import Series, Style
+from exper.say import printable, warn
+
+Curves = dict[str, Curve]
+
+
+def plot(arguments: list[str], project: paths.Project) -> int:
+    """Draw, and say where."""
+    options = _parser().parse_args(arguments)
+    words = find.words_or_record(project, options.runs)
+    path = _path(project, words, options.output, options.format)
+    runs, missing = find.chosen(project, words)
+    found, skipped = _read(runs)
+    skipped += missing
+    metrics = _metrics(found, options.metric)
+    skipped += [f"{run} has none of these metrics; skipped" for run in found if not found[run].keys() & set(metrics)]
+    drawn = {run: curves for run, curves in found.items() if curves.keys() & set(metrics)}
+    look = _by_group(drawn, metrics, options.group) if options.group else _by_run(drawn, metrics)
+    content = picture.draw(*look, kind=path.suffix[1:].lower(), log=options.log)
+    _write(path, content)
+    count = f"{len(drawn)} {'run' if len(drawn) == 1 else 'runs'}"
+    print(printable(f"{paths.from_here(path)}: {count}, {', '.join(metrics)}"))
+    return int(warn("plot", skipped))
+
+
+def _parser() -> Parser:
+    parser = Parser("plot", __doc__)
+    parser.add_argument("runs", nargs="*", metavar="list|run", help="a list, a tag, tag/id or a glob of these")
+    parser.add_argument("--metric", action="append", default=[], help="val/acc, or acc for training's too; repeatable")
+    parser.add_argument("--group", metavar="tag|setting", help="draw means of the runs that have it in common")
+    parser.add_argument("--log", action="store_true", help="logarithmic y, where all values are above 0")
+    parser.add_argument("-o", "--output", metavar="file", help="write there: .png, .svg or .pdf")
+    parser.add_argument("--format", choices=picture.KINDS, help="of the file in __statistic__/plot; default: png")
+    return parser
+
+
+def _path(project: paths.Project, words: list[str], output: str | None, kind: str | None) -> Path:
+    if output is None:
+        name = "_".join(Path(word).stem if word.endswith(".txt") else word.rstrip("/") for word in words)
+        return project.plot_file(re.sub(r"[^A-Za-z0-9._+=-]", "-", name)[:100], kind or "png")
+    path = Path(output)
+    if path.suffix[1:].lower() not in picture.KINDS or kind not in (None, path.suffix[1:].lower()):
+        wanted = f".{kind}" if kind else ".png, .svg or .pdf"
+        raise Refused(f"{output}: the name of the file must end in {wanted}.")
+    if not path.parent.is_dir() or path.is_dir():
+        raise Refused(f"{output} can't be written: {path if path.is_dir() else f'there is no folder {path.parent}'}.")
+    return path
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True)
+        files.replace(path, content)
+    except OSError as error:
+        raise Refused(f"{path} can't be written: {error.strerror or error}.") from None
+
+
+def _read(runs: Iterable[paths.Run]) -> tuple[dict[paths.Run, Curves], list[str]]:
+    """Return the curves of the runs that have some, and what is to be said of the others."""
+    found: dict[paths.Run, Curves] = {}
+    skipped = []
+    for run in runs:
+        try:
+            curves = history.curves(run)
+        except Refused as error:
+            skipped.append(f"{error}; skipped")
+        except OSError as error:
+            skipped.append(f"{run.history} can't be read: {error.strerror}; skipped")
+        else:
+            found |= {run: curves} if curves else {}
+            skipped += [] if curves else [f"{run} has no metrics yet; skipped"]
+    return found, skipped
+
+
+def _metrics(found: dict[paths.Run, Curves], chosen: list[str]) -> list[str]:
+    """Return the metrics to draw; all but those of steps, unless there are no others."""
+    known = list(dict.fromkeys(name for curves in found.values() for name in curves))
+    if not known:
+        raise Refused("none of these runs has metrics in its history.jsonl. Name others; `expls` lists tags.")
+    if not chosen:
+        return [name for name in known if not name.startswith("step/")] or known
+    metrics = []
+    for word in chosen:
+        matching = [name for name in known if word in (name, picture.family(name))]
+        if not matching:
+            raise unknown("--metric", word, known)
+        metrics += matching
+    return list(dict.fromkeys(metrics))
+
+
+def _by_run(found: dict[paths.Run, Curves], metrics: list[str]) -> tuple[list[Series], dict[str, Style]]:
+    """Return a line for each run and metric, and the legend."""
+    legend = {str(run): picture.style(number) for number, run in enumerate(found)}
+    faint = _faint(metrics)
+    series = [
+        Series(name, found[run][name], legend[str(run)] | faint.get(name, {}))
+        for run in found for name in metrics if name in found[run]
+    ]  # fmt: skip
+    return series, legend | _key(metrics)
+
+
+def _by_group(
+    found: dict[paths.Run, Curves], metrics: list[str], setting: str
+) -> tuple[list[Series], dict[str, Style]]:
+    """Return a mean with its interval for each group and metric, and the legend."""
+    groups: dict[str, list[Curves]] = {}
+    for run, value in _values(list(found), setting).items():
+        groups.setdefault(value, []).append(found[run])
+    legend, faint, series = {}, _faint(metrics), []
+    for number, (value, members) in enumerate(groups.items()):
+        look = legend[f"{value} (n={len(members)})"] = picture.style(number)
+        for name in metrics:
+            curves = [one[name] for one in members if name in one]
+            if curves:
+                mean = mean_curve.of(curves)
+                band = None if name in faint else (mean.low, mean.high)
+                series.append(Series(name, mean.curve, look | faint.get(name, {}), band))
+    return series, legend | _key(metrics)
+
+
+def _values(runs: list[paths.Run], setting: str) -> dict[paths.Run, str]:
+    """Return what each run is grouped under."""
+    if setting == "tag":
+        return {run: run.tag for run in runs}
+    name = setting.removeprefix("hparam/")
+    read = {run: rows.of(run) for run in runs}
+    known = {column.removeprefix("hparam/") for row in read.values() for column in row if column.startswith("hparam/")}
+    if name not in known:
+        raise unknown("--group", name, ["tag", *known])
+    values: dict[paths.Run, Any] = {run: row.get(f"hparam/{name}", "?") for run, row in read.items()}
+    return {run: f"{name}={value}" for run, value in values.items()}
+
+
+def _faint(metrics: list[str]) -> dict[str, Style]:
+    """Return the look of the metrics of training that share a panel with another."""
+    return {name: picture.FAINT for name in _shared(metrics) if picture.split(name) == "train"}
+
+
+def _key(metrics: list[str]) -> dict[str, Style]:
+    """Return what the legend says of thin and bold lines."""
+    grey: Style = {"color": "#555555"}
+    splits = dict.fromkeys(picture.split(name) for name in _shared(metrics))
+    bold = {f"{word} (bold)": grey | {"linewidth": 1.8} for word in splits if word != "train"}
+    return {"train (thin)": grey | picture.FAINT} | bold if bold else {}
+
+
+def _shared(metrics: list[str]) -> list[str]:
+    return [name for panel in picture.panels(metrics) if len(panel.metrics) > 1 for name in panel.metrics]

@@ -1,0 +1,47 @@
+"""Add runs to a list: a line each in `__statistic__/exper-list/record.txt`, which is yours to edit.
+
+Without a word: the run that was started last. A tag alone is written as it is and means all its runs, later ones too;
+so does a glob in quotes. What is in the list already is not added again.
+
+Examples:
+    record
+    record baseline/0 wide
+    record -l width 'wide*'            to the list width.txt
+"""
+
+from exper import find, lists, paths, run_json
+from exper.arguments import Parser
+from exper.error import Refused
+from exper.tags import UNTAGGED
+
+
+def record(arguments: list[str], project: paths.Project) -> int:
+    """Check every word, then add them all."""
+    parser = Parser("record", __doc__)
+    parser.add_argument("runs", nargs="*", metavar="tag[/id]", help="what to add; if nothing: the run started last")
+    parser.add_argument("-l", "--list", metavar="name", default=lists.RECORD, help="another list than record")
+    options = parser.parse_args(arguments)
+    lists.check_name(options.list)
+    if options.list == lists.FINISHED:
+        raise Refused("Exper itself keeps the list 'finished'. Type: record -l <another name>")
+    words = [find.entry(project, word) for word in options.runs] or [str(_newest(project))]
+    path = project.list_file(options.list)
+    if path.exists():
+        lists.entries(path)  # is it text?
+    added = lists.append(project, options.list, *words)
+    for word in dict.fromkeys(words):
+        print(f"{word} {'added to' if word in added else 'is already in'} {paths.from_here(path)}")
+    return 0
+
+
+def _newest(project: paths.Project) -> paths.Run:
+    """Return the run started last, a continue counted; untagged ones can't be repeated, and have to be named."""
+    started = {}
+    for run in (run for tag in project.tags() if tag.name != UNTAGGED for run in tag.runs()):
+        try:
+            started[run] = str(run_json.read(run)["sessions"][-1].get("started"))
+        except Refused:
+            continue
+    if not started:
+        raise Refused("there are no runs yet. Type: run <tag>")
+    return max(started, key=lambda run: started[run])

@@ -1,0 +1,85 @@
+"""Make the table of a list: `__statistic__/table/<list>.csv`, whole and with every digit; shown cut to the terminal.
+
+A row a run: run, status, epoch, hparam/<setting> and, of finished runs, metric/{best,last,test}/<name>. A title
+(see `title -h`) chooses columns, their order and headers. To name a column, type its name, what follows its first
+part, or its header: hparam/optimizer.lr, optimizer.lr.
+
+A group's row has how many runs it has and how many have finished, the settings that they share and, of each metric
+over the finished ones, n, mean, std and ci95: mean - ci95 to mean + ci95 is the 95 % interval by Student's t.
+
+A cell holds what one would type behind `name=`: None, True, [1, 2]; a string in quotes where it would read as another
+value. --json has numbers as they are, but "nan", "inf" and "-inf", and leaves out what a run does not have.
+
+Examples:
+    table                              of the list record
+    table finished --sort metric/best/val/acc --varying
+    table width --group tag --format latex
+    table path/to/list.txt --json      to stdout; no file is written
+"""
+
+import gc
+import shutil
+import sys
+
+from exper import cells, files, find, lists, paths, rows, summary, tables
+from exper import title as titles
+from exper.arguments import Parser
+from exper.error import Refused
+from exper.say import unknown, warn
+
+
+def table(arguments: list[str], project: paths.Project) -> int:
+    """Read the runs, arrange them, write the file and show it."""
+    options = _parser().parse_args(arguments)
+    if options.ascending and not options.sort:
+        raise Refused("--ascending needs --sort <column>.")
+    listed = lists.named(project, options.list)
+    title = titles.read(project.title_file(listed.stem))
+    runs, missing = find.in_list(project, listed)
+    gc.disable()  # many objects and a short life: it would look through them all again and again, for nothing
+    read = rows.read_all(runs)
+    made = tables.of([row for row, _ in read], title)
+    if options.varying:
+        made = tables.varying(made)
+    if options.group:
+        made = tables.grouped(made, options.group)
+    if options.sort:
+        made = tables.ordered(made, options.sort, is_ascending=options.ascending)
+    if options.json:
+        print(summary.as_json({name: row[name] for name in made.headers if name in row} for row in made.rows))
+    else:
+        _write(project, listed.stem, made, options.format)
+    return int(warn("table", [*unknown(listed, missing), *(problem for _, problem in read if problem)]))
+
+
+def _parser() -> Parser:
+    parser = Parser("table", __doc__)
+    parser.add_argument("list", nargs="?", default=lists.RECORD, help="a list, or a path to one; if none: record")
+    parser.add_argument("--sort", metavar="column", help="the highest value first; runs without one last")
+    parser.add_argument("--ascending", action="store_true", help="the lowest value first")
+    parser.add_argument("--varying", action="store_true", help="without columns that say the same of all runs")
+    parser.add_argument("--group", metavar="column", help="a row for each tag, or each value of a setting")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--format", choices=list(cells.FORMATS), default="csv", help="of the file; csv")
+    output.add_argument("--json", action="store_true", help="print the rows as JSON instead")
+    return parser
+
+
+def _write(project: paths.Project, name: str, made: tables.Table, form: str) -> None:
+    """Write the file and show the table."""
+    ending, write = cells.FORMATS[form]
+    path = project.table_file(name, ending)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = made.lines()
+    files.replace(path, write(lines).encode(errors="backslashreplace"))
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        print(summary.table(tables.narrow(made, width).lines(cells.rounded), width))
+    else:
+        print(summary.table(lines))
+    size = f"{_count(len(made.rows), 'row')}, {_count(len(made.headers), 'column')}"
+    print(f"table: {size} in {paths.from_here(path)}", file=sys.stderr)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,0 +1,47 @@
+"""Make the title of a list, or bring it up to date: the columns of its table and their headers, yours to edit.
+
+`__statistic__/title/<list>.json` gets a line for each setting and metric of the list's runs. Reorder the lines, write
+other headers, comment lines out: the next `title` keeps every byte of that and only adds names that are new.
+
+Examples:
+    title                              of the list record
+    title width                        of the list width.txt
+"""
+
+from collections.abc import Iterable
+
+from exper import files, find, lists, paths, rows
+from exper import title as titles
+from exper.arguments import Parser
+from exper.error import Refused
+from exper.say import unknown, warn
+
+
+def title(arguments: list[str], project: paths.Project) -> int:
+    """Collect the names that the list's runs have, and add the new ones."""
+    parser = Parser("title", __doc__)
+    parser.add_argument("list", nargs="?", default=lists.RECORD, help="a list, or a path to one; if none: record")
+    options = parser.parse_args(arguments)
+    listed = lists.named(project, options.list)
+    runs, missing = find.in_list(project, listed)
+    names, problems = _names(runs)
+    path = project.title_file(listed.stem)
+    added = titles.add(path, names)
+    count = f"{len(added)} new {'name' if len(added) == 1 else 'names'}" if added else "no new names"
+    print(f"{count} for {paths.from_here(path)}")
+    return int(warn("title", [*unknown(listed, missing), *problems]))
+
+
+def _names(runs: Iterable[paths.Run]) -> tuple[dict[str, list[str]], list[str]]:
+    """Return the union of the names of runs, and what can't be read."""
+    found: dict[str, dict[str, None]] = {part: {} for part in titles.SECTIONS}
+    problems = []
+    for run in runs:
+        try:
+            for part, names in rows.names(files.read_json(run.statistic)).items():
+                found[part].update(dict.fromkeys(names))
+        except FileNotFoundError:  # it had nothing to say yet, or is a stranger's
+            continue
+        except Refused as refusal:
+            problems.append(str(refusal))
+    return {part: list(names) for part, names in found.items()}, problems

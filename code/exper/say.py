@@ -1,0 +1,35 @@
+"""Words for people on stderr. Names of files, tags or metrics in them can't move the cursor of a terminal."""
+
+import contextlib
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+_MOST = 10
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Return text in which what can't be seen (control characters, bidi marks, lone surrogates) is an escape."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one in keep else ascii(one)[1:-1] for one in text)
+
+
+def say(text: str) -> None:
+    """Tell how things go; a closed terminal is no error."""
+    with contextlib.suppress(OSError):
+        print(printable(text, keep="\n"), file=sys.stderr, flush=True, end="\n" if text else "")
+
+
+def warn(command: str, lines: "Iterable[str]") -> bool:
+    """Tell what went wrong with parts of the work, the first ten of many; return whether anything did."""
+    every = list(lines)
+    more = [f"and {len(every) - _MOST} more"] if len(every) > _MOST else []
+    for line in every[:_MOST] + more:
+        say(f"{command}: {printable(line)}")
+    return bool(every)
+
+
+def unknown(path: Path, entries: "Iterable[str]") -> "list[str]":
+    """Return a line for each entry of a list that names no run."""
+    return [f"{path.name} names {entry!r}, and there is no such run; skipped" for entry in entries]
