@@ -130,7 +130,7 @@ def _groups(setting: str, prefix: str, part: Part, left: Weights) -> list[Part]:
     inside = [
         group
         for name, changes in part.get("groups", {}).items()
-        for group in _groups(f"{setting}.groups", f"{prefix}.{name}".lstrip("."), arguments | changes, own)
+        for group in _groups(f"{setting}.groups.{name}", f"{prefix}.{name}".lstrip("."), arguments | changes, own)
     ]
     return [{"params": list(own.values()), **arguments}, *inside] if own else inside
 
@@ -140,7 +140,7 @@ def _take(setting: str, prefix: str, left: Weights) -> Weights:
     if not found:
         above, _, last = prefix.rpartition(".")
         known = dict.fromkeys(name.removeprefix(f"{above}.").partition(".")[0] for name in left)
-        raise Refused(f"{parts.unknown(setting, last, known)} Weights that are frozen don't count.")
+        raise Refused(f"{parts.unknown(setting.rpartition('.')[0], last, known)} Weights that are frozen don't count.")
     return {name: left.pop(name) for name in found}
 
 

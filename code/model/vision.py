@@ -30,6 +30,7 @@ class Torchvision(nn.Module):
         self.body = _net(net, shape)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(_cut_head(self.body), classes))
         self.body.requires_grad_(not freeze)
+        self.train()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.body(x.expand(-1, 3, -1, -1)))  # type: ignore[no-any-return]
