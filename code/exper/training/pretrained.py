@@ -1,6 +1,7 @@
 """Weights to start from: those of another run, of a file, or what a model offers itself."""
 
 import hashlib
+import os
 import pickle
 import re
 from pathlib import Path
@@ -18,6 +19,7 @@ from exper.training.run import Run
 Setting = str | dict[str, Any] | None
 Weights = dict[str, Tensor]
 _RUN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._+=-]*)/([0-9]+)(?:@([0-9]+|best|last))?")
+_EPOCH = re.compile(r"epoch_([0-9]+)\.path")
 _SHOWN = 4  # weights that an error names
 
 
@@ -67,10 +69,9 @@ def _parsed(setting: Setting) -> tuple[str | None, str | None]:
 def _read(source: str, run: Run) -> tuple[Weights, Path, dict[str, Any]]:
     """Return weights, their file, and what of a run they are."""
     match = _RUN.fullmatch(source)
-    path = _of_run(run, *match.groups()) if match else run.data / source
+    path = _of_run(run, source, *match.groups()) if match else run.data / source
     if not path.is_file():
-        near = sorted(one.name for one in path.parent.glob("epoch_*.path") if not one.is_symlink())
-        raise Refused(f"pretrained = {source!r}: there is no file {path}. {_listed(near)}".rstrip())
+        raise Refused(f"pretrained = {source!r}: there is no file {path}.{_epochs(path.parent) if match else ''}")
     path = path.resolve()  # of a link, the file: the link moves on
     if match and not checkpoint.is_whole(path):
         raise Refused(f"pretrained = {source!r}: {path} is corrupt.")
@@ -86,15 +87,21 @@ def _read(source: str, run: Run) -> tuple[Weights, Path, dict[str, Any]]:
     return weights, path, about
 
 
-def _of_run(run: Run, tag: str, number: str, which: str | None) -> Path:
+def _of_run(run: Run, source: str, tag: str, number: str, which: str | None) -> Path:
     """Return the checkpoint of a run beside this one; the best, unless none is best."""
     folder = run.files.folder.parent.parent / tag / str(int(number))
     if not folder.is_dir():
-        raise Refused(f"pretrained: there is no run {tag}/{number} in {folder.parent.parent}.")
+        raise Refused(f"pretrained = {source!r}: there is no run {tag}/{number} in {folder.parent.parent}.")
     checkpoints = paths.Run(folder).checkpoint
     if which is None:
         which = "best" if (checkpoints / "epoch_best.path").exists() else "last"
     return checkpoints / f"epoch_{which}.path"
+
+
+def _epochs(folder: Path) -> str:
+    names = os.listdir(folder) if folder.is_dir() else []
+    numbers = sorted(int(match[1]) for match in map(_EPOCH.fullmatch, names) if match)
+    return f" There is: @{', @'.join(map(str, numbers))}." if numbers else ""
 
 
 def _copy(weights: Weights, model: nn.Module, source: str, only: str | None) -> None:
@@ -123,10 +130,6 @@ def _begins(name: str, only: str | None) -> bool:
 
 def _shape(tensor: Tensor) -> str:
     return " x ".join(map(str, tensor.shape)) or "one number"
-
-
-def _listed(names: list[str]) -> str:
-    return f"There are: {', '.join(names)}." if names else ""
 
 
 def _sha256(path: Path) -> str:
