@@ -14,8 +14,8 @@ class MLP(nn.Module):
         self,
         shape: tuple[int, int, int],
         classes: int,
-        hidden: list[Count] = [128, 64],
-        dropout: Share = 0.0,  # noqa: B006
+        hidden: tuple[Count, ...] = (128, 64),
+        dropout: Share = 0.0,
     ) -> None:
         super().__init__()
         channels, height, width = shape

@@ -1,3 +1,4 @@
+import inspect
 import json
 import os
 import re
@@ -9,7 +10,13 @@ import torch
 from torch import nn
 
 import loss
-from exper import paths
+import model
+import optim
+from exper import parts, paths, settings
+from loss import Loss
+from metric import METRIC, Totals
+from schedule import SCHEDULER
+from setting import Settings
 from tests import play
 
 
@@ -274,3 +281,32 @@ def test_config_names_what_every_project_has() -> None:
     assert all(f'"{name}"' in flat for name in names.split())
     assert {"every", "keep"} <= set(play.config()["checkpoint"])
     assert paths.Run(Path("x/0")).checkpoint.name == "checkpoint"
+
+
+def documented() -> list[tuple[str, Any]]:
+    """Return the settings in the code blocks of docs/parts.md."""
+    blocks = re.findall(r"```python\n(.*?)```", (play.CODE / "docs" / "parts.md").read_text(), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [next(iter(settings.read(line.encode()).items())) for line in lines]
+
+
+@pytest.mark.parametrize(("name", "value"), documented())
+def test_documented_settings_are_taken(name: str, value: Any) -> None:
+    given: Settings = parts.call("", play.config() | {name: value}, Settings)
+    Loss(given.loss)
+    assert len(Totals(given.metric).names) >= 2
+    optim.check(given.optimizer, given.scheduler, given.monitor)
+    model.check(given.model)
+
+
+@pytest.mark.parametrize(
+    ("setting", "choices"),
+    [("model", model.MODEL), ("loss", loss.LOSS), ("metric", METRIC), ("optimizer", optim.OPTIMIZER),
+     ("scheduler", SCHEDULER)],
+)  # fmt: skip
+def test_every_choice_is_documented_with_its_arguments(setting: str, choices: dict[str, Any]) -> None:
+    section = (play.CODE / "docs" / "parts.md").read_text().partition(f"## {setting}\n")[2].partition("\n## ")[0]
+    for name, function in choices.items():
+        assert re.search(rf"(^|[ |`]){re.escape(name)}([ ,|`]|$)", section, re.MULTILINE), name
+        own = [] if setting == "optimizer" else inspect.signature(function).parameters
+        assert all(one in section for one in own if one not in ("shape", "classes")), name

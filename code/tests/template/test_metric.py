@@ -241,7 +241,7 @@ def test_a_metric_may_be_listed_twice_with_other_arguments() -> None:
 
 def test_a_top_k_of_all_classes_is_refused() -> None:
     Totals([{"name": "top_k", "k": 5}]).check(classes=6)
-    with pytest.raises(Refused, match="metric.k = 5: of 5 classes it has to leave some out"):
+    with pytest.raises(Refused, match=r"metric\.k = 5: of 5 classes it has to leave some out"):
         Totals([{"name": "top_k", "k": 5}]).check(classes=5)
 
 

@@ -154,7 +154,7 @@ def test_another_file_than_the_recorded_one_is_said(
         ({"from": 3}, "pretrained.from = 3: must be a string."),
         ({"from": "first/0", "only": 3}, "pretrained.only = 3: must be a string."),
         ({"from": "first/0", "onyl": "body"}, "pretrained: 'onyl' is unknown. Did you mean 'only'?"),
-        ({"from": "first/0", "only": "bodi"}, "pretrained.only: 'bodi' is unknown. Did you mean 'body'? Known: body, head."),
+        ({"from": "first/0", "only": "bodi"}, "only: 'bodi' is unknown. Did you mean 'body'? Known: body, head."),
         ("torchvision", "pretrained = 'torchvision': only the model \"torchvision\" has such weights."),
         (3, "pretrained = 3: must be a string or a dict or None."),
     ],
@@ -208,7 +208,7 @@ def test_torchvisions_weights_start_the_body(
     from torchvision import models
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    url = models.get_model_weights("shufflenet_v2_x0_5")["DEFAULT"].url  # type: ignore[index]
+    url = models.get_model_weights("shufflenet_v2_x0_5")["DEFAULT"].url
     path = tmp_path / "torch" / "hub" / "checkpoints" / url.rpartition("/")[2]
     path.parent.mkdir(parents=True)
     saved = models.shufflenet_v2_x0_5().state_dict()
