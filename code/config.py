@@ -18,6 +18,7 @@ transform = [  # in this order; {"name": "crop", "padding": 4} and {"name": "fli
 ]
 
 model = {"name": "lenet", "dropout": 0.4}
+pretrained = None  # weights to start from: "tag/id", "tag/id@3" (@best, @last), a file; {"from": ..., "only": "body"}
 loss = {"name": "cross_entropy", "label_smoothing": 0.0}
 metric = [{"name": "acc"}]
 

@@ -39,7 +39,7 @@ def train(state: State, batches: Batches, loss_of: nn.Module, given: Settings) -
         state.lr = state.optimizers.lr
         state.optimizers.step(state.scaler)  # waits, in fp16
         if state.ema is not None:
-            state.ema.update(state.model)
+            state.ema.update()
 
         # count, log, save, stop
         state.metric.end_batch()

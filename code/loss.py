@@ -1,11 +1,169 @@
-"""Losses by name: each takes the arguments of config.py's `loss` and returns a function (output, label) -> mean."""
+"""Losses by name: modules that map logits and class numbers to a mean over all targets.
 
-from torch import nn
+Each is the mean of what single targets or images give, so that no number depends on how they are put into batches.
+Shapes: output (B, K) or (B, K, H, W), target (B,) or (B, H, W) in 0..K-1; where K is 1, in 0..1.
+"""
+
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from exper import parts
+from exper.error import Refused
+from exper.parts import Positive, Share
+
+Weight = Annotated[float, "at least 0", 0, torch.inf]
+Part = dict[str, Any]
 
 
-def cross_entropy(label_smoothing: float = 0.0) -> nn.Module:
-    """Build the cross entropy of logits (B, K) and class numbers (B,)."""
-    return nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+class CrossEntropy(nn.Module):
+    """The cross entropy of two or more logits.
+
+    `class_weights`, one for each class, multiply the loss of its targets. The sum is divided by the number of targets
+    and not, as torch does, by the sum of their weights.
+    """
+
+    class_weights: Tensor | None
+
+    def __init__(self, class_weights: list[Weight] | None = None, label_smoothing: Share = 0.0) -> None:
+        super().__init__()
+        self.register_buffer("class_weights", None if class_weights is None else torch.tensor(class_weights))
+        self.smoothing = label_smoothing
+
+    def forward(self, output_BK: Tensor, target_B: Tensor) -> Tensor:
+        # Only without a reduction of torch's own is it deterministic on GPUs for images.
+        return functional.cross_entropy(
+            output_BK, target_B, self.class_weights, reduction="none", label_smoothing=self.smoothing
+        ).mean()
 
 
-LOSS = {"cross_entropy": cross_entropy}
+class NLL(nn.Module):
+    """The negative log likelihood, for models that end in a log_softmax; `class_weights` as in CrossEntropy."""
+
+    class_weights: Tensor | None
+
+    def __init__(self, class_weights: list[Weight] | None = None) -> None:
+        super().__init__()
+        self.register_buffer("class_weights", None if class_weights is None else torch.tensor(class_weights))
+
+    def forward(self, output_BK: Tensor, target_B: Tensor) -> Tensor:
+        return functional.nll_loss(output_BK, target_B, self.class_weights, reduction="none").mean()
+
+
+class BCE(nn.Module):
+    """The binary cross entropy of one logit; `positive_weight` multiplies the loss of targets that are 1."""
+
+    weight: Tensor
+
+    def __init__(self, positive_weight: Positive = 1.0) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.tensor(positive_weight))
+
+    def forward(self, output_BK: Tensor, target_B: Tensor) -> Tensor:
+        output_B, true_B = output_BK[:, 0], target_B.to(output_BK.dtype)
+        return functional.binary_cross_entropy_with_logits(output_B, true_B, pos_weight=self.weight)
+
+
+class Dice(nn.Module):
+    """1 - Dice coefficient of each image and class, with probabilities in place of decisions.
+
+    (2 sum(p t) + s) / (sum(p) + sum(t) + s) over the pixels (Milletari et al., V-Net, 2016, equation 3, without its
+    squares); `smooth`, s, is in pixels and makes an empty mask that is found empty count as found.
+    """
+
+    def __init__(self, smooth: Positive = 1.0) -> None:
+        super().__init__()
+        self.smooth = smooth
+
+    def forward(self, output_BK: Tensor, target_B: Tensor) -> Tensor:
+        share_BKP, true_BKP = _shares(output_BK, target_B)
+        both_BK, sum_BK = (share_BKP * true_BKP).sum(2), share_BKP.sum(2) + true_BKP.sum(2)
+        return 1 - ((2 * both_BK + self.smooth) / (sum_BK + self.smooth)).mean()
+
+
+class BCEDice(nn.Module):
+    """The sum of BCE and Dice."""
+
+    def __init__(self, positive_weight: Positive = 1.0, smooth: Positive = 1.0) -> None:
+        super().__init__()
+        self.bce, self.dice = BCE(positive_weight), Dice(smooth)
+
+    def forward(self, output_BK: Tensor, target_B: Tensor) -> Tensor:
+        return self.bce(output_BK, target_B) + self.dice(output_BK, target_B)  # type: ignore[no-any-return]
+
+
+class Focal(nn.Module):
+    """Cross entropy times (1 - p)^gamma, p the probability of the target (Lin et al., Focal Loss, 2017, equation 4)."""
+
+    def __init__(self, gamma: Weight = 2.0) -> None:
+        super().__init__()
+        self.gamma = gamma
+
+    def forward(self, output_BK: Tensor, target_B: Tensor) -> Tensor:
+        if output_BK.shape[1] == 1:
+            output_BK = torch.cat([torch.zeros_like(output_BK), output_BK], dim=1)  # the same probabilities
+        loss_B = functional.cross_entropy(output_BK, target_B, reduction="none")
+        return ((1 - (-loss_B).exp()) ** self.gamma * loss_B).mean()
+
+
+def _shares(output_BK: Tensor, target_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the probability, and 0 or 1 for the truth, of each class at each of P pixels: twice (B, K, P)."""
+    batch, classes = output_BK.shape[:2]
+    logit_BKP, target_BP = output_BK.reshape(batch, classes, -1), target_B.reshape(batch, -1)
+    if classes == 1:
+        return logit_BKP.sigmoid(), target_BP[:, None].to(logit_BKP.dtype)
+    class_K1 = torch.arange(classes, device=target_B.device)[:, None]
+    return logit_BKP.softmax(1), (target_BP[:, None] == class_K1).to(logit_BKP.dtype)
+
+
+LOSS = {
+    "cross_entropy": CrossEntropy, "nll": NLL, "bce": BCE, "dice": Dice, "bce_dice": BCEDice, "focal": Focal,
+}  # fmt: skip
+_SEVERAL, _ONE = ("cross_entropy", "nll"), ("bce", "bce_dice")  # logits that they are for
+
+
+class Loss(nn.Module):
+    """What config.py's `loss` says: a part, or the sum of a list of parts, each times its "weight".
+
+    Of a list of outputs (deep supervision) it is the mean of theirs.
+    """
+
+    def __init__(self, given: Part | list[Part]) -> None:
+        super().__init__()
+        self.listed = given if isinstance(given, list) else [given]
+        if not self.listed:
+            raise Refused('loss = []: write a part, such as {"name": "cross_entropy"}.')
+        self.weights: list[float] = []
+        self.parts = nn.ModuleList()
+        for part in self.listed:
+            own = {name: value for name, value in part.items() if name != "weight"}
+            parts.check("loss", own, LOSS, ahead=0, beside=["weight"])
+            self.parts.append(parts.build("loss", own, LOSS))
+            self.weights.append(parts.call("loss", {"weight": part.get("weight", 1.0)}, _weight))
+
+    def forward(self, output: Tensor | list[Tensor], target: Tensor) -> Tensor:
+        if isinstance(output, list):
+            return torch.stack([self(one, target) for one in output]).mean()
+        if output.dtype in (torch.bfloat16, torch.float16):
+            output = output.float()  # of mixed precision: sums over many pixels need more digits
+        losses = [part(output, target) for part in self.parts]
+        if len(losses) == 1 and self.weights == [1]:
+            return losses[0]  # type: ignore[no-any-return]
+        return torch.stack([weight * loss for weight, loss in zip(self.weights, losses, strict=True)]).sum()
+
+    def check(self, classes: int) -> None:
+        """Refuse what is not for so many outputs of the model."""
+        for part in self.listed:
+            if classes == 1 and part["name"] in _SEVERAL:
+                raise Refused(f"loss.name = {part['name']!r}: the data have one output. Write bce, bce_dice or focal.")
+            if classes > 1 and part["name"] in _ONE:
+                raise Refused(f"loss.name = {part['name']!r}: it is for one output, the data have {classes} classes.")
+            weights = part.get("class_weights")
+            if weights is not None and len(weights) != classes:
+                raise Refused(f"loss.class_weights = {weights!r}: the data have {classes} classes.")
+
+
+def _weight(weight: Positive) -> float:
+    return weight

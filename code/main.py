@@ -18,15 +18,15 @@ from torch.amp import GradScaler
 
 import data
 import epoch
+import model as models
 import optim
 from data.batches import Batches
 from exper import parts, settings
-from exper.training import checkpoint, device, statistic, streams
+from exper.training import checkpoint, device, layers, pretrained, statistic, streams
 from exper.training.monitor import Monitor
 from exper.training.run import Run, this_run
-from loss import LOSS
+from loss import Loss
 from metric import Totals
-from model import MODEL
 from optim import Average, Optimizers
 from setting import Settings
 from state import State
@@ -42,10 +42,11 @@ def main(run: Run, config: dict[str, Any]) -> None:
     where = device.prepare(given.device, given.processes, run.record["threads"], given.deterministic)
     data.check(given.data)
     transform = Transform(given.transform)
-    parts.check("model", given.model, MODEL, ahead=2)
-    loss_of = parts.build("loss", given.loss, LOSS).to(where)
+    models.check(given.model)
+    pretrained.check(given.pretrained, run)
+    loss_of = Loss(given.loss).to(where)
     metric = Totals(given.metric)
-    known = [f"{split}/{name}" for split in ("train", "val") for name in ("loss", *metric.metrics)]
+    known = [f"{split}/{name}" for split in ("train", "val") for name in metric.names]
     monitor = parts.call("early_stop", given.early_stop or {}, Monitor, given.monitor, known)
     checkpoints = parts.call("checkpoint", given.checkpoint, checkpoint.Checkpoints, run.files.checkpoint)
     record = statistic.Statistic(run.files, given.logger)
@@ -56,24 +57,30 @@ def main(run: Run, config: dict[str, Any]) -> None:
     about_device = device.describe(where, given.deterministic)
     run.compare(device=about_device, data=about_data)
     dataset = batches["train"].dataset
-    model = parts.build("model", given.model, MODEL, dataset.shape, dataset.classes).to(where)
-    weights = sum(one.numel() for one in model.parameters())
-    print(f"{given.model['name']}: {weights:,} parameters, on {about_device['name']}")
+    loss_of.check(dataset.classes)
+    metric.check(dataset.classes)
+    model = parts.build("model", given.model, models.MODEL, dataset.shape, dataset.classes).to(where)
+    print(f"{given.model['name']}: {layers.parameters(model)}, on {about_device['name']}")
+    print(layers.summary(model, dataset.shape))
+    saved = checkpoints.newest()
+    started_from = None if saved else pretrained.load(model, given.pretrained, run)
     steps = given.epochs * len(batches["train"])
     optimizers = Optimizers(model, given.optimizer, given.scheduler, steps, given.epochs)
     ema = None if given.ema is None else Average(model, given.ema)
     if given.compiled:
         model.compile(dynamic=False)  # or the kernels of a batch would depend on the sizes of those before it
     scaler = GradScaler(where.type, enabled=given.amp == "fp16")
-    state = State(model, optimizers, scaler, ema, metric, monitor, record, checkpoints, run.format, config)
+    state = State(
+        model, optimizers, scaler, ema, metric, monitor, record, checkpoints, run.format, config, started_from
+    )
 
     stop.wait_for_step()  # before, a signal ends the process at once
-    saved = checkpoints.newest()
     if saved is not None:
         state.load_state_dict(saved)
         print(f"continues after epoch {state.epoch}, step {state.step}")
     hparam = settings.flatten({name: value for name, value in config.items() if name != "search"})
     about = {"format": run.format, "hparam": hparam, "data": about_data, "device": about_device}
+    about |= {} if state.pretrained is None else {"pretrained": state.pretrained}
     record.start(about, saved and saved["statistic"], state.step)
     try:
         fit(state, given, batches, loss_of)

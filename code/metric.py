@@ -1,47 +1,271 @@
-"""Metrics by name, exact over an epoch: summed on the device, read at its end."""
+"""Metrics by name, exact over an epoch: sums on the device, read at its end.
 
-from typing import Any
+Shapes: output (B, K) or (B, K, H, W), target (B,) or (B, H, W) of class numbers. Where K is 1, the output is a logit,
+the target 0 or 1, and what is counted is class 1. A metric's attributes are sums, which checkpoints hold and which
+several processes may add up; arguments have an underscore.
+"""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from exper import parts
+from exper.error import Refused
+from exper.parts import Count, Positive
+
+Sum = Tensor | float
+Average = Literal["macro", "micro"]
+
+
+def predicted(output_BK: Tensor) -> Tensor:
+    """Return the class numbers (B,) or (B, H, W) that logits stand for."""
+    return (output_BK[:, 0] > 0).long() if output_BK.shape[1] == 1 else output_BK.argmax(1)
+
+
+def count(output_BK: Tensor, target_B: Tensor, each_image: bool = False) -> Tensor:
+    """Count, by class, what is found, what there is, and what is guessed: (3, K), or (3, B, K) for each image."""
+    guess_B, images = predicted(output_BK), len(target_B) if each_image else 1
+    guess_IP, target_IP = guess_B.reshape(images, -1), target_B.reshape(images, -1)
+    found_IP = (guess_IP == target_IP).long()
+    counts_3IK = target_IP.new_zeros(3, images, max(2, output_BK.shape[1]))
+    counts_3IK[0].scatter_add_(1, target_IP, found_IP)
+    counts_3IK[1].scatter_add_(1, target_IP, torch.ones_like(found_IP))
+    counts_3IK[2].scatter_add_(1, guess_IP, torch.ones_like(found_IP))
+    if output_BK.shape[1] == 1:
+        counts_3IK = counts_3IK[..., 1:]
+    return counts_3IK if each_image else counts_3IK[:, 0]
 
 
 class Accuracy:
-    """The share of images whose largest output is at their label. Attributes of a metric go into checkpoints."""
+    """The share of images, or of pixels, whose largest output is at their class."""
 
     def __init__(self) -> None:
-        self.right: Tensor | int = 0
+        self.right: Sum = 0
         self.seen = 0
 
-    def add(self, output_BK: Tensor, label_B: Tensor) -> None:
-        self.right = self.right + (output_BK.argmax(1) == label_B).sum()
-        self.seen += len(label_B)
+    def add(self, output_BK: Tensor, target_B: Tensor) -> None:
+        self.right = self.right + (predicted(output_BK) == target_B).sum()
+        self.seen += target_B.numel()
 
     def value(self) -> float:
         return float(self.right) / self.seen
 
 
-METRIC: dict[str, type[Any]] = {"acc": Accuracy}
+class TopK:
+    """The share of images, or of pixels, whose class is among the `k` largest outputs."""
+
+    def __init__(self, k: Count) -> None:
+        self._k = k
+        self.right: Sum = 0
+        self.seen = 0
+
+    def check(self, classes: int) -> None:
+        """Refuse what is always 1."""
+        if self._k >= classes:
+            raise Refused(f"metric.k = {self._k}: of {classes} classes it has to leave some out.")
+
+    def add(self, output_BK: Tensor, target_B: Tensor) -> None:
+        self.right = self.right + (output_BK.topk(self._k, 1).indices == target_B[:, None]).sum()
+        self.seen += target_B.numel()
+
+    def value(self) -> float:
+        return float(self.right) / self.seen
+
+
+class Confusion:
+    """How often each class (row) is taken for each (column). Its value is no number: evaluate.py makes a picture."""
+
+    def __init__(self) -> None:
+        self.counts: Sum = 0
+
+    def add(self, output_BK: Tensor, target_B: Tensor) -> None:
+        classes = max(2, output_BK.shape[1])
+        pair_N = (target_B * classes + predicted(output_BK)).flatten()
+        counts = pair_N.new_zeros(classes**2).scatter_add_(0, pair_N, torch.ones_like(pair_N))
+        self.counts = self.counts + counts.view(classes, classes)
+
+    def value(self) -> list[list[int]]:
+        return torch.as_tensor(self.counts).tolist()
+
+
+class Ratio:
+    """A ratio of an epoch's counts; "macro": its mean over classes, "micro": that of the sums over classes."""
+
+    def __init__(self, ratio: Callable[[Tensor, Tensor, Tensor], Tensor], average: Average = "macro") -> None:
+        self._ratio, self._average = ratio, average
+        self.counts: Sum = 0
+
+    def add(self, output_BK: Tensor, target_B: Tensor) -> None:
+        self.counts = self.counts + count(output_BK, target_B)
+
+    def value(self) -> float:
+        counts_3K = torch.as_tensor(self.counts)
+        if self._average == "micro":
+            counts_3K = counts_3K.sum(1, keepdim=True)
+        return float(_mean(self._ratio, counts_3K[:, None]))
+
+
+class Dice:
+    """The mean over images of an image's Dice coefficient, its mean over classes; Kaggle's Carvana where K is 1.
+
+    Over the pixels of the whole epoch it is "f1".
+    """
+
+    def __init__(self) -> None:
+        self.score: Sum = 0
+        self.seen = 0
+
+    def add(self, output_BK: Tensor, target_B: Tensor) -> None:
+        self.score = self.score + _mean(f1, count(output_BK, target_B, each_image=True)).sum()
+        self.seen += len(target_B)
+
+    def value(self) -> float:
+        return float(self.score) / self.seen
+
+
+def precision(found: Tensor, there: Tensor, guessed: Tensor) -> Tensor:  # noqa: ARG001
+    """Return the share of what is guessed that is there."""
+    return found / guessed
+
+
+def recall(found: Tensor, there: Tensor, guessed: Tensor) -> Tensor:  # noqa: ARG001
+    """Return the share of what is there that is found."""
+    return found / there
+
+
+def f1(found: Tensor, there: Tensor, guessed: Tensor) -> Tensor:
+    """Return the harmonic mean of precision and recall, which is the Dice coefficient."""
+    return 2 * found / (there + guessed)
+
+
+def iou(found: Tensor, there: Tensor, guessed: Tensor) -> Tensor:
+    """Return intersection over union, the Jaccard index; over all pixels of an epoch it is that of Pascal VOC."""
+    return found / (there + guessed - found)
+
+
+def _mean(ratio: Callable[..., Tensor], counts_3IK: Tensor) -> Tensor:
+    """Return the mean (I,) over the classes that there are or that are guessed; 1 where there is none."""
+    found_IK, there_IK, guessed_IK = counts_3IK.double()
+    is_known_IK = there_IK + guessed_IK > 0
+    ratio_IK = ratio(found_IK, there_IK, guessed_IK).nan_to_num(0)
+    mean_I = (ratio_IK * is_known_IK).sum(1) / is_known_IK.sum(1)
+    return torch.where(is_known_IK.any(1), mean_I, 1.0)
+
+
+class PSNR:
+    """The mean over images of 10 log10(range^2 / mean squared error), in dB, of outputs that are images themselves.
+
+    `range` is the largest value less the smallest. Targets are images as well: (B, C, H, W), or (B, H, W) where C is 1.
+    """
+
+    def __init__(self, range: Positive = 1.0) -> None:  # noqa: A002
+        self._range = range
+        self.decibel: Sum = 0
+        self.seen = 0
+
+    def add(self, output_BCHW: Tensor, target_BCHW: Tensor) -> None:
+        difference_BN = (output_BCHW - _image(target_BCHW, output_BCHW)).double().flatten(1)
+        self.decibel = self.decibel + (10 * (self._range**2 / difference_BN.square().mean(1)).log10()).sum()
+        self.seen += len(target_BCHW)
+
+    def value(self) -> float:
+        return float(self.decibel) / self.seen
+
+
+class SSIM:
+    """The mean over images of their structural similarity to the target, images as for PSNR.
+
+    With the constants of Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity, 2004:
+    a Gaussian window of 11 x 11 with a deviation of 1.5, K1 = 0.01, K2 = 0.03; where the window is inside the image.
+    """
+
+    def __init__(self, range: Positive = 1.0) -> None:  # noqa: A002
+        self._range = range
+        self.similarity: Sum = 0
+        self.seen = 0
+
+    def add(self, output_BCHW: Tensor, target_BCHW: Tensor) -> None:
+        x, y = output_BCHW.double(), _image(target_BCHW, output_BCHW).double()
+        mean_x, mean_y = _windowed(x), _windowed(y)
+        var_x, var_y = _windowed(x * x) - mean_x**2, _windowed(y * y) - mean_y**2
+        cov = _windowed(x * y) - mean_x * mean_y
+        c1, c2 = (0.01 * self._range) ** 2, (0.03 * self._range) ** 2
+        light = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+        structure = (2 * cov + c2) / (var_x + var_y + c2)
+        self.similarity = self.similarity + (light * structure).flatten(1).mean(1).sum()
+        self.seen += len(target_BCHW)
+
+    def value(self) -> float:
+        return float(self.similarity) / self.seen
+
+
+def _image(target: Tensor, output_BCHW: Tensor) -> Tensor:
+    image_BCHW = target[:, None] if target.ndim == 3 else target
+    if image_BCHW.shape != output_BCHW.shape:
+        raise ValueError(f"psnr and ssim compare images: {tuple(output_BCHW.shape)} with {tuple(target.shape)}")
+    return image_BCHW.to(output_BCHW.dtype)
+
+
+def _windowed(image_BCHW: Tensor) -> Tensor:
+    """Return the mean around each pixel that is 5 or more away from the edge."""
+    channels = image_BCHW.shape[1]
+    distance_11 = torch.arange(-5, 6, dtype=image_BCHW.dtype, device=image_BCHW.device)
+    weight_11 = (-(distance_11**2) / (2 * 1.5**2)).exp()
+    weight_C1N1 = (weight_11 / weight_11.sum()).view(1, 1, 11, 1).expand(channels, 1, 11, 1)
+    down = functional.conv2d(image_BCHW, weight_C1N1, groups=channels)
+    return functional.conv2d(down, weight_C1N1.transpose(2, 3), groups=channels)
+
+
+METRIC: dict[str, Callable[..., Any]] = {
+    "acc": Accuracy, "top_k": TopK, "confusion": Confusion, "dice": Dice, "psnr": PSNR, "ssim": SSIM,
+    "precision": partial(Ratio, precision), "recall": partial(Ratio, recall), "f1": partial(Ratio, f1),
+    "iou": partial(Ratio, iou),
+}  # fmt: skip
+
+
+def title(part: dict[str, Any]) -> str:
+    """Return the name in history of config.py's `part`: with its arguments, such as f1_micro; top_5 of "top_k"."""
+    words = [part["name"].removesuffix("_k"), *(value for name, value in part.items() if name != "name")]
+    return re.sub(r"[^\w.+-]+", "-", "_".join(map(str, words)))
 
 
 class Totals:
     """Loss and metrics over the images of an epoch so far; an uneven last batch counts by its size."""
 
     def __init__(self, metric: list[dict[str, Any]]) -> None:
-        self.metrics = {part["name"]: parts.build("metric", part, METRIC) for part in metric}
+        self.metrics: dict[str, Any] = {}
+        for part in metric:
+            built = parts.build("metric", part, METRIC)
+            if self.metrics.setdefault(title(part), built) is not built:
+                raise Refused(f"metric: {title(part)!r} is listed twice.")
         self.loss: Tensor | float = 0.0
         self.seen = 0
         self._before: tuple[Tensor | float, int] = 0.0, 0  # the batch under way
         self.finite: Tensor | int = 0  # batches before the first whose loss is NaN or infinite
 
-    def add(self, loss: Tensor, output_BK: Tensor, label_B: Tensor) -> None:
-        """Add a batch or a part of it, given its mean loss; nothing here waits for the GPU."""
-        self.loss = self.loss + loss.detach().double() * len(label_B)
-        self.seen += len(label_B)
+    def check(self, classes: int) -> None:
+        """Refuse what is not for so many outputs of the model."""
         for metric in self.metrics.values():
-            metric.add(output_BK.detach(), label_B)
+            if hasattr(metric, "check"):
+                metric.check(classes)
+
+    @property
+    def names(self) -> list[str]:
+        """Those of `values`, without the split."""
+        return ["loss", *(name for name, metric in self.metrics.items() if not isinstance(metric, Confusion))]
+
+    def add(self, loss: Tensor, output: Tensor | list[Tensor], target: Tensor) -> None:
+        """Add a batch or a part of it, given its mean loss; nothing here waits for the GPU."""
+        output = (output[-1] if isinstance(output, list) else output).detach()  # the last is the main one
+        self.loss = self.loss + loss.detach().double() * len(target)
+        self.seen += len(target)
+        for metric in self.metrics.values():
+            metric.add(output, target)
 
     def end_batch(self) -> None:
         """Note the batch's mean loss, and whether the loss is finite so far."""
@@ -52,12 +276,20 @@ class Totals:
 
     def values(self, split: str) -> dict[str, float]:
         """Return what came out, such as {"val/loss": 0.1, "val/acc": 0.98}. Waits for the GPU."""
-        found = {f"{split}/{name}": metric.value() for name, metric in self.metrics.items()}
+        found = {f"{split}/{name}": self.metrics[name].value() for name in self.names if name != "loss"}
         return {f"{split}/loss": float(self.loss) / self.seen} | found
 
+    def tables(self, split: str) -> dict[str, list[list[int]]]:
+        """Return what is no number: {"val/confusion": rows}. Waits for the GPU."""
+        confusion = [(name, one) for name, one in self.metrics.items() if isinstance(one, Confusion)]
+        return {f"{split}/{name}": one.value() for name, one in confusion}
+
     def state_dict(self) -> dict[str, Any]:
-        sums = {name: vars(metric) for name, metric in self.metrics.items()}
-        return {"loss": self.loss, "seen": self.seen, "finite": self.finite, "metrics": sums}
+        return {"loss": self.loss, "seen": self.seen, "finite": self.finite, "metrics": self._sums()}
+
+    def _sums(self) -> dict[str, dict[str, Sum]]:
+        metrics = self.metrics.items()
+        return {name: {key: one for key, one in vars(metric).items() if key[0] != "_"} for name, metric in metrics}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         self.loss, self.seen, self.finite = saved["loss"], saved["seen"], saved["finite"]

@@ -1,6 +1,7 @@
 """What changes weights: optimizers by name, each with its learning rate's schedule, and the average of the weights."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from exper.error import Refused
 from schedule import rate
 
 Part = dict[str, Any]
+Weights = dict[str, nn.Parameter]  # by name; those that have a gradient
 OPTIMIZER = {
     "sgd": torch.optim.SGD,
     "adam": torch.optim.Adam,
@@ -26,15 +28,19 @@ class Optimizers:
     """The optimizers of config.py: one or, under the beginnings of the names of their weights, several."""
 
     def __init__(self, model: nn.Module, optimizer: Part, scheduler: Part | None, steps: int, epochs: int) -> None:
-        """Give each weight that has a gradient to one of them.
+        """Give each weight that is not frozen to one of them.
 
         Raises:
             Refused: a setting is wrong, or a weight is left over.
         """
-        weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-        self.each = {name: _optimizer(name, part, weights) for name, part in _parted(optimizer).items()}
-        if weights:
-            raise Refused(f"optimizer: none takes {next(iter(weights))!r}. Add a part with the beginning of that name.")
+        left = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+        if not left:
+            raise Refused("optimizer: the model has no weight that is not frozen.")
+        self._weights = list(left.values())
+        self.each = {name: _optimizer(name, part, left) for name, part in _parted(optimizer).items()}
+        if left:
+            beginnings = dict.fromkeys(name.partition(".")[0] for name in left)
+            raise Refused(f"optimizer: nothing changes {next(iter(left))}. Add a part for: {', '.join(beginnings)}.")
         self.rates = {name: rate(one, scheduler, steps, epochs) for name, one in self.each.items()}
 
     @property
@@ -50,8 +56,7 @@ class Optimizers:
         """Shorten the gradient of all weights together to `norm`, if it is longer."""
         for optimizer in self.each.values():
             scaler.unscale_(optimizer)
-        groups = [group["params"] for optimizer in self.each.values() for group in optimizer.param_groups]
-        nn.utils.clip_grad_norm_([weight for group in groups for weight in group], norm)
+        nn.utils.clip_grad_norm_(self._weights, norm)
 
     def step(self, scaler: GradScaler) -> None:
         """Change the weights, and go on to the next learning rates."""
@@ -79,36 +84,64 @@ class Optimizers:
 
 def check(optimizer: Part, scheduler: Part | None, monitor: str | None) -> None:
     """Refuse what is wrong in these settings; names of weights are checked where there is a model."""
-    for part in _parted(optimizer).values():
-        one = _optimizer("", part | {"groups": {}}, {"weight": nn.Parameter(torch.zeros(1))})
-        rate(one, scheduler, steps=100, epochs=10)
+    for prefix, part in _parted(optimizer).items():
+        own = {name: value for name, value in part.items() if name != "groups"} if isinstance(part, dict) else part
+        function, arguments = parts.check(_setting(prefix), own, OPTIMIZER, ahead=1, beside=["groups"])
+        _check_groups(_setting(prefix), part.get("groups", {}), function, arguments)
+        rate(parts.call(_setting(prefix), arguments, function, [_no_weight()]), scheduler, steps=100, epochs=10)
     if scheduler is not None and scheduler["name"] == "plateau" and monitor is None:
         raise Refused('scheduler.name = "plateau": nothing tells it when. Set monitor.')
 
 
+def _check_groups(setting: str, groups: Any, function: Callable[..., Any], arguments: Part) -> None:
+    if not isinstance(groups, dict) or not all(isinstance(changes, dict) for changes in groups.values()):
+        raise Refused(f'{setting}.groups = {groups!r}: write such as {{"<beginning of names>": {{"lr": 0.001}}}}.')
+    for name, changes in groups.items():
+        own = {key: value for key, value in changes.items() if key != "groups"}
+        parts.check_arguments(f"{setting}.groups.{name}", own, function, ahead=1, beside=["groups"])
+        parts.call(f"{setting}.groups.{name}", arguments | own, function, [_no_weight()])
+        _check_groups(f"{setting}.groups.{name}", changes.get("groups", {}), function, arguments | own)
+
+
+def _no_weight() -> nn.Parameter:
+    return nn.Parameter(torch.zeros(1))
+
+
 def _parted(optimizer: Part) -> dict[str, Part]:
+    """Return the optimizers by the beginning of the names of their weights; that of all is empty."""
     return {"": optimizer} if "name" in optimizer or not optimizer else optimizer
 
 
-def _optimizer(prefix: str, part: Part, weights: dict[str, nn.Parameter]) -> Optimizer:
-    """Take the weights under `prefix`, and of them the `groups` that have learning rates or the like of their own."""
-    setting = f"optimizer.{prefix}".rstrip(".")
-    own = _take(setting, weights, prefix)
-    arguments = {name: value for name, value in part.items() if name != "groups"}
-    function, _ = parts.check(setting, arguments, OPTIMIZER, ahead=1, beside=["groups"])
-    groups = []
-    for name, changes in part.get("groups", {}).items():
-        parts.check_arguments(f"{setting}.groups.{name}", changes, function, ahead=1)
-        groups.append({"params": list(_take(f"{setting}.groups", own, name).values())} | changes)
-    return parts.build(setting, arguments, OPTIMIZER, [{"params": list(own.values())}, *groups])  # type: ignore[no-any-return]
+def _setting(prefix: str) -> str:
+    return f"optimizer.{prefix}".rstrip(".")
 
 
-def _take(setting: str, weights: dict[str, nn.Parameter], prefix: str) -> dict[str, nn.Parameter]:
-    found = [name for name in weights if not prefix or name == prefix or name.startswith(f"{prefix}.")]
+def _optimizer(prefix: str, part: Part, left: Weights) -> Optimizer:
+    """Take the weights under `prefix` out of `left`, into groups with a learning rate or the like of their own."""
+    arguments = {name: value for name, value in part.items() if name not in ("name", "groups")}
+    groups = _groups(_setting(prefix), prefix, part, left)
+    return parts.call(_setting(prefix), arguments, OPTIMIZER[part["name"]], groups)  # type: ignore[no-any-return]
+
+
+def _groups(setting: str, prefix: str, part: Part, left: Weights) -> list[Part]:
+    """Return the groups under `prefix`: of the weights that no group inside takes, and those, with its arguments."""
+    own = _take(setting, prefix, left)
+    arguments = {name: value for name, value in part.items() if name not in ("name", "groups")}
+    inside = [
+        group
+        for name, changes in part.get("groups", {}).items()
+        for group in _groups(f"{setting}.groups.{name}", f"{prefix}.{name}".lstrip("."), arguments | changes, own)
+    ]
+    return [{"params": list(own.values()), **arguments}, *inside] if own else inside
+
+
+def _take(setting: str, prefix: str, left: Weights) -> Weights:
+    found = [name for name in left if not prefix or name == prefix or name.startswith(f"{prefix}.")]
     if not found:
-        known = dict.fromkeys(name.partition(".")[0] for name in weights)
-        raise parts.unknown(setting, prefix, known)
-    return {name: weights.pop(name) for name in found}
+        above, _, last = prefix.rpartition(".")
+        known = dict.fromkeys(name.removeprefix(f"{above}.").partition(".")[0] for name in left)
+        raise Refused(f"{parts.unknown(setting.rpartition('.')[0], last, known)} Weights that are frozen don't count.")
+    return {name: left.pop(name) for name in found}
 
 
 class Average:
@@ -117,10 +150,13 @@ class Average:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.model = copy.deepcopy(model).requires_grad_(False)
         self._blend = get_ema_multi_avg_fn(decay)  # torch's AveragedModel would wait for the GPU at every step
+        # Found once: to walk through a deep model takes as long as to change it.
+        self._weights = list(self.model.parameters()), list(model.parameters())
+        self._buffers = list(zip(self.model.buffers(), model.buffers(), strict=True))
 
     @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
-        """Move the average by 1 - decay towards `model`."""
-        self._blend(list(self.model.parameters()), list(model.parameters()), 0)
-        for own, new in zip(self.model.buffers(), model.buffers(), strict=True):
+    def update(self) -> None:
+        """Move the average by 1 - decay towards the model."""
+        self._blend(*self._weights, 0)
+        for own, new in self._buffers:
             own.copy_(new)

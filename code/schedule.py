@@ -60,6 +60,12 @@ class Plateau:
         if self.waited >= self._patience:
             self.factor, self.waited = self.factor * self._by, 0
 
+    def state_dict(self) -> dict[str, float]:
+        return {"factor": self.factor, "best": self.best, "waited": self.waited}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        self.factor, self.best, self.waited = saved["factor"], saved["best"], saved["waited"]
+
 
 SCHEDULER: dict[str, Callable[..., Schedule]] = {
     "constant": constant, "cosine": cosine, "linear": linear, "stairs": stairs, "one_cycle": one_cycle,
@@ -86,6 +92,8 @@ class Rate:
         self._optimizer, self._schedule, self._lr = optimizer, schedule, optimizer.defaults["lr"]
         self._lrs = [group["lr"] for group in optimizer.param_groups]
         self._rates, self._steps_of_epoch = rates or [], steps / epochs
+        if self._rates and not self._lr:
+            raise ValueError("rates need an lr above 0, of which groups have their share")
         self._first = round(len(self._rates) * self._steps_of_epoch)
         self._warmup = round(warmup * max(0, steps - self._first))
         self._scheduled = max(1, steps - self._first - self._warmup)
@@ -117,13 +125,13 @@ class Rate:
             group["lr"] = lr * factor
 
     def state_dict(self) -> dict[str, Any]:
-        plateau = vars(self._schedule) if isinstance(self._schedule, Plateau) else {}
-        return {"step": self._step, "plateau": dict(plateau)}
+        plateau = self._schedule.state_dict() if isinstance(self._schedule, Plateau) else {}
+        return {"step": self._step, "plateau": plateau}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         self._step = saved["step"]
         if isinstance(self._schedule, Plateau):
-            vars(self._schedule).update(saved["plateau"])
+            self._schedule.load_state_dict(saved["plateau"])
         self._set()
 
 

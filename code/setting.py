@@ -17,6 +17,7 @@ class Settings:
     data: Part
     transform: list[Part]
     model: Part
+    pretrained: str | Part | None
     loss: Part | list[Part]
     metric: list[Part]
     optimizer: Part

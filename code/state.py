@@ -17,6 +17,8 @@ from exper.training.statistic import Statistic
 from metric import Totals
 from optim import Average, Optimizers
 
+_PLAIN = ("pretrained", "epoch", "batch", "step", "lr")
+
 
 @dataclass
 class State:
@@ -32,6 +34,7 @@ class State:
     checkpoints: Checkpoints
     format: int
     config: dict[str, Any]
+    pretrained: dict[str, Any] | None = None  # where the first weights are from
     epoch: int = 0  # completed
     batch: int = 0  # done of the epoch under way
     step: int = 0  # of the optimizer, in all
@@ -49,7 +52,7 @@ class State:
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain dicts, lists and tensors."""
-        found = {name: getattr(self, name) for name in ("format", "config", "epoch", "batch", "step", "lr")}
+        found = {name: getattr(self, name) for name in ("format", "config", *_PLAIN)}
         found |= {name: part.state_dict() for name, part in self._parts().items()}
         found |= self.optimizers.state_dict()
         found |= {"random": streams.state(), "statistic": self.statistic.state_dict()}
@@ -60,7 +63,8 @@ class State:
         for name, part in self._parts().items():
             part.load_state_dict(saved[name])
         self.optimizers.load_state_dict(saved)
-        self.epoch, self.batch, self.step, self.lr = (saved[name] for name in ("epoch", "batch", "step", "lr"))
+        for name in _PLAIN:
+            setattr(self, name, saved[name])
         self.started = time.monotonic() - saved["seconds"]
         streams.restore(saved["random"])
 

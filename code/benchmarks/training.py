@@ -52,6 +52,7 @@ from data.digits import digits
 from exper import machine, parts, paths, settings
 from exper.training import checkpoint, progress, statistic, stop, streams
 from exper.training.monitor import Monitor
+from loss import Loss
 from metric import Totals
 from model.lenet import LeNet
 from optim import Optimizers
@@ -154,7 +155,7 @@ class Everything:
         transform = Transform([*augment, NORMALIZE])
         self.batches = Batches(dataset, torch.arange(len(dataset.labels)), BATCH, transform, CPU, 0, seed=0)
         self.state = build_state(folder, dataset, steps)
-        self.loss_of = nn.CrossEntropyLoss()
+        self.loss_of = Loss({"name": "cross_entropy"})
 
     def block(self) -> float:
         """Return the seconds of 30 steps with their share of an epoch's end; every tenth step is logged."""
@@ -224,12 +225,13 @@ def calls(folder: Path, step_seconds: float) -> None:
     """Print what each call costs that the loop adds, and their sum for a step."""
     dataset = enlarged(BATCH)
     state = build_state(folder / "calls", dataset, 1000)
-    output_BK, label_B, loss = torch.randn(BATCH, 10), dataset.labels, torch.tensor(1.0)
+    output_BK, label_B, loss = torch.randn(BATCH, 10), dataset.labels, torch.tensor(1.0, requires_grad=True)
     line = {"epoch": 1, "step": 1, "step/loss": 1.0, "step/lr": 0.1}
     add = functools.partial(state.metric.add, loss, output_BK, label_B)
     key = functools.partial(streams.generator, 1, "transform", 1, 1)
     added: dict[str, tuple[Callable[[], Any], int, float]] = {  # call; repeats; of them in a step
         "loss and accuracy": (add, 1000, 1),
+        "parts of a batch, precision, scale": (functools.partial(parts_of_batch, state, dataset, loss), 1000, 1),
         "progress bar": (functools.partial(next, iter(progress.bar(iter(int, 1), "", 10**9))), 1000, 1),
         "generator of the batch": (key, 1000, 1),
         "is a checkpoint due": (functools.partial(state.checkpoints.is_due, 1, 1), 1000, 1),
@@ -256,6 +258,14 @@ def seconds_of(call: Callable[[], Any], repeats: int) -> float:
     for _ in range(repeats):
         call()
     return (time.perf_counter() - started) / repeats
+
+
+def parts_of_batch(state: State, dataset: Tensors, loss: Tensor) -> None:
+    """Do what the loop does for `accumulate` and `amp`, also where both are off."""
+    for image_PCHW, _ in zip(dataset.images.chunk(1), dataset.labels.chunk(1), strict=True):
+        with epoch.precision(None, CPU):
+            pass
+        state.scaler.scale(loss * (len(image_PCHW) / len(dataset.images)))
 
 
 def end_epoch(state: State) -> None:

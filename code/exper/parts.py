@@ -76,8 +76,10 @@ def fits(value: Any, kind: Any) -> bool:
     if origin in (Union, types.UnionType):
         return any(fits(value, one) for one in inner)
     if origin in (list, tuple):
-        inner = inner if origin is tuple and ... not in inner else inner[:1] * len(value or ())
-        return isinstance(value, (list, tuple)) and len(value) == len(inner) and all(map(fits, value, inner))
+        if not isinstance(value, (list, tuple)):
+            return False
+        inner = inner if origin is tuple and ... not in inner else inner[:1] * len(value)
+        return len(value) == len(inner) and all(map(fits, value, inner))
     if kind in (int, float):
         return isinstance(value, (int, kind)) and not isinstance(value, bool)
     kind = type(None) if kind is None else origin or kind

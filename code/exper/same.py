@@ -8,12 +8,12 @@ from exper.error import Refused
 
 
 def expect(run: paths.Run, *, exact: bool) -> run_json.Record:
-    """Return what training has to compare itself with: the device and data in the recorded run's statistic.json."""
+    """Return what training has to compare itself with: parts of the recorded run's statistic.json."""
     try:
         statistic = files.read_json(run.statistic)
     except (FileNotFoundError, Refused):
         return {"recorded": None, "exact": exact}
-    return {"recorded": {key: statistic.get(key) for key in ("device", "data")}, "exact": exact}
+    return {"recorded": {key: statistic.get(key) for key in ("device", "data", "pretrained")}, "exact": exact}
 
 
 def check_versions(recorded: dict[str, str], required: set[str], *, exact: bool) -> list[str]:

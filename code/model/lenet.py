@@ -11,6 +11,8 @@ class LeNet(nn.Module):
     def __init__(self, shape: tuple[int, int, int], classes: int, dropout: Share = 0.0) -> None:
         super().__init__()
         channels, height, width = shape
+        if min(height, width) < 4:
+            raise ValueError(f"images of {height} x {width} pixels are too small: LeNet halves them twice")
         self.conv1 = nn.Conv2d(channels, 32, 5, padding=2)
         self.conv2 = nn.Conv2d(32, 64, 5, padding=2)
         self.pool = nn.MaxPool2d(2)

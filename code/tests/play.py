@@ -120,8 +120,9 @@ def statistic(run: paths.Run) -> Any:
 def end(run: paths.Run) -> dict[str, Any]:
     """Return all that has to be the same in two runs: history, results, and the last state."""
     last = torch.load(run.checkpoint / "epoch_last.path", weights_only=True)
-    names = ("model", "ema", "optimizer", "scheduler", "random", "epoch")
-    return {"history": history(run), "statistic": statistic(run)} | {name: plain(last[name]) for name in names}
+    last["monitor"]["line"].pop("seconds", None)
+    own = {name: plain(value) for name, value in last.items() if name not in ("config", "statistic", "seconds")}
+    return {"history": history(run), "statistic": statistic(run)} | own
 
 
 def plain(value: Any) -> Any:

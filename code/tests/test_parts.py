@@ -41,6 +41,7 @@ def test_a_part_is_called_with_its_arguments() -> None:
         ({"name": "part", "size": 1, "share": 1.5}, "x.share = 1.5: must be a number from 0 to 1 or None."),
         ({"name": "part", "size": 1, "share": float("nan")}, "x.share = nan"),
         ({"name": "part", "size": 1, "widths": [1, "2"]}, "x.widths = [1, '2']"),
+        ({"name": "part", "size": 1, "widths": 3}, "x.widths = 3: must be a list, each a whole number."),
         ({"name": "part", "size": 13}, "13 is no size"),
         ({"name": "adam", "lr": "0.1"}, "x.lr = '0.1'"),
         ({"name": "adam", "betas": [0.9]}, "x.betas = [0.9]"),

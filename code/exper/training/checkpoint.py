@@ -68,7 +68,6 @@ class Checkpoints:
 
     def newest(self) -> dict[str, Any] | None:
         """Return the newest checkpoint that verifies; None: there is none. Call it once, at the start."""
-        self._folder.mkdir(exist_ok=True)
         for leftover in self._folder.glob(".*"):  # of a kill while writing
             leftover.unlink()
         return next((self._load(name) for name in self._names() if self._verify(name)), None)
@@ -96,7 +95,8 @@ class Checkpoints:
 
     def _names(self) -> list[str]:
         """Return the names of all checkpoints, the newest first."""
-        found = [match for match in map(_NAME.fullmatch, os.listdir(self._folder)) if match]
+        names = os.listdir(self._folder) if self._folder.exists() else []
+        found = [match for match in map(_NAME.fullmatch, names) if match]
         return [match[0] for match in sorted(found, key=lambda one: (int(one[1]), int(one[2] or 0)), reverse=True)]
 
     def _write(self, name: str, content: dict[str, Any], best: int | None) -> None:
@@ -132,7 +132,8 @@ class _Hashing:
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
-    """Write plain dicts, lists and tensors as torch.save does, with a footer."""
+    """Write plain dicts, lists and tensors as torch.save does, with a footer; make the folder if need be."""
+    path.parent.mkdir(exist_ok=True)
     with files.replacing(path) as file:
         hashing = _Hashing(file)
         torch.save(content, hashing)  # type: ignore[arg-type]

@@ -26,9 +26,10 @@ class Run:
     record: dict[str, Any]  # run.json
 
     def compare(self, **now: dict[str, Any]) -> None:
-        """Say aloud, or with --exact refuse, what of `device` and `data` differs from the run that is repeated."""
+        """Say aloud, or with --exact refuse, what of `device`, `data` … differs from the run that is repeated."""
         was = self.record.get("recorded") or {}
-        pairs = [(f"{part} {name}", was[part][name], now[part].get(name)) for part in now for name in was.get(part, {})]
+        then = [(part, name, old) for part in now for name, old in (was.get(part) or {}).items()]
+        pairs = [(f"{part} {name}", old, now[part].get(name)) for part, name, old in then]
         differ = [f"{name} was {old!r} and is {new!r}" for name, old, new in pairs if old != new]
         if differ and self.record.get("exact"):
             raise Refused(f"not as recorded: {'; '.join(differ)}. Without --exact it runs all the same.")

@@ -44,16 +44,22 @@ class Copier:
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, Any], list[Path], dict[str, Any]]]:
     """Train with everything on; yield its end, what each moment between two steps left, and its settings."""
-    folder = tmp_path_factory.mktemp("unbroken")
     metric.METRIC["copier"] = Copier
-    settings = play.small(metric=[{"name": "acc"}, {"name": "copier"}])
+    yield copied(tmp_path_factory.mktemp("unbroken"), play.small(metric=[{"name": "acc"}, {"name": "copier"}]))
+    del metric.METRIC["copier"]
+
+
+def copied(folder: Path, settings: dict[str, Any]) -> tuple[dict[str, Any], list[Path], dict[str, Any]]:
+    """Train with the copier among the metrics; return the end, what each moment left, and the settings."""
     run = play.born(folder / "0")
     Copier.source, Copier.target = run.folder, folder / "moments"
     Copier.target.mkdir()
-    play.train(run, settings)
-    Copier.source = None
-    yield play.end(run), [Copier.target / str(number) for number in range(STEPS)], settings
-    del metric.METRIC["copier"]
+    try:
+        play.train(run, settings)
+    finally:
+        Copier.source = None
+    moments = len(list(Copier.target.iterdir()))
+    return play.end(run), [Copier.target / str(number) for number in range(moments)], settings
 
 
 def ends_alike(folder: Path, unbroken: Any, **changes: Any) -> None:
@@ -68,6 +74,80 @@ def test_from_every_step_it_ends_alike(step: int, unbroken: Any) -> None:
     newest = torch.load(folder / "checkpoint" / "epoch_last.path", weights_only=True)
     assert newest["step"] == step
     ends_alike(folder, unbroken)
+
+
+SGD = {"name": "sgd", "lr": 0.05, "momentum": 0.9, "nesterov": True}
+ADAMW = {"name": "adamw", "lr": 0.01, "groups": {"weight": {"weight_decay": 0.1}}}
+EVERY_METRIC = ["acc", "f1", "precision", "recall", "iou", "dice", "confusion"]
+COMBINATIONS: dict[str, dict[str, Any]] = {
+    "sgd, rates, warmup, cosine": {
+        "optimizer": SGD,
+        "scheduler": {"name": "cosine", "rates": [0.01], "warmup": 0.3},
+        "ema": None,
+        "clip": None,
+    },
+    "several optimizers, parts, clip": {
+        "optimizer": {"conv1": ADAMW, "conv2": SGD, "linear1": SGD, "linear2": {"name": "rmsprop", "lr": 0.001}},
+        "scheduler": {"name": "linear", "floor": 0.1},
+        "accumulate": 3,
+        "clip": 0.5,
+    },
+    "plateau": {
+        "optimizer": {"name": "adam", "lr": 0.01},
+        "scheduler": {"name": "plateau", "patience": 1, "factor": 0.5, "min_delta": 100.0},
+        "early_stop": {"patience": 3, "min_delta": 100.0},  # the plateau falls twice until then
+        "epochs": 10,
+    },
+    "bf16, parts": {"amp": "bf16", "accumulate": 2, "scheduler": None},
+    "fp16, several optimizers": {
+        "amp": "fp16",
+        "optimizer": {"conv1": SGD, "conv2": SGD, "linear1": ADAMW, "linear2": ADAMW},
+        "scheduler": {"name": "stairs", "at": [0.3, 0.6]},
+        "ema": 0.99,
+    },
+    "batch normalization, all metrics": {
+        "model": {"name": "resnet18", "width": 2},
+        "metric": [*({"name": name} for name in EVERY_METRIC), {"name": "top_k", "k": 2}, {"name": "top_k", "k": 5}],
+    },
+    "sum of losses": {
+        "model": {"name": "mlp", "hidden": [16], "dropout": 0.5},
+        "loss": [{"name": "cross_entropy", "class_weights": [2.0] * 10, "weight": 0.5}, {"name": "focal"}],
+        "accumulate": 16,
+        "ema": None,
+    },
+    "fp16, groups of groups, everything": {
+        "optimizer": {"name": "sgd", "lr": 0.05, "groups": {"body": {"groups": {"stem": {"momentum": 0.5}}}}},
+        "scheduler": {"name": "one_cycle", "warmup": 0.1, "rates": [0.1, 0.2]},
+        "model": {"name": "resnet18", "width": 2, "stem": "large"},
+        "amp": "fp16",
+        "accumulate": 2,
+    },
+}
+
+
+@pytest.mark.parametrize("name", COMBINATIONS)
+def test_every_combination_ends_alike_from_wherever_it_was_left(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(metric.METRIC, "copier", Copier)
+    settings = play.small(**COMBINATIONS[name])
+    settings["metric"] = [*settings["metric"], {"name": "copier"}]
+    unbroken = copied(tmp_path, settings)
+    moments = unbroken[1]
+    for moment in {0, len(moments) // 5, len(moments) // 3, len(moments) // 2, len(moments) - 1}:
+        ends_alike(moments[moment], unbroken)
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a compiler: apt install g++")
+def test_a_compiled_model_ends_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(metric.METRIC, "copier", Copier)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")
+    settings = play.small(compiled=True, ema=None, metric=[{"name": "acc"}, {"name": "copier"}])
+    unbroken = copied(tmp_path, settings)
+    for step in (2, 4, 11):
+        torch.compiler.reset()  # as in a new process, where kernels are made in another order
+        ends_alike(unbroken[1][step], unbroken)
 
 
 def test_from_the_checkpoint_before_a_corrupt_one(unbroken: Any, tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import inspect
 import json
 import os
 import re
@@ -9,7 +10,13 @@ import torch
 from torch import nn
 
 import loss
-from exper import paths
+import model
+import optim
+from exper import parts, paths, settings
+from loss import Loss
+from metric import METRIC, Totals
+from schedule import SCHEDULER
+from setting import Settings
 from tests import play
 
 
@@ -32,13 +39,63 @@ def part(setting: str, /, **changes: Any) -> dict[str, Any]:
         ),
         (part("optimizer", lr=-0.1), "Invalid learning rate: -0.1"),
         (part("optimizer", momentum=0.9), "optimizer: 'momentum' is unknown."),
+        (
+            {"optimizer": {"conv1": {"name": "adam"}, "linaer": {"name": "sgd", "lr": 0.1}}},
+            "optimizer: 'linaer' is unknown. Did you mean 'linear2'? Known: conv2, linear1, linear2.",
+        ),
+        (
+            {"optimizer": {"conv1": {"name": "adam"}}},
+            "optimizer: nothing changes conv2.weight. Add a part for: conv2, ",
+        ),
+        ({"optimizer": {"conv1": {"lr": 0.1}}}, "optimizer.conv1 = {'lr': 0.1}: write a part, such as"),
+        (
+            part("optimizer", groups={"conv3": {"lr": 1.0}}),
+            "optimizer.groups: 'conv3' is unknown. Did you mean 'conv2'?",
+        ),
+        (part("optimizer", groups={"conv1": {"lr": "x"}}), "optimizer.groups.conv1.lr = 'x': must be a number"),
+        ({"scheduler": {"name": "plateau"}, "monitor": None}, 'scheduler.name = "plateau": nothing tells it when.'),
+        (
+            {"scheduler": {"name": "stairs", "at": 0.5}},
+            "scheduler.at = 0.5: must be a list, each a number from 0 to 1.",
+        ),
+        ({"scheduler": {"name": "cosine", "rates": [0.0]}}, "scheduler.rates = [0.0]: must be a list, each a number"),
+        ({"amp": "fp8"}, "amp = 'fp8': must be 'bf16' or 'fp16' or None."),
+        ({"accumulate": 0}, "accumulate = 0: must be a whole number at least 1."),
         (part("scheduler", name="cosin"), "scheduler.name: 'cosin' is unknown. Did you mean 'cosine'?"),
         (part("scheduler", warmup=3), "scheduler.warmup = 3"),
-        (part("model", name="resnet"), "model.name: 'resnet' is unknown. Did you mean 'lenet'? Known: lenet."),
+        (
+            part("model", name="resnet"),
+            "model.name: 'resnet' is unknown. Did you mean 'resnet18'? Known: lenet, mlp, resnet18, torchvision, unet,",
+        ),
         (part("model", drop=0.1), "model: 'drop' is unknown. Did you mean 'dropout'?"),
         (part("model", dropout=1.5), "model.dropout = 1.5: must be a number from 0 to 1."),
+        (
+            {"model": {"name": "mlp", "hidden": 64}},
+            "model.hidden = 64: must be a list, each a whole number at least 1.",
+        ),
+        ({"model": {"name": "mlp", "hidden": [64, 0]}}, "model.hidden = [64, 0]: must be a list"),
+        ({"model": {"name": "resnet18", "stem": "tiny"}}, "model.stem = 'tiny': must be 'small' or 'large'."),
+        ({"model": {"name": "torchvision"}}, "model lacks 'net'. Add it."),
+        (
+            {"model": {"name": "torchvision", "net": "resnet12"}},
+            "model.net: 'resnet12' is unknown. Did you mean 'resnet152'? Known: alexnet, convnext_base,",
+        ),
+        ({"pretrained": "first/0"}, "pretrained = 'first/0': there is no run first/0 in "),
+        ({"pretrained": "resnet.pth"}, "pretrained = 'resnet.pth': there is no file "),
+        ({"pretrained": {"from": "a/0", "onyl": "body"}}, "pretrained: 'onyl' is unknown. Did you mean 'only'?"),
+        ({"pretrained": "torchvision"}, 'only the model "torchvision" has such weights.'),
         (part("loss", name="cross-entropy"), "Did you mean 'cross_entropy'?"),
+        ({"loss": []}, "loss = []: write a part, such as"),
+        ({"loss": [{"name": "dice", "weight": -1}]}, "loss.weight = -1: must be a number above 0."),
+        ({"loss": [{"name": "dice"}, {"name": "fokal"}]}, "loss.name: 'fokal' is unknown. Did you mean 'focal'?"),
+        (part("loss", class_weights=[1.0, 2.0]), "loss.class_weights = [1.0, 2.0]: the data have 10 classes."),
+        ({"loss": {"name": "bce"}}, "loss.name = 'bce': it is for one output, the data have 10 classes."),
         ({"metric": [{"name": "accuracy"}]}, "metric.name: 'accuracy' is unknown."),
+        ({"metric": [{"name": "acc"}, {"name": "acc"}]}, "metric: 'acc' is listed twice."),
+        ({"metric": [{"name": "top_k"}]}, "metric lacks 'k'. Add it."),
+        ({"metric": [{"name": "top_k", "k": 10}]}, "metric.k = 10: of 10 classes it has to leave some out."),
+        ({"metric": [{"name": "f1", "average": "mean"}]}, "metric.average = 'mean': must be 'macro' or 'micro'."),
+        ({"metric": [{"name": "confusion"}], "monitor": "max val/confusion"}, "monitor: 'val/confusion' is unknown."),
         ({"metric": ["acc"]}, "metric = ['acc']: must be a list, each a dict."),
         ({"transform": [{"name": "crop"}]}, "transform lacks 'padding'"),
         ({"transform": [{"name": "crop", "padding": 0}]}, "transform.padding = 0"),
@@ -84,7 +141,8 @@ def test_the_default_learns_the_digits(tmp_path: Path, capsys: pytest.CaptureFix
     assert play.statistic(run)["metric"]["test"]["test/acc"] > 0.96
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].startswith("lenet: 84,146 parameters, on ")
-    assert len(shown) == 1 + 10 + 1
+    assert shown[1].split() == ["conv1", "Conv2d", "32", "x", "8", "x", "8", "832"]
+    assert len(shown) == 1 + 6 + 10 + 1
 
 
 def test_the_files_of_a_run(tmp_path: Path) -> None:
@@ -223,3 +281,32 @@ def test_config_names_what_every_project_has() -> None:
     assert all(f'"{name}"' in flat for name in names.split())
     assert {"every", "keep"} <= set(play.config()["checkpoint"])
     assert paths.Run(Path("x/0")).checkpoint.name == "checkpoint"
+
+
+def documented() -> list[tuple[str, Any]]:
+    """Return the settings in the code blocks of docs/parts.md."""
+    blocks = re.findall(r"```python\n(.*?)```", (play.CODE / "docs" / "parts.md").read_text(), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [next(iter(settings.read(line.encode()).items())) for line in lines]
+
+
+@pytest.mark.parametrize(("name", "value"), documented())
+def test_documented_settings_are_taken(name: str, value: Any) -> None:
+    given: Settings = parts.call("", play.config() | {name: value}, Settings)
+    Loss(given.loss)
+    assert len(Totals(given.metric).names) >= 2
+    optim.check(given.optimizer, given.scheduler, given.monitor)
+    model.check(given.model)
+
+
+@pytest.mark.parametrize(
+    ("setting", "choices"),
+    [("model", model.MODEL), ("loss", loss.LOSS), ("metric", METRIC), ("optimizer", optim.OPTIMIZER),
+     ("scheduler", SCHEDULER)],
+)  # fmt: skip
+def test_every_choice_is_documented_with_its_arguments(setting: str, choices: dict[str, Any]) -> None:
+    section = (play.CODE / "docs" / "parts.md").read_text().partition(f"## {setting}\n")[2].partition("\n## ")[0]
+    for name, function in choices.items():
+        assert re.search(rf"(^|[ |`]){re.escape(name)}([ ,|`]|$)", section, re.MULTILINE), name
+        own = [] if setting == "optimizer" else inspect.signature(function).parameters
+        assert all(one in section for one in own if one not in ("shape", "classes")), name
