@@ -9,21 +9,27 @@ from exper.training import stop
 if __name__ == "__main__":
     stop.listen()  # before the slow imports: a Ctrl-C in them is an interruption, too
 
+import argparse
 import copy
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
+from torch.autograd import set_detect_anomaly
 from torch.amp import GradScaler
 
 import data
+import debug
 import epoch
 import optim
 from data.batches import Batches
 from exper import parts, settings
 from exper.training import checkpoint, device, statistic, streams
+from exper.training.finite import NotFinite
 from exper.training.monitor import Monitor
 from exper.training.run import Run, this_run
+from exper.training.see import See
 from loss import LOSS
 from metric import Totals
 from model import MODEL
@@ -35,9 +41,19 @@ from transform import Transform
 CODE = Path(__file__).resolve().parent
 
 
-def main(run: Run, config: dict[str, Any]) -> None:
-    """Train from the newest checkpoint, or from nothing, to the end; then test the best weights."""
-    # What is wrong in config.py is found before data is loaded, but for values of the model's arguments.
+class Built(NamedTuple):
+    """What config.py names, ready to train or to be evaluated."""
+
+    given: Settings
+    state: State
+    batches: dict[str, Batches]  # of "train", "val" and "test"
+    loss_of: nn.Module
+    about: dict[str, Any]  # what statistic.json holds beside metrics
+
+
+def build(run: Run, config: dict[str, Any]) -> Built:
+    """Build what config.py names; what is wrong in it is found before data is loaded, where that is possible."""
+    config = debug.shortened(config)
     given: Settings = parts.call("", config, Settings)
     where = device.prepare(given.device, given.processes, run.record["threads"], given.deterministic)
     data.check(given.data)
@@ -49,41 +65,55 @@ def main(run: Run, config: dict[str, Any]) -> None:
     monitor = parts.call("early_stop", given.early_stop or {}, Monitor, given.monitor, known)
     checkpoints = parts.call("checkpoint", given.checkpoint, checkpoint.Checkpoints, run.files.checkpoint)
     record = statistic.Statistic(run.files, given.logger)
+    see = parts.call("see", given.see, See, record, given.compiled)
     optim.check(given.optimizer, given.scheduler, given.monitor)
 
     streams.start(run.seed)
     batches, about_data = data.load(run.data, given.data, transform, where, run.seed)
+    batches = debug.fewer(batches, given)
+    about_data["size"] = {split: len(one.index_N) for split, one in batches.items()}
     about_device = device.describe(where, given.deterministic)
     run.compare(device=about_device, data=about_data)
     dataset = batches["train"].dataset
     model = parts.build("model", given.model, MODEL, dataset.shape, dataset.classes).to(where)
     weights = sum(one.numel() for one in model.parameters())
-    print(f"{given.model['name']}: {weights:,} parameters, on {about_device['name']}")
+    if given.verbose != "quiet":
+        print(f"{given.model['name']}: {weights:,} parameters, on {about_device['name']}")
     steps = given.epochs * len(batches["train"])
     optimizers = Optimizers(model, given.optimizer, given.scheduler, steps, given.epochs)
     ema = None if given.ema is None else Average(model, given.ema)
     if given.compiled:
         model.compile(dynamic=False)  # or the kernels of a batch would depend on the sizes of those before it
     scaler = GradScaler(where.type, enabled=given.amp == "fp16")
-    state = State(model, optimizers, scaler, ema, metric, monitor, record, checkpoints, run.format, config)
+    state = State(model, optimizers, scaler, ema, metric, monitor, record, checkpoints, run.format, config, see)
+    hparam = settings.flatten({name: value for name, value in config.items() if name != "search"})
+    about = {"format": run.format, "hparam": hparam, "data": about_data, "device": about_device}
+    return Built(given, state, batches, loss_of, about)
 
+
+def main(run: Run, config: dict[str, Any]) -> None:
+    """Train from the newest checkpoint, or from nothing, to the end; then test the best weights."""
+    given, state, batches, loss_of, about = build(run, config)
     stop.wait_for_step()  # before, a signal ends the process at once
-    saved = checkpoints.newest()
+    saved = state.checkpoints.newest()
     if saved is not None:
         state.load_state_dict(saved)
         print(f"continues after epoch {state.epoch}, step {state.step}")
-    hparam = settings.flatten({name: value for name, value in config.items() if name != "search"})
-    about = {"format": run.format, "hparam": hparam, "data": about_data, "device": about_device}
-    record.start(about, saved and saved["statistic"], state.step)
+    state.statistic.start(about, saved and saved["statistic"], state.step)
     try:
-        fit(state, given, batches, loss_of)
-        test(state, given, batches["test"], loss_of)
-    except Exception:
+        with set_detect_anomaly(given.anomaly):
+            fit(state, given, batches, loss_of)
+        model, tested = best(state)
+        state.statistic.end_test(test(state, model, tested, given, batches["test"], loss_of))
+    except Exception as error:
         checkpoint.write(run.files.checkpoint / "crash.path", state.state_dict())
+        if isinstance(error, NotFinite):
+            quiet = replace(given, verbose="quiet")
+            error.args = (debug.explain(error, state, lambda again: fit(again, quiet, batches, loss_of)),)
         raise
     finally:
-        checkpoints.wait()
-        record.close()
+        state.checkpoints.wait()
+        state.statistic.close()
 
 
 def fit(state: State, given: Settings, batches: dict[str, Batches], loss_of: nn.Module) -> None:
@@ -95,24 +125,35 @@ def fit(state: State, given: Settings, batches: dict[str, Batches], loss_of: nn.
         state.check_finite()
         val = epoch.evaluate(state, state.evaluated, batches["val"], loss_of, given, "val")
         line = state.end_epoch(val, Totals(given.metric))
-        print(statistic.text(line, given.epochs))
+        if given.verbose != "quiet":
+            print(statistic.text(line, given.epochs))
         is_last = state.epoch == given.epochs or state.monitor.is_over
         if is_last or line is state.monitor.best or state.checkpoints.is_due(state.epoch, batch=0):
             state.save()
 
 
-def test(state: State, given: Settings, batches: Batches, loss_of: nn.Module) -> None:
-    """Test the weights of the best epoch; without a monitor, or if its checkpoint is lost, of the last."""
-    model, tested = copy.deepcopy(state.evaluated), state.epoch
-    best = state.checkpoints.of_epoch(state.monitor.best.get("epoch", state.epoch))
-    if best is not None:
-        model.load_state_dict(best.get("ema", best["model"]))
-        tested = best["epoch"]
+def best(state: State) -> tuple[nn.Module, int]:
+    """Return the model of the best epoch, and this; without a monitor, or if its checkpoint is lost, of the last."""
+    model = copy.deepcopy(state.evaluated)
+    saved = state.checkpoints.of_epoch(state.monitor.best.get("epoch", state.epoch))
+    if saved is None:
+        return model, state.epoch
+    model.load_state_dict(saved.get("ema", saved["model"]))
+    return model, saved["epoch"]
+
+
+def test(
+    state: State, model: nn.Module, tested: int, given: Settings, batches: Batches, loss_of: nn.Module
+) -> dict[str, Any]:
+    """Return what `model`, of the epoch `tested`, achieves on the test split, as statistic.json has it."""
     values = epoch.evaluate(state, model, batches, loss_of, given, "test")
-    state.statistic.end_test({"epoch": tested, **values})
     print(f"test of epoch {tested}: " + "  ".join(f"{name} {value:.4g}" for name, value in values.items()))
+    return {"epoch": tested, **values}
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--debug", action="store_true", help="as config.py's debug = True: a short run with checks on")
+    changes = {"debug": True} if parser.parse_args().debug else {}
     with this_run(CODE) as this:
-        main(this, settings.read((CODE / "config.py").read_bytes()))
+        main(this, settings.read((CODE / "config.py").read_bytes()) | changes)

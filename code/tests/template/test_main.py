@@ -20,7 +20,10 @@ def part(setting: str, /, **changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"epoch": 3}, "config.py: 'epoch' is unknown. Did you mean 'epochs'? Known: accumulate, amp, checkpoint,"),
+        (
+            {"epoch": 3},
+            "config.py: 'epoch' is unknown. Did you mean 'epochs'? Known: accumulate, amp, anomaly, checkpoint,",
+        ),
         ({"epochs": 0}, "epochs = 0: must be a whole number at least 1."),
         ({"epochs": "3"}, "epochs = '3'"),
         ({"deterministic": 1}, "deterministic = 1: must be True or False"),
