@@ -82,10 +82,9 @@ class State:
     def end_epoch(self, val: dict[str, float], metric: Totals) -> dict[str, Any]:
         """Count the epoch as completed, and return its line of history; `metric` is for the next. Waits for the GPU."""
         self.epoch += 1
-        line: dict[str, Any] = (
-            {"epoch": self.epoch, "step": self.step} | self.metric.values("train") | self.own.values()
-        )
-        line |= val | {"lr": self.lr, "weights": self.digest(), "seconds": time.monotonic() - self.started}
+        line: dict[str, Any] = {"epoch": self.epoch, "step": self.step}
+        line |= self.metric.values("train") | self.own.values() | val
+        line |= {"lr": self.lr, "weights": self.digest(), "seconds": time.monotonic() - self.started}
         self.monitor.see(line)
         self.optimizers.end_epoch(self.monitor.value(line))
         self.statistic.end_epoch(line, self.monitor.best)
