@@ -18,8 +18,16 @@ from exper.interrupt import Signals
 _STDIN = 0
 
 
-def supervise(run: paths.Run, folder: Path, environment: dict[str, str], lock: int, signals: Signals) -> int:
-    """Run `code/main.py` of `folder` to its end; return its exit code, a negative one for a signal.
+def supervise(
+    run: paths.Run,
+    folder: Path,
+    environment: dict[str, str],
+    lock: int,
+    signals: Signals,
+    *,
+    program: tuple[str, ...] = ("main.py",),
+) -> int:
+    """Run a program of `code/` in `folder`, with its arguments, to its end; return its exit code, or minus a signal.
 
     Training runs in a process group of its own, which has the terminal while it runs: Ctrl-C reaches it once, and
     debuggers can read. It holds the lock too, and one end of a pipe whose other end goes when this process goes.
@@ -31,7 +39,8 @@ def supervise(run: paths.Run, folder: Path, environment: dict[str, str], lock: i
     handed = {"EXPER_LOCK": lock, "EXPER_CONTROL": control, "EXPER_OUTPUT": master}
     with heartbeat(run), _woken() as wakened, _terminal_kept() as terminal:
         training = subprocess.Popen(
-            [sys.executable, "-s", str(folder / "code" / "main.py")],  # as we do: no packages but the environment's
+            # -s: as we do, no packages but the environment's
+            [sys.executable, "-s", str(folder / "code" / program[0]), *program[1:]],
             cwd=folder,
             env=environment | {name: str(number) for name, number in handed.items()},
             stdout=slave,

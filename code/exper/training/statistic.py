@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 from exper import files, parts, paths
+from exper.error import Refused
 
 LOGGER = ("tensorboard",)
 
@@ -71,6 +72,24 @@ class Statistic:
         self._history.close()
         if self.events is not None:
             self.events.close()
+
+
+def read(run: paths.Run) -> dict[str, Any]:
+    """Return statistic.json.
+
+    Raises:
+        Refused: there is none, or it is damaged.
+    """
+    try:
+        return files.read_json(run.statistic)
+    except FileNotFoundError:
+        raise Refused(f"{run} has no statistic.json: it was never trained. Type: continue {run}") from None
+
+
+def replace_test(run: paths.Run, line: dict[str, Any]) -> None:
+    """Record a test in statistic.json and leave the rest as it is; `epoch` says whose weights were tested."""
+    content = read(run)
+    files.write_json(run.statistic, content | {"metric": content["metric"] | {"test": line}})
 
 
 def text(line: dict[str, Any], epochs: int) -> str:
