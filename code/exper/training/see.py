@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -109,9 +110,15 @@ def histogram(name: str, tensor: Tensor) -> Any:
     """Return the summary of a tensor's finite numbers; None: it has none."""
     from torch.utils.tensorboard import summary  # imported only where something is to be seen
 
-    numbers = tensor.detach().float().cpu()
-    numbers = numbers[numbers.isfinite()]
-    return summary.histogram(name, numbers, bins=_BINS) if len(numbers) else None
+    numbers = tensor.detach().cpu().double().numpy().ravel()
+    numbers = numbers[np.isfinite(numbers)]
+    if not len(numbers):
+        return None
+    counts, limits = np.histogram(numbers, _BINS)
+    # summary.histogram computes a dot product in threads: on busy cores seven times as long as this.
+    sums = float(numbers.sum()), float(np.square(numbers).sum())
+    edges, each = limits.tolist(), [0, *counts.tolist()]  # a bucket is named by its right edge
+    return summary.histogram_raw(name, edges[0], edges[-1], len(numbers), *sums, edges, each)
 
 
 def picture(name: str, image_BCHW: Tensor) -> Any:
