@@ -7,7 +7,6 @@ if __name__ == "__main__":
 
 import argparse
 import os
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -23,24 +22,24 @@ from exper.training import pictures, statistic
 from exper.training.checkpoint import Checkpoints
 from exper.training.predictions import Predictions, predicted
 from exper.training.run import Run, this_run
-from setting import Settings
 
 
 def evaluate(run: Run, config: dict[str, Any], wanted: str, every: int | None) -> None:
     """Test the weights of the epoch `wanted`, "best", "last" or a number; of segmentation, draw every n-th image."""
     known = statistic.read(run.files)
     run = replace(run, record=run.record | {"recorded": known, "exact": False})
-    given, state, batches, loss_of, _ = main.build(run, config)
-    if every is not None and next(iter(batches["test"].of_epoch()))[1].ndim < 3:
+    built = main.build(run, config)
+    state, batches = built.state, built.batches["test"]
+    if every is not None and next(iter(batches.of_epoch()))[1].ndim < 3:
         raise Refused("--pictures: this data set has no masks to draw. Leave it out.")
     state.load_state_dict(chosen(state.checkpoints, known, wanted))
 
-    seen = Predictions(loss_of)
-    line = main.test(state, state.evaluated, state.epoch, given, batches["test"], seen)
+    seen = Predictions(built.loss_of)
+    line = main.test(built._replace(loss_of=seen), state.evaluated, state.epoch)
     with files.new_folder(run.files.evaluated(state.epoch)) as folder:
-        seen.write(folder, batches["test"].index_N.tolist())
+        seen.write(folder, batches.index_N.tolist())
         if every is not None:
-            draw(pictures.Triplets(folder), state.evaluated, batches["test"], every, given)
+            draw(pictures.Triplets(folder), state.evaluated, batches, every, built.given.amp)
     statistic.replace_test(run.files, line)
 
 
@@ -62,12 +61,12 @@ def chosen(checkpoints: Checkpoints, known: dict[str, Any], wanted: str) -> dict
 
 
 @torch.no_grad()
-def draw(triplets: pictures.Triplets, model: nn.Module, batches: Batches, every: int, given: Settings) -> None:
+def draw(triplets: pictures.Triplets, model: nn.Module, batches: Batches, every: int, amp: str | None) -> None:
     """Draw image, mask and prediction of every n-th image, as the model gets them."""
     some = replace(batches, index_N=batches.index_N[::every])
     numbers = iter(some.index_N.tolist())
     for image_BCHW, target_BHW in some.of_epoch():
-        with precision(given.amp, image_BCHW.device):
+        with precision(amp, image_BCHW.device):
             guess_BHW = predicted(model(image_BCHW))
         for image_CHW, target_HW, guess_HW in zip(image_BCHW, target_BHW, guess_BHW, strict=True):
             triplets.draw(next(numbers), image_CHW, target_HW, guess_HW)
@@ -79,6 +78,6 @@ if __name__ == "__main__":
     parser.add_argument("--pictures", type=int)
     options = parser.parse_args()
     if "EXPER_RUN" not in os.environ:
-        sys.exit("evaluate.py: it evaluates a run that there is. Type: exper evaluate <tag>/<id>")
+        parser.error("it needs a run. Type: exper evaluate <tag>/<id>")
     with this_run(main.CODE) as this:
         evaluate(this, settings.read((main.CODE / "config.py").read_bytes()), options.epoch, options.pictures)

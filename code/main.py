@@ -93,31 +93,32 @@ def build(run: Run, config: dict[str, Any]) -> Built:
 
 def main(run: Run, config: dict[str, Any]) -> None:
     """Train from the newest checkpoint, or from nothing, to the end; then test the best weights."""
-    given, state, batches, loss_of, about = build(run, config)
+    built = build(run, config)
+    state = built.state
     stop.wait_for_step()  # before, a signal ends the process at once
     saved = state.checkpoints.newest()
     if saved is not None:
         state.load_state_dict(saved)
         print(f"continues after epoch {state.epoch}, step {state.step}")
-    state.statistic.start(about, saved and saved["statistic"], state.step)
+    state.statistic.start(built.about, saved and saved["statistic"], state.step)
     try:
-        with set_detect_anomaly(given.anomaly):
-            fit(state, given, batches, loss_of)
-        model, tested = best(state)
-        state.statistic.end_test(test(state, model, tested, given, batches["test"], loss_of))
+        with set_detect_anomaly(built.given.anomaly):
+            fit(built)
+        state.statistic.end_test(test(built, *best(state)))
     except Exception as error:
         checkpoint.write(run.files.checkpoint / "crash.path", state.state_dict())
         if isinstance(error, NotFinite):
-            quiet = replace(given, verbose="quiet")
-            error.args = (debug.explain(error, state, lambda again: fit(again, quiet, batches, loss_of)),)
+            quiet = replace(built.given, verbose="quiet")
+            error.args = (debug.explain(error, state, lambda again: fit(built._replace(state=again, given=quiet))),)
         raise
     finally:
         state.checkpoints.wait()
         state.statistic.close()
 
 
-def fit(state: State, given: Settings, batches: dict[str, Batches], loss_of: nn.Module) -> None:
+def fit(built: Built) -> None:
     """Take the epochs that are left."""
+    given, state, batches, loss_of, _ = built
     if state.step == 0:
         state.save()
     while state.epoch < given.epochs and not state.monitor.is_over:
@@ -142,11 +143,10 @@ def best(state: State) -> tuple[nn.Module, int]:
     return model, saved["epoch"]
 
 
-def test(
-    state: State, model: nn.Module, tested: int, given: Settings, batches: Batches, loss_of: nn.Module
-) -> dict[str, Any]:
+def test(built: Built, model: nn.Module, tested: int) -> dict[str, Any]:
     """Return what `model`, of the epoch `tested`, achieves on the test split, as statistic.json has it."""
-    values = epoch.evaluate(state, model, batches, loss_of, given, "test")
+    given, state, batches, loss_of, _ = built
+    values = epoch.evaluate(state, model, batches["test"], loss_of, given, "test")
     print(f"test of epoch {tested}: " + "  ".join(f"{name} {value:.4g}" for name, value in values.items()))
     return {"epoch": tested, **values}
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from exper import commands, paths
 
 _SHORT = {"con": "continue", "re": "rerun"}
-_TAKE_A_VALUE = ("-m", "--message", "--include", "-l", "--list")
+_TAKE_A_VALUE = ("-m", "--message", "--include", "-l", "--list", "--epoch", "--pictures")
 
 
 def complete(arguments: list[str], project: paths.Project) -> int:
@@ -100,7 +100,7 @@ def _is_control(character: str) -> bool:
     return ord(character) < 32 or ord(character) == 127
 
 
-_TAKE_ONE = ("run", "continue", "rerun", "expels", "title", "table")
+_TAKE_ONE = ("run", "continue", "rerun", "expels", "title", "table", "evaluate")
 _KINDS: dict[str, Callable[[paths.Project, str], Iterable[str]]] = {
     "run": _tags,
     "continue": _runs,
@@ -110,5 +110,6 @@ _KINDS: dict[str, Callable[[paths.Project, str], Iterable[str]]] = {
     "table": _lists,
     "expels": _runs,
     "itb": _runs,
+    "evaluate": _runs,
     "rm": _runs_and_tags,
 }

@@ -1,7 +1,11 @@
 """Short runs, few samples, and the layer that a NaN comes from."""
 
+import json
 import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +43,16 @@ def test_debug_takes_2_epochs_of_4_batches_and_says_so(tmp_path: Path) -> None:
     assert statistic["data"]["size"] == {"train": 64, "val": 270, "test": 270}
     named = {"debug": True, "epochs": 2, "anomaly": True}
     assert {name: statistic["hparam"][name] for name in named} == named
+
+
+def test_debug_is_a_flag_of_main_py_as_well(tmp_path: Path) -> None:
+    shutil.copytree(play.CODE, tmp_path / "code", ignore=shutil.ignore_patterns("tests", "__pycache__"))
+    done = subprocess.run([sys.executable, "code/main.py", "--debug"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = paths.Run(tmp_path / "__result__" / "untagged" / "0")
+    assert json.loads(run.record.read_text())["command"] == ["python", "code/main.py", "--debug"]
+    assert play.statistic(run)["hparam"]["debug"] is True
+    assert play.statistic(run)["metric"]["last"]["epoch"] == 2
 
 
 def test_debug_checks_every_gradient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
