@@ -48,3 +48,9 @@ deterministic = False  # True: the same bits on a GPU too, slower; a CPU gives t
 
 logger = ["tensorboard", "picture"]  # picture: history.png; statistic.json and history.jsonl are always written
 log_every_steps = None  # n: every n steps also a line in history and a point in TensorBoard; waits for the GPU
+# n: every n steps also in TensorBoard: weights and gradients, change/weight, layers' outputs, inputs; docs/training.md
+see = {"histograms": None, "ratios": None, "activations": None, "images": None, "graph": False}
+verbose = "batch"  # a progress bar and a line an epoch; "epoch": no bar, as for logs; "quiet": only the result
+
+overfit = None  # n: train, validate and test on the same n samples, of which a right model learns 100 %
+debug = False  # True: 2 epochs of 4 batches, with anomaly detection; so does `python code/main.py --debug`

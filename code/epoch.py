@@ -7,6 +7,7 @@ from torch import nn
 
 from data.batches import Batches
 from exper.training import progress
+from exper.training.finite import NotFinite
 from metric import Totals
 from setting import Settings
 from state import State
@@ -18,7 +19,10 @@ def train(state: State, batches: Batches, loss_of: nn.Module, given: Settings) -
     """Take the steps that are left of the epoch under way. The CPU waits for the GPU only where it says so."""
     state.model.train()
     left = batches.of_epoch(state.epoch, state.batch)
-    for image_BCHW, target_B in progress.bar(left, f"epoch {state.epoch + 1}", len(batches), state.batch):
+    title = f"epoch {state.epoch + 1}"
+    for image_BCHW, target_B in progress.bar(left, title, len(batches), state.batch, given.verbose):
+        state.see.before_step(state.model, state.step + 1, image_BCHW)
+
         # the gradient of the batch, as a sum over `accumulate` parts that fit into memory
         state.optimizers.zero_grad()
         parts = zip(image_BCHW.chunk(given.accumulate), target_B.chunk(given.accumulate), strict=True)
@@ -40,13 +44,14 @@ def train(state: State, batches: Batches, loss_of: nn.Module, given: Settings) -
         state.optimizers.step(state.scaler)  # waits, in fp16
         if state.ema is not None:
             state.ema.update()
+        state.see.after_step(state.model)  # waits, where something is to be seen
 
         # count, log, save, stop
         state.metric.end_batch()
         state.batch += 1
         state.step += 1
         if given.log_every_steps is not None and state.step % given.log_every_steps == 0:
-            state.log(loss=state.metric.batch_loss, lr=state.lr)  # waits
+            state.log_step()  # waits
         if state.checkpoints.is_due(state.epoch, state.batch):
             state.save()  # waits
         state.leave_if_asked()
@@ -59,7 +64,7 @@ def evaluate(
     """Return loss and metrics of `model` over a split, such as {"val/loss": 0.1, "val/acc": 0.98}."""
     model.eval()
     metric = Totals(given.metric)
-    for image_BCHW, target_B in progress.bar(batches.of_epoch(), split, len(batches)):
+    for image_BCHW, target_B in progress.bar(batches.of_epoch(), split, len(batches), verbose=given.verbose):
         with precision(given.amp, image_BCHW.device):
             output_BK = model(image_BCHW)
             loss = loss_of(output_BK, target_B)
@@ -67,7 +72,7 @@ def evaluate(
         state.leave_if_asked()
     values = metric.values(split)  # waits
     if not math.isfinite(values[f"{split}/loss"]):
-        raise FloatingPointError(f"{split}/loss is {values[f'{split}/loss']} after epoch {state.epoch}")
+        raise NotFinite(f"{split}/loss is {values[f'{split}/loss']} after step {state.step}", state.step)
     return values
 
 

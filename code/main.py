@@ -9,22 +9,28 @@ from exper.training import stop
 if __name__ == "__main__":
     stop.listen()  # before the slow imports: a Ctrl-C in them is an interruption, too
 
+import argparse
 import copy
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
+from torch.autograd import set_detect_anomaly
 from torch.amp import GradScaler
 
 import data
+import debug
 import epoch
 import model as models
 import optim
 from data.batches import Batches
 from exper import parts, settings
 from exper.training import checkpoint, device, layers, pretrained, statistic, streams
+from exper.training.finite import NotFinite
 from exper.training.monitor import Monitor
 from exper.training.run import Run, this_run
+from exper.training.see import See
 from loss import Loss
 from metric import Totals
 from optim import Average, Optimizers
@@ -35,9 +41,20 @@ from transform import Transform
 CODE = Path(__file__).resolve().parent
 
 
-def main(run: Run, config: dict[str, Any]) -> None:
-    """Train from the newest checkpoint, or from nothing, to the end; then test the best weights."""
-    # What is wrong in config.py is found before data is loaded, but for values of the model's arguments.
+class Built(NamedTuple):
+    """What config.py names, ready to train or to be evaluated."""
+
+    given: Settings
+    state: State
+    batches: dict[str, Batches]  # of "train", "val" and "test"
+    loss_of: nn.Module
+    saved: dict[str, Any] | None  # the newest checkpoint
+    about: dict[str, Any]  # what statistic.json holds beside metrics
+
+
+def build(run: Run, config: dict[str, Any]) -> Built:
+    """Build what config.py names; what is wrong in it is found before data is loaded, where that is possible."""
+    config = debug.shortened(config)
     given: Settings = parts.call("", config, Settings)
     where = device.prepare(given.device, given.processes, run.record["threads"], given.deterministic)
     data.check(given.data)
@@ -50,18 +67,22 @@ def main(run: Run, config: dict[str, Any]) -> None:
     monitor = parts.call("early_stop", given.early_stop or {}, Monitor, given.monitor, known)
     checkpoints = parts.call("checkpoint", given.checkpoint, checkpoint.Checkpoints, run.files.checkpoint)
     record = statistic.Statistic(run.files, given.logger)
+    see = parts.call("see", given.see, See, record, given.compiled)
     optim.check(given.optimizer, given.scheduler, given.monitor)
 
     streams.start(run.seed)
     batches, about_data = data.load(run.data, given.data, transform, where, run.seed)
+    batches = debug.fewer(batches, given)
+    about_data["size"] = {split: len(one.index_N) for split, one in batches.items()}
     about_device = device.describe(where, given.deterministic)
     run.compare(device=about_device, data=about_data)
     dataset = batches["train"].dataset
     loss_of.check(dataset.classes)
     metric.check(dataset.classes)
     model = parts.build("model", given.model, models.MODEL, dataset.shape, dataset.classes).to(where)
-    print(f"{given.model['name']}: {layers.parameters(model)}, on {about_device['name']}")
-    print(layers.summary(model, dataset.shape))
+    if given.verbose != "quiet":
+        print(f"{given.model['name']}: {layers.parameters(model)}, on {about_device['name']}")
+        print(layers.summary(model, dataset.shape))
     saved = checkpoints.newest()
     started_from = None if saved else pretrained.load(model, given.pretrained, run)
     steps = given.epochs * len(batches["train"])
@@ -70,31 +91,41 @@ def main(run: Run, config: dict[str, Any]) -> None:
     if given.compiled:
         model.compile(dynamic=False)  # or the kernels of a batch would depend on the sizes of those before it
     scaler = GradScaler(where.type, enabled=given.amp == "fp16")
-    state = State(
-        model, optimizers, scaler, ema, metric, monitor, record, checkpoints, run.format, config, started_from
-    )
+    written = (record, checkpoints, run.format, config, started_from, see)
+    state = State(model, optimizers, scaler, ema, metric, monitor, *written)
+    hparam = settings.flatten({name: value for name, value in config.items() if name != "search"})
+    about = {"format": run.format, "hparam": hparam, "data": about_data, "device": about_device}
+    return Built(given, state, batches, loss_of, saved, about)
 
+
+def main(run: Run, config: dict[str, Any]) -> None:
+    """Train from the newest checkpoint, or from nothing, to the end; then test the best weights."""
+    built = build(run, config)
+    state, saved = built.state, built.saved
     stop.wait_for_step()  # before, a signal ends the process at once
     if saved is not None:
         state.load_state_dict(saved)
         print(f"continues after epoch {state.epoch}, step {state.step}")
-    hparam = settings.flatten({name: value for name, value in config.items() if name != "search"})
-    about = {"format": run.format, "hparam": hparam, "data": about_data, "device": about_device}
-    about |= {} if state.pretrained is None else {"pretrained": state.pretrained}
-    record.start(about, saved and saved["statistic"], state.step)
+    about = built.about | ({} if state.pretrained is None else {"pretrained": state.pretrained})
+    state.statistic.start(about, saved and saved["statistic"], state.step)
     try:
-        fit(state, given, batches, loss_of)
-        test(state, given, batches["test"], loss_of)
-    except Exception:
+        with set_detect_anomaly(built.given.anomaly):
+            fit(built)
+        state.statistic.end_test(test(built, *best(state)))
+    except Exception as error:
         checkpoint.write(run.files.checkpoint / "crash.path", state.state_dict())
+        if isinstance(error, NotFinite):
+            quiet = replace(built.given, verbose="quiet")
+            error.args = (debug.explain(error, state, lambda again: fit(built._replace(state=again, given=quiet))),)
         raise
     finally:
-        checkpoints.wait()
-        record.close()
+        state.checkpoints.wait()
+        state.statistic.close()
 
 
-def fit(state: State, given: Settings, batches: dict[str, Batches], loss_of: nn.Module) -> None:
+def fit(built: Built) -> None:
     """Take the epochs that are left."""
+    given, state, batches, loss_of, *_ = built
     if state.step == 0:
         state.save()
     while state.epoch < given.epochs and not state.monitor.is_over:
@@ -102,24 +133,34 @@ def fit(state: State, given: Settings, batches: dict[str, Batches], loss_of: nn.
         state.check_finite()
         val = epoch.evaluate(state, state.evaluated, batches["val"], loss_of, given, "val")
         line = state.end_epoch(val, Totals(given.metric))
-        print(statistic.text(line, given.epochs))
+        if given.verbose != "quiet":
+            print(statistic.text(line, given.epochs))
         is_last = state.epoch == given.epochs or state.monitor.is_over
         if is_last or line is state.monitor.best or state.checkpoints.is_due(state.epoch, batch=0):
             state.save()
 
 
-def test(state: State, given: Settings, batches: Batches, loss_of: nn.Module) -> None:
-    """Test the weights of the best epoch; without a monitor, or if its checkpoint is lost, of the last."""
-    model, tested = copy.deepcopy(state.evaluated), state.epoch
-    best = state.checkpoints.of_epoch(state.monitor.best.get("epoch", state.epoch))
-    if best is not None:
-        model.load_state_dict(best.get("ema", best["model"]))
-        tested = best["epoch"]
-    values = epoch.evaluate(state, model, batches, loss_of, given, "test")
-    state.statistic.end_test({"epoch": tested, **values})
+def best(state: State) -> tuple[nn.Module, int]:
+    """Return the model of the best epoch, and this; without a monitor, or if its checkpoint is lost, of the last."""
+    model = copy.deepcopy(state.evaluated)
+    saved = state.checkpoints.of_epoch(state.monitor.best.get("epoch", state.epoch))
+    if saved is None:
+        return model, state.epoch
+    model.load_state_dict(saved.get("ema", saved["model"]))
+    return model, saved["epoch"]
+
+
+def test(built: Built, model: nn.Module, tested: int) -> dict[str, Any]:
+    """Return what `model`, of the epoch `tested`, achieves on the test split, as statistic.json has it."""
+    given, state, batches, loss_of, *_ = built
+    values = epoch.evaluate(state, model, batches["test"], loss_of, given, "test")
     print(f"test of epoch {tested}: " + "  ".join(f"{name} {value:.4g}" for name, value in values.items()))
+    return {"epoch": tested, **values}
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--debug", action="store_true", help="as config.py's debug = True: a short run with checks on")
+    changes = {"debug": True} if parser.parse_args().debug else {}
     with this_run(CODE) as this:
-        main(this, settings.read((CODE / "config.py").read_bytes()))
+        main(this, settings.read((CODE / "config.py").read_bytes()) | changes)

@@ -1,6 +1,6 @@
 """The names that config.py binds and their types; a setting of your own is one line there and one here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from exper.parts import Count, Positive, Share
@@ -36,4 +36,9 @@ class Settings:
     deterministic: bool
     logger: list[str]
     log_every_steps: Count | None
+    see: dict[str, Any] = field(default_factory=dict)
+    verbose: Literal["batch", "epoch", "quiet"] = "batch"
+    overfit: Count | None = None
+    debug: bool = False
+    anomaly: bool = False
     search: Part | None = None

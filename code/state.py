@@ -12,7 +12,11 @@ from tqdm import tqdm
 
 from exper.training import stop, streams
 from exper.training.checkpoint import Checkpoints
+from exper.training.finite import NotFinite
+from exper.training.means import Means
 from exper.training.monitor import Monitor
+from exper.training.nothing import NOTHING
+from exper.training.see import See
 from exper.training.statistic import Statistic
 from metric import Totals
 from optim import Average, Optimizers
@@ -35,6 +39,8 @@ class State:
     format: int
     config: dict[str, Any]
     pretrained: dict[str, Any] | None = None  # where the first weights are from
+    see: See = NOTHING  # what TensorBoard shows beside curves
+    own: Means = field(default_factory=Means)  # what `log` gets in the epoch under way
     epoch: int = 0  # completed
     batch: int = 0  # done of the epoch under way
     step: int = 0  # of the optimizer, in all
@@ -47,7 +53,7 @@ class State:
         return self.model if self.ema is None else self.ema.model
 
     def _parts(self) -> dict[str, Any]:
-        found = {name: getattr(self, name) for name in ("model", "scaler", "metric", "monitor")}
+        found = {name: getattr(self, name) for name in ("model", "scaler", "metric", "monitor", "own")}
         return found | ({} if self.ema is None else {"ema": self.ema.model})
 
     def state_dict(self) -> dict[str, Any]:
@@ -69,27 +75,32 @@ class State:
         streams.restore(saved["random"])
 
     def log(self, **values: Tensor | float) -> None:
-        """Put numbers of this step into history and TensorBoard, as `step/<name>`. Waits for the GPU."""
-        named = {f"step/{name}": float(value) for name, value in values.items()}
+        """Log numbers of your own: their means over the epoch, and with `log_every_steps` their values at steps."""
+        self.own.add(values, taken=("loss", "lr", *self.metric.metrics))
+
+    def log_step(self) -> None:
+        """Add a line for this step to history, and points to TensorBoard. Waits for the GPU."""
+        named = {"step/loss": float(self.metric.batch_loss), "step/lr": self.lr} | self.own.last()
         self.statistic.add({"epoch": self.epoch + 1, "step": self.step} | named)
 
     def end_epoch(self, val: dict[str, float], metric: Totals) -> dict[str, Any]:
         """Count the epoch as completed, and return its line of history; `metric` is for the next. Waits for the GPU."""
         self.epoch += 1
-        line: dict[str, Any] = {"epoch": self.epoch, "step": self.step} | self.metric.values("train") | val
+        line: dict[str, Any] = {"epoch": self.epoch, "step": self.step}
+        line |= self.metric.values("train") | self.own.values() | val
         line |= {"lr": self.lr, "weights": self.digest(), "seconds": time.monotonic() - self.started}
         self.monitor.see(line)
         self.optimizers.end_epoch(self.monitor.value(line))
         self.statistic.end_epoch(line, self.monitor.best)
-        self.batch, self.metric, self.started = 0, metric, time.monotonic()
+        self.batch, self.metric, self.own, self.started = 0, metric, Means(), time.monotonic()
         return line
 
     def check_finite(self) -> None:
         """Stop if the loss was NaN or infinite, naming the step. Waits for the GPU."""
         finite = int(self.metric.finite)
         if finite < self.batch:
-            step = self.step - self.batch + finite + 1
-            raise FloatingPointError(f"the loss is NaN or infinite at step {step}, in epoch {self.epoch + 1}")
+            steps = self.step - self.batch + finite
+            raise NotFinite(f"the loss is NaN or infinite at step {steps + 1}, in epoch {self.epoch + 1}", steps)
 
     def save(self) -> None:
         """Write a checkpoint, unless the loss is NaN or infinite. Waits for the GPU."""

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,22 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
             os.unlink(beside)
         raise
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a folder that takes the place of `path`, whole, when the block ends without an error."""
+    path.parent.mkdir(exist_ok=True)
+    beside = path.with_name(f".{path.name}")
+    shutil.rmtree(beside, ignore_errors=True)  # of a kill
+    beside.mkdir()
+    try:
+        yield beside
+        if path.exists():
+            shutil.rmtree(path)
+        os.rename(beside, path)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -150,7 +150,7 @@ def carry_out(project: paths.Project, live: Live, signals: Signals, config: dict
     """
     run, folder = live.run, paths.from_here(live.run.folder)
     say(f"exper: {run} trains with seed {live.record['seed']} and {live.record['threads']} threads")
-    say(_differences(live.record).rstrip())
+    say(differences(live.record).rstrip())
     announcement = board.Announcement(project, config)
     say(announcement.line())
     try:
@@ -194,17 +194,18 @@ def _refusal(project: paths.Project, live: Live) -> Refused:
     return Refused(text)
 
 
-def _differences(record: run_json.Record) -> str:
+def differences(record: run_json.Record) -> str:
+    """Return a line for each version that is not as recorded."""
     return "".join(f"not as in the recorded run, so bits may differ: {line}\n" for line in record["different"])
 
 
-def mark_session(run: paths.Run, record: run_json.Record) -> None:
-    """Begin a session in the log with a line that tells it from the others."""
+def mark_session(run: paths.Run, record: run_json.Record, kind: str | None = None) -> None:
+    """Begin a session in the log, of training or of another kind, with a line that tells it from the others."""
     session = record["sessions"][-1]
-    line = f"=== {' '.join(session['command'])}: {run}, session {len(record['sessions'])}"
+    line = f"=== {' '.join(session['command'])}: {run}, {kind or 'session {}'.format(len(record['sessions']))}"
     line += f", {session['started']}, {session['host']}, pid {session['pid']}, seed {record['seed']} ===\n"
     with files.open_to_append(run.log) as log:
-        log.write((line + _differences(record)).encode())
+        log.write((line + differences(record)).encode())
 
 
 def _end(project: paths.Project, run: paths.Run, record: run_json.Record, returncode: int, signals: Signals) -> str:
@@ -213,15 +214,17 @@ def _end(project: paths.Project, run: paths.Run, record: run_json.Record, return
     record = run_json.end(record, how, returncode)
     run_json.write(run, record)
     if how == "finished":
-        settle(project, run)
+        settle(project, run, ours=run)
     if how == "interrupted":
-        number = _signal_in(returncode)
-        raise interrupt.Interrupted(number, was_typed=_was_typed(number, signals))
+        raise interruption(returncode, signals)
     return run_json.ending(record)
 
 
-def _was_typed(number: int, signals: Signals) -> bool:
-    return number == signal.SIGINT and signals.noted is None and signals.was_without_terminal
+def interruption(returncode: int, signals: Signals) -> interrupt.Interrupted:
+    """Return the exception for the exit code of a process that was asked to end."""
+    number = _signal_in(returncode)
+    was_typed = number == signal.SIGINT and signals.noted is None and signals.was_without_terminal
+    return interrupt.Interrupted(number, was_typed=was_typed)
 
 
 def outcome(returncode: int) -> str:
@@ -236,7 +239,7 @@ def _signal_in(returncode: int) -> int:
     return -returncode if returncode < 0 else returncode - 128
 
 
-def settle(project: paths.Project, run: paths.Run) -> None:
-    """Do what follows the record of a finished run; a second time changes nothing."""
+def settle(project: paths.Project, run: paths.Run, *, ours: paths.Run | None = None) -> None:
+    """Do what follows the record of a finished run, whose lock we may hold; a second time changes nothing."""
     lists.append(project, lists.FINISHED, str(run))
-    snapshot.release(project, project.tag(run.tag))
+    snapshot.release(project, project.tag(run.tag), ours=ours)

@@ -71,6 +71,10 @@ class Run:
     def tensorboard(self) -> Path:
         return self.folder / "tensorboard"
 
+    def evaluated(self, epoch: int) -> Path:
+        """Return the folder of what `exper evaluate` has found out about an epoch's weights."""
+        return self.folder / "evaluate" / f"epoch_{epoch}"
+
     @property
     def picture(self) -> Path:
         return self.folder / "history.png"

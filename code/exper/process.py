@@ -25,9 +25,10 @@ def supervise(
     lock: int,
     signals: Signals,
     *,
-    between_lines: Callable[[], None],
+    between_lines: Callable[[], None] = lambda: None,
+    program: tuple[str, ...] = ("main.py",),
 ) -> int:
-    """Run `code/main.py` of `folder` to its end; return its exit code, a negative one for a signal.
+    """Run a program of `code/` in `folder`, with its arguments, to its end; return its exit code, or minus a signal.
 
     Training runs in a process group of its own, which has the terminal while it runs: Ctrl-C reaches it once, and
     debuggers can read. It holds the lock too, and one end of a pipe whose other end goes when this process goes.
@@ -40,7 +41,8 @@ def supervise(
     handed = {"EXPER_LOCK": lock, "EXPER_CONTROL": control, "EXPER_OUTPUT": master}
     with heartbeat(run), _woken() as wakened, _terminal_kept() as terminal:
         training = subprocess.Popen(
-            [sys.executable, "-s", str(folder / "code" / "main.py")],  # as we do: no packages but the environment's
+            # -s: as we do, no packages but the environment's
+            [sys.executable, "-s", str(folder / "code" / program[0]), *program[1:]],
             cwd=folder,
             env=environment | {name: str(number) for name, number in handed.items()},
             stdout=slave,

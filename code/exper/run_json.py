@@ -72,6 +72,12 @@ def end(record: Record, status: str, returncode: int) -> Record:
     return record | ended | {"sessions": [*before, last | ended]}
 
 
+def mark_died(record: Record) -> Record:
+    """Return the record of a run that ended without a word, so that this stays known while somebody holds its lock."""
+    *before, last = record["sessions"]
+    return record | {"status": "died", "sessions": [*before, last | {"status": "died"}]}
+
+
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name

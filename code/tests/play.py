@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+import evaluate as evaluation
 import main
 import transform
 from exper import lock, paths, settings
@@ -102,6 +103,17 @@ def train(run: paths.Run, config: dict[str, Any]) -> None:
     try:
         with this_run(CODE, environment(run, held)) as this:
             main.main(this, config)
+    finally:
+        os.close(held)
+
+
+def evaluate(run: paths.Run, config: dict[str, Any], epoch: str = "best", pictures: int | None = None) -> None:
+    """Evaluate in this process."""
+    held = lock.take(run.lock)
+    assert held is not None
+    try:
+        with this_run(CODE, environment(run, held)) as this:
+            evaluation.evaluate(this, config, epoch, pictures)
     finally:
         os.close(held)
 

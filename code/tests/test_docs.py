@@ -1,11 +1,13 @@
 """The README and the help, as far as they can be wrong."""
 
+import dataclasses
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
+import setting
 from exper import commands, paths
 from tests.manager import exper
 
@@ -34,3 +36,16 @@ def test_every_file_that_the_documentation_names_is_there() -> None:
         for name in re.findall(r"\b[\w/]+\.(?:py|sh)\b", page.read_text()):
             wanted = re.escape(name.removeprefix("snapshot/"))
             assert re.search(rf"(^|/){wanted}$", tracked, re.M) or "yours" in name, f"{page.name}: {name}"
+
+
+def test_the_table_of_settings_is_that_of_setting_py() -> None:
+    page = (ROOT / "code" / "docs" / "training.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \|(.*?)\|", page.partition("## All settings")[2].partition("\n## ")[0], re.M)
+    found = {name: default.strip(" `") for name, default in rows}
+    assert found == {field.name: _default(field) for field in dataclasses.fields(setting.Settings)}
+
+
+def _default(field: "dataclasses.Field[object]") -> str:
+    if field.default_factory is not dataclasses.MISSING:
+        return repr(field.default_factory())
+    return "" if field.default is dataclasses.MISSING else repr(field.default).replace("'", '"')

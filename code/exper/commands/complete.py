@@ -10,8 +10,9 @@ from exper import commands, paths
 
 _SHORT = {"con": "continue", "re": "rerun"}
 _TAKE_A_VALUE = (
-    "-m", "--message", "--include", "-l", "--list", "--sort", "--group", "--format", "--metric", "-o", "--output",
-)  # fmt: skip
+    *("-m", "--message", "--include", "-l", "--list", "--sort", "--group", "--format", "--metric", "-o", "--output"),
+    *("--epoch", "--pictures"),
+)
 
 
 def complete(arguments: list[str], project: paths.Project) -> int:
@@ -106,7 +107,7 @@ def _is_control(character: str) -> bool:
     return ord(character) < 32 or ord(character) == 127
 
 
-_TAKE_ONE = ("run", "continue", "rerun", "expels", "title", "table", "board")
+_TAKE_ONE = ("run", "continue", "rerun", "expels", "title", "table", "board", "evaluate")
 _KINDS: dict[str, Callable[[paths.Project, str], Iterable[str]]] = {
     "run": _tags,
     "continue": _runs,
@@ -119,5 +120,6 @@ _KINDS: dict[str, Callable[[paths.Project, str], Iterable[str]]] = {
     "itb": _lists_and_runs,
     "plot": _lists_and_runs,
     "board": lambda *_: ["stop"],
+    "evaluate": _runs,
     "rm": _runs_and_tags,
 }

@@ -72,6 +72,10 @@ class Checkpoints:
             leftover.unlink()
         return next((self._load(name) for name in self._names() if self._verify(name)), None)
 
+    def epochs(self) -> list[int]:
+        """Return the epochs after which there is a checkpoint, in order."""
+        return sorted(int(match[1]) for match in map(_NAME.fullmatch, self._names()) if match and not match[2])
+
     def of_epoch(self, epoch: int) -> dict[str, Any] | None:
         """Return the checkpoint after `epoch` epochs; None: it is missing or corrupt."""
         self.wait()

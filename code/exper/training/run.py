@@ -43,7 +43,7 @@ def this_run(code: Path, given: Mapping[str, str] = os.environ) -> Iterator[Run]
     with contextlib.ExitStack() as stack:
         is_untagged = "EXPER_RUN" not in given
         if is_untagged:
-            given = stack.enter_context(Untagged(paths.Project(code.parent), ["python", "code/main.py"]))
+            given = stack.enter_context(Untagged(paths.Project(code.parent), ["python", "code/main.py", *sys.argv[1:]]))
         run = _handed(given)
         try:
             yield run

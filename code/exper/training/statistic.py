@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 from exper import files, parts, paths
+from exper.error import Refused
 from exper.history_png import Drawing
 
 LOGGER = ("tensorboard", "picture")
@@ -17,7 +18,8 @@ class Statistic:
         for name in logger:
             if name not in LOGGER:
                 raise parts.unknown("logger", name, LOGGER)
-        self._run, self._logger = run, logger
+        self._run, self.logger = run, logger
+        self.events: Any = None  # TensorBoard's, if it is wanted
         self._drawing: Drawing | None = None
         self._metric: dict[str, Any] = {"last": {}, "best": {}, "test": {}}
 
@@ -35,21 +37,20 @@ class Statistic:
             print(f"{self._run.history} has lost its last {lost} bytes; it goes on after the gap")
         else:
             self._history.truncate(saved["history"])
-        self._events = None
-        if "tensorboard" in self._logger:
+        if "tensorboard" in self.logger:
             from exper.training.tensorboard import Events  # imported only where it is installed
 
-            self._events = Events(self._run.tensorboard, saved["events"], step)
+            self.events = Events(self._run.tensorboard, saved["events"], step)
         self._replace()
-        if "picture" in self._logger:
+        if "picture" in self.logger:
             self._drawing = Drawing(self._run.folder)
 
     def add(self, line: dict[str, Any]) -> None:
         """Add a line to history; its numbers under names with a slash, and lr, are points of curves as well."""
         self._history.write(json.dumps(line).encode() + b"\n")
         self._history.flush()
-        if self._events is not None:
-            self._events.write(line["step"], {name: line[name] for name in line if "/" in name or name == "lr"})
+        if self.events is not None:
+            self.events.write(line["step"], {name: line[name] for name in line if "/" in name or name == "lr"})
 
     def end_epoch(self, line: dict[str, Any], best: dict[str, Any]) -> None:
         """Add an epoch's line to history, and bring statistic.json up to date."""
@@ -68,15 +69,33 @@ class Statistic:
     def state_dict(self) -> dict[str, Any]:
         """Return what `start` needs; the lines that it counts have reached the disk."""
         os.fsync(self._history.fileno())
-        events = None if self._events is None else self._events.position()
+        events = None if self.events is None else self.events.position()
         return {"history": self._history.tell(), "events": events, "metric": self._metric | {"test": {}}}
 
     def close(self) -> None:
         self._history.close()
-        if self._events is not None:
-            self._events.close()
+        if self.events is not None:
+            self.events.close()
         if self._drawing is not None:
             self._drawing.close()
+
+
+def read(run: paths.Run) -> dict[str, Any]:
+    """Return statistic.json.
+
+    Raises:
+        Refused: there is none, or it is damaged.
+    """
+    try:
+        return files.read_json(run.statistic)
+    except FileNotFoundError:
+        raise Refused(f"{run} has no statistic.json: it was never trained. Type: continue {run}") from None
+
+
+def replace_test(run: paths.Run, line: dict[str, Any]) -> None:
+    """Record a test in statistic.json and leave the rest as it is; `epoch` says whose weights were tested."""
+    content = read(run)
+    files.write_json(run.statistic, content | {"metric": content["metric"] | {"test": line}})
 
 
 def text(line: dict[str, Any], epochs: int) -> str:

@@ -30,16 +30,17 @@ class Events:
         seconds = max(int(time.time()), newest + 1)  # readers go by the order of names
         self._name = f"events.out.tfevents.{seconds:010d}.{platform.node() or 'host'}.{os.getpid()}"
         self._file = open(folder / self._name, "wb", buffering=0)
-        self._add(file_version="brain.Event:2")
+        self.add(file_version="brain.Event:2")
         # A running TensorBoard may have read what was cut off: this makes it forget.
-        self._add(step=step + 1, session_log=SessionLog(status=SessionLog.START))
+        self.add(step=step + 1, session_log=SessionLog(status=SessionLog.START))
 
     def write(self, step: int, scalars: dict[str, float]) -> None:
         """Add a point to each curve."""
         values = [Summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
-        self._add(step=step, summary=Summary(value=values))
+        self.add(step=step, summary=Summary(value=values))
 
-    def _add(self, **content: Any) -> None:
+    def add(self, **content: Any) -> None:
+        """Add an event of any kind, such as a step and a summary."""
         RecordWriter(self._file).write(Event(wall_time=time.time(), **content).SerializeToString())
 
     def position(self) -> tuple[str, int]:

@@ -166,6 +166,20 @@ def test_from_nothing_when_no_checkpoint_verifies(unbroken: Any, tmp_path: Path)
     ends_alike(tmp_path / "0", unbroken)
 
 
+def test_from_a_checkpoint_by_time_in_the_middle_of_an_epoch(unbroken: Any, tmp_path: Path) -> None:
+    run, settings = play.born(tmp_path / "0"), unbroken[2] | {"checkpoint": {"every": 3, "every_minutes": 0.004 / 60}}
+    Copier.source, Copier.target = run.folder, tmp_path / "moments"
+    Copier.target.mkdir()
+    play.train(run, settings)
+    Copier.source = None
+    moments = [paths.Run(path) for path in Copier.target.iterdir()]
+    inside = [run for run in moments if "step" in newest(run).name]
+    play.train(inside[-1], settings)
+    ends = [play.end(one) for one in (run, inside[-1])]
+    assert ends[0] == ends[1]
+    assert ends[0]["model"] == unbroken[0]["model"]
+
+
 def test_a_finished_run_started_again_changes_no_number(unbroken: Any, tmp_path: Path) -> None:
     run = play.born(tmp_path / "0")
     play.train(run, unbroken[2])

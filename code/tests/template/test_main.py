@@ -2,6 +2,7 @@ import inspect
 import json
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,10 @@ def part(setting: str, /, **changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"epoch": 3}, "config.py: 'epoch' is unknown. Did you mean 'epochs'? Known: accumulate, amp, checkpoint,"),
+        (
+            {"epoch": 3},
+            "config.py: 'epoch' is unknown. Did you mean 'epochs'? Known: accumulate, amp, anomaly, checkpoint,",
+        ),
         ({"epochs": 0}, "epochs = 0: must be a whole number at least 1."),
         ({"epochs": "3"}, "epochs = '3'"),
         ({"deterministic": 1}, "deterministic = 1: must be True or False"),
@@ -112,6 +116,8 @@ def part(setting: str, /, **changes: Any) -> dict[str, Any]:
         ({"device": "gpu"}, "device = 'gpu': write auto, cpu, cuda or cuda:<n>."),
         ({"device": "cuda:99"}, "device = 'cuda:99': torch sees"),
         ({"processes": 0}, "processes = 0"),
+        ({"verbose": "loud"}, "verbose = 'loud': must be 'batch' or 'epoch' or 'quiet'."),
+        ({"overfit": 0}, "overfit = 0: must be a whole number at least 1 or None."),
         ({"logger": ["tensorbord"]}, "logger: 'tensorbord' is unknown. Did you mean 'tensorboard'?"),
     ],
 )
@@ -125,6 +131,19 @@ def test_a_wrong_setting_is_refused_in_one_line_and_leaves_nothing(
     assert re.search(re.escape(says), run.refused.read_text())
     assert run.refused.read_text().count("\n") == 1
     assert sorted(os.listdir(run.folder)) == ["lock", "refused", "run.json", "seed"]
+
+
+@pytest.mark.parametrize(("verbose", "lines", "bars"), [("batch", 5, True), ("epoch", 5, False), ("quiet", 1, False)])
+def test_verbosity(
+    verbose: str, lines: int, bars: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    play.train(play.born(tmp_path / "0"), play.small(verbose=verbose))
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == lines
+    assert ("epoch 3" in shown.err) == bars
+    assert shown.out.splitlines()[-1].startswith("test of epoch ")
 
 
 def test_a_missing_setting_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
+import itertools
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +148,25 @@ def test_it_is_due_by_epochs_steps_and_minutes(tmp_path: Path) -> None:
     assert [epoch for epoch in range(1, 7) if checkpoints.is_due(epoch, 0)] == [3, 6]
     assert begun(tmp_path, every_minutes=1e-9).is_due(0, 1)
     assert not begun(tmp_path, every_minutes=60).is_due(0, 1)
+
+
+def test_minutes_are_real_time_and_count_from_the_last_save(tmp_path: Path) -> None:
+    checkpoints = begun(tmp_path, every_minutes=0.3 / 60)
+    saved_at = []
+    for step in range(1, 101):
+        time.sleep(0.01)
+        if checkpoints.is_due(0, step):
+            checkpoints.save(content(0, step), None)
+            saved_at.append(time.monotonic())
+    assert len(saved_at) >= 2
+    assert all(later - earlier >= 0.3 for earlier, later in itertools.pairwise(saved_at))
+
+
+def test_the_best_epoch_stays_beside_checkpoints_by_time(tmp_path: Path) -> None:
+    checkpoints = begun(tmp_path, keep=1, every_minutes=1e-9)
+    checkpoints.save(content(1), 1)
+    for step in range(1, 6):
+        checkpoints.save(content(2, step), 1)
+    checkpoints.save(content(3), 1)
+    assert names(tmp_path) == ["epoch_1.path", "epoch_2_step_5.path", "epoch_3.path"]
+    assert checkpoints.epochs() == [1, 3]

@@ -1,0 +1,125 @@
+"""Evaluate weights of a run on its test split, in the tag's own code and config: those of the best epoch, or others.
+
+The numbers become `test` in statistic.json; the rest of it, and the run's status, stay as they are. The run's folder
+gets evaluate/epoch_<n>/ with predictions.csv, and of a classification confusion.png.
+
+Examples:
+    exper evaluate baseline/0
+    exper evaluate baseline/0 --epoch last
+    exper evaluate shapes/0 --epoch 7 --pictures 10    every tenth image with its mask and what was predicted
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+from exper import beside, find, life, lock, paths, process, run_json, same, snapshot, status, tagged, tags
+from exper.arguments import Parser
+from exper.error import Refused
+from exper.interrupt import Signals
+from exper.repository import Repository
+from exper.say import say
+
+_PROGRAM = "evaluate.py"
+
+
+def evaluate(arguments: list[str], project: paths.Project) -> int:
+    """Hold the run, bring its code back, evaluate."""
+    options = _parser().parse_args(arguments)
+    _check(options.epoch, options.pictures)
+    run = _one(project, options.run)
+    repository = Repository(project.root)
+    commit = find.code_of(repository, run, run_json.read(run))
+    tagged.check(repository, commit)
+    if repository.file(commit, f"code/{_PROGRAM}") is None:
+        raise Refused(f"the code of {run} has no code/{_PROGRAM}, so it can't be evaluated apart from training.")
+    needed = tagged.requirements(repository, commit)
+    program = [_PROGRAM, "--epoch", options.epoch]
+    program += ["--pictures", options.pictures] if options.pictures else []
+    with Signals() as signals, _held(run) as held:
+        record = run_json.read(run)
+        different = same.check_versions(record.get("versions", {}), needed, exact=False)
+        now = run_json.begin(record | {"different": different}, ["exper", "evaluate", *arguments])
+        with _code(project, run, commit, repository):
+            signals.check()
+            life.mark_session(run, now, "evaluation")
+            say(life.differences(now).rstrip())
+            environment = process.environment(run, project.data, now)
+            code = project.tag(run.tag).snapshot
+            returncode = process.supervise(run, code, environment, held, signals, program=tuple(program))
+    return _end(run, returncode, signals)
+
+
+def _parser() -> Parser:
+    parser = Parser("exper evaluate", __doc__)
+    parser.add_argument("run", metavar="tag/id", help="the run; its tag alone if that has one run")
+    parser.add_argument("--epoch", metavar="n", default="best", help="whose weights: best, last or a number")
+    parser.add_argument("--pictures", metavar="n", help="of segmentation: draw every n-th image")
+    return parser
+
+
+def _check(epoch: str, pictures: str | None) -> None:
+    if epoch not in ("best", "last") and tags.whole_number(epoch) is None:
+        raise Refused(f"--epoch {epoch!r}: write best, last, or the number of an epoch.")
+    if pictures is not None and not tags.whole_number(pictures):
+        raise Refused(f"--pictures {pictures!r}: write a whole number, 1 for every image.")
+
+
+def _one(project: paths.Project, text: str) -> paths.Run:
+    reference = tags.parse_reference(text)
+    tags.check_kept(reference)
+    runs = find.runs(project, reference)
+    if len(runs) > 1:
+        raise Refused(f"{text!r} has {len(runs)} runs. Name one: {', '.join(map(str, runs[:5]))}.")
+    return runs[0]
+
+
+@contextlib.contextmanager
+def _held(run: paths.Run) -> Iterator[int]:
+    """Hold a run's lock, so that nobody trains, evaluates or removes it meanwhile.
+
+    Raises:
+        Refused: somebody does.
+    """
+    held = lock.take(run.lock, wait_seconds=2.0) if status.read(run) != "running" else None
+    if held is None:
+        raise Refused(f"{run} is being worked on by another process. Wait for it, or end it.")
+    try:
+        record = run_json.read(run)
+        if record["status"] == "running":  # it died, and would seem to live while we hold its lock
+            run_json.write(run, run_json.mark_died(record))
+        run.refused.unlink(missing_ok=True)
+        yield held
+    finally:
+        os.close(held)
+
+
+@contextlib.contextmanager
+def _code(project: paths.Project, run: paths.Run, commit: str, repository: Repository) -> Iterator[None]:
+    """Keep the tag's snapshot there within the block; we hold the run's lock, so nobody releases it."""
+    tag, is_there = project.tag(run.tag), False
+    with beside.new(project, tag) as (folder, _):
+        while not is_there:  # a run that ends may have released it before it could see our lock
+            snapshot.prepare(project, tag, commit, repository, folder, ours=run)
+            with lock.held(project.lock):
+                is_there = tag.snapshot.is_dir()
+    try:
+        yield
+    finally:
+        snapshot.release(project, tag, ours=run)
+
+
+def _end(run: paths.Run, returncode: int, signals: Signals) -> int:
+    if returncode == 2 and run.refused.exists():
+        text = run.refused.read_text(errors="replace").strip()
+        run.refused.unlink()
+        raise Refused(text)
+    how = life.outcome(returncode)
+    if how == "interrupted":
+        stopped = life.interruption(returncode, signals)
+        say(f"exper: the evaluation of {run} was {stopped}")
+        raise stopped
+    folder = paths.from_here(run.folder)
+    is_done = how == "finished"
+    say(f"exper: {run} is evaluated: {folder}/evaluate/" if is_done else f"exper: it failed: {folder}/log")
+    return 0 if is_done else 1

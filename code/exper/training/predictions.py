@@ -1,0 +1,71 @@
+"""What a model makes of each image of a split: predictions.csv, and the confusion matrix as a picture.
+
+Legend: B images, K classes, H height, W width, N images in all.
+"""
+
+import csv
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from exper.training import pictures
+
+
+def predicted(output_BK: Tensor) -> Tensor:
+    """Return the class numbers (B,) or (B, H, W) that logits stand for."""
+    return (output_BK[:, 0] > 0).long() if output_BK.shape[1] == 1 else output_BK.argmax(1)
+
+
+class Predictions(nn.Module):
+    """A loss that notes what it sees, image by image, in the order of the split."""
+
+    def __init__(self, loss_of: nn.Module) -> None:
+        super().__init__()
+        self._loss_of = loss_of
+        self._columns: list[str] = []
+        self._rows: list[Tensor] = []  # (B, columns), on the device
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        columns = _of_masks(output, target) if target.ndim > 1 else _of_classes(output, target)
+        self._columns = list(columns)
+        self._rows.append(torch.stack([column.double() for column in columns.values()], 1))
+        return self._loss_of(output, target)  # type: ignore[no-any-return]
+
+    def write(self, folder: Path, index_N: list[int]) -> None:
+        """Write predictions.csv, in full precision, and of a classification confusion.png."""
+        rows = torch.cat(self._rows).cpu()
+        whole = [name in ("true", "predicted") for name in self._columns]
+        with open(folder / "predictions.csv", "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["index", *self._columns])
+            for index, row in zip(index_N, rows.tolist(), strict=True):
+                numbers = (int(number) if is_whole else number for number, is_whole in zip(row, whole, strict=True))
+                writer.writerow([index, *numbers])
+        if "true" in self._columns:
+            true_N, guess_N = rows[:, 0].long(), rows[:, 1].long()
+            classes = len(self._columns) - 3
+            counts = torch.bincount(true_N * classes + guess_N, minlength=classes**2).view(classes, classes)
+            pictures.confusion(folder / "confusion.png", counts)
+
+
+def _of_classes(output_BK: Tensor, target_B: Tensor) -> dict[str, Tensor]:
+    """Return the class, the most probable one, its probability, and that of every class."""
+    logit_BK = output_BK.double()
+    if logit_BK.shape[1] == 1:
+        logit_BK = torch.cat([torch.zeros_like(logit_BK), logit_BK], 1)
+    probability_BK = logit_BK.softmax(1)
+    found = {"true": target_B, "predicted": predicted(output_BK), "probability": probability_BK.amax(1)}
+    return found | {f"probability/{number}": one for number, one in enumerate(probability_BK.unbind(1))}
+
+
+def _of_masks(output_BKHW: Tensor, target_BHW: Tensor) -> dict[str, Tensor]:
+    """Return the share of right pixels, and the Dice coefficient: the mean over classes, of one logit that of 1."""
+    guess_BHW, classes = predicted(output_BKHW), output_BKHW.shape[1]
+    scores = []
+    for number in range(classes) if classes > 1 else [1]:
+        is_guess_BN, is_target_BN = (guess_BHW == number).flatten(1), (target_BHW == number).flatten(1)
+        both_B, sum_B = (is_guess_BN & is_target_BN).sum(1), is_guess_BN.sum(1) + is_target_BN.sum(1)
+        scores.append(2 * both_B / sum_B)  # NaN: it is in neither
+    dice_B = torch.stack(scores).nanmean(0).nan_to_num(1.0)
+    return {"accuracy": (guess_BHW == target_BHW).flatten(1).double().mean(1), "dice": dice_B}
