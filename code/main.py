@@ -52,11 +52,11 @@ def main(run: Run, config: dict[str, Any]) -> None:
     optim.check(given.optimizer, given.scheduler, given.monitor)
 
     streams.start(run.seed)
-    batches, about_data = data.load(run.data, given.data, transform, where, run.seed)
+    batches, about_data = data.load(run.data, given.data, transform, where, run.seed, given.epoch_length)
     about_device = device.describe(where, given.deterministic)
     run.compare(device=about_device, data=about_data)
-    dataset = batches["train"].dataset
-    model = parts.build("model", given.model, MODEL, dataset.shape, dataset.classes).to(where)
+    shape, classes = batches["train"].shape, batches["train"].dataset.classes
+    model = parts.build("model", given.model, MODEL, shape, classes).to(where)
     weights = sum(one.numel() for one in model.parameters())
     print(f"{given.model['name']}: {weights:,} parameters, on {about_device['name']}")
     steps = given.epochs * len(batches["train"])

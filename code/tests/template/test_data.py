@@ -7,12 +7,11 @@ import torch
 import data
 from data.batches import Batches
 from data.digits import digits
-from data.split import split
 from tests import play
 from transform import Transform
 
 CPU = torch.device("cpu")
-LABELS = digits(Path()).labels
+LABELS = digits(Path()).targets
 
 
 def loaded(seed: int = 1, transform: list[dict[str, Any]] | None = None, **changes: Any) -> dict[str, Batches]:
@@ -25,30 +24,11 @@ def read(batches: Batches, epoch: int = 0, first: int = 0) -> tuple[torch.Tensor
     return torch.cat(images), torch.cat(labels)
 
 
-def test_splits_are_disjoint_and_leave_nothing_out() -> None:
-    index = split(LABELS, 0.15, 200)
-    assert sorted(torch.cat([*index.values()]).tolist()) == list(range(1797))
-    assert {name: len(one) for name, one in index.items()} == {"train": 1327, "val": 270, "test": 200}
-
-
 def test_the_split_depends_on_its_own_seed_alone() -> None:
     first, second = loaded(seed=1), loaded(seed=2)
     assert all(torch.equal(first[name].index_N, second[name].index_N) for name in first)
     other = loaded(seed=1, split=play.config()["data"]["split"] | {"seed": 1})
     assert not torch.equal(first["test"].index_N, other["test"].index_N)
-
-
-def test_stratified_splits_have_the_same_mix_of_classes() -> None:
-    whole = LABELS.bincount() / len(LABELS)
-    for index in split(LABELS, 0.15, 0.15, stratify=True).values():
-        counts = LABELS[index].bincount()
-        assert (counts - whole * len(index)).abs().max() <= 1.5
-
-
-@pytest.mark.parametrize(("val", "test"), [(0, 0.1), (0.1, 0), (0.6, 0.5), (900, 897), (-5, 0.1)])
-def test_an_empty_split_is_an_error(val: float, test: float) -> None:
-    with pytest.raises(ValueError, match="needs one at least"):
-        split(LABELS, val, test)
 
 
 def test_an_epoch_has_every_sample_once_and_a_smaller_last_batch() -> None:

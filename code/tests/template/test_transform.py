@@ -9,7 +9,7 @@ IMAGES = torch.arange(1.0, 1 + 64 * 3 * 8 * 6).view(64, 3, 8, 6)
 
 def test_normalize_is_by_channel() -> None:
     transform = Transform([{"name": "normalize", "mean": [0.1, 0.2, 0.3], "std": [1.0, 2.0, 3.0]}])
-    out = transform(torch.full((2, 3, 4, 4), 255, dtype=torch.uint8), None)
+    out, _ = transform(torch.full((2, 3, 4, 4), 255, dtype=torch.uint8), torch.zeros(2), None)
     assert out[1, :, 2, 2].tolist() == pytest.approx([0.9, 0.4, 0.7 / 3])
 
 
