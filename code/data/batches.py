@@ -1,5 +1,6 @@
 """Batches of a data set: fetched whole, in an order that only the seed and the epoch decide."""
 
+import atexit
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -104,7 +105,8 @@ class Batches:
 
     def _fetch(self, indices: Iterator[Tensor]) -> Iterator[Batch]:
         if not self.workers:
-            return map(self.dataset.__getitems__, indices)
+            yield from map(self.dataset.__getitems__, indices)
+            return
         how: dict[str, Any] = {
             "num_workers": self.workers,
             "collate_fn": tuple,  # they are batches already
@@ -112,7 +114,13 @@ class Batches:
             "pin_memory": self.device.type == "cuda",
             "generator": torch.Generator(),  # or it would draw from the one that dropout uses
         }
-        return iter(DataLoader(self.dataset, batch_sampler=indices, **how))  # type: ignore[arg-type]
+        loader: Any = iter(DataLoader(self.dataset, batch_sampler=indices, **how))  # type: ignore[arg-type]
+        atexit.register(loader._shutdown_workers)  # or Python would wait for them, if an error ends the process
+        try:
+            yield from loader
+        finally:
+            loader._shutdown_workers()
+            atexit.unregister(loader._shutdown_workers)
 
     def in_memory(self) -> Tensors:
         """Read every sample of the data set, the workers' way."""

@@ -1,7 +1,6 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 
 import data

@@ -54,7 +54,9 @@ def test_any_split_is_disjoint_and_fair(
     if split.sample is None:
         assert len(together) == len(labels)
     elif stratify:
-        unsampled = as_sets(replace(split, sample=None).of(labelled(labels, **({"test": sorted(own)} if has_own else {}))))
+        unsampled = as_sets(
+            replace(split, sample=None).of(labelled(labels, **({"test": sorted(own)} if has_own else {})))
+        )
         assert index["train"] <= unsampled["train"]
         for label in {*labels}:
             ours = sum(labels[number] == label for number in index["train"])
