@@ -12,7 +12,7 @@ def picture(path: Path, colour: int = 100, size: tuple[int, int] = (24, 16), mod
     pixels = np.full((height, width), colour, np.uint8)
     pixels[height // 4 : height * 3 // 4, width // 4 : width * 3 // 4] = 250
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).convert(mode).save(path)
+    Image.fromarray(pixels).convert(mode).save(path, quality=100, subsampling=0)
     return path
 
 
@@ -20,7 +20,7 @@ def classes(root: Path, count: int = 6, splits: tuple[str, ...] = ("",)) -> Path
     """Write `count` images of each of three classes, of three formats and sizes."""
     for split in splits:
         for number in range(count):
-            picture(root / split / "cat" / f"{number}.jpg", 10 + number)
+            picture(root / split / "cat" / f"{number}.jpg", 20 + number)
             picture(root / split / "dog" / "old" / f"{number}.PNG", 50 + number, (17, 40), "L")
             picture(root / split / "emu" / f"{number}.gif", 90 + number, (9, 9), "P")
     return root
