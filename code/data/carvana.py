@@ -31,15 +31,17 @@ class Carvana(Files):
     ) -> None:
         super().__init__(folder, path, size, channels)
         self.classes = classes
-        images, masks = self._named("images", ""), self._named("masks", "_mask")
-        alone = sorted(set(images) ^ set(masks))
-        if alone or not images:
-            which = "image" if alone and alone[0] in masks else "mask"
-            what = f"{len(alone)} have no {which}, such as {alone[0]}" if alone else "there are no images and masks"
-            raise Refused(f"data: in {self.root} {what}. Put images/x.jpg and masks/x.png or masks/x_mask.png there.")
-        self.pairs = [(images[name], masks[name]) for name in images]
+        self.pairs = self._pairs(self._named("images", ""), self._named("masks", "_mask"))
         with ThreadPoolExecutor(8) as threads:  # on a file server, most of it is waiting
             list(threads.map(self._check_sizes, self.pairs))
+
+    def _pairs(self, images: dict[str, str], masks: dict[str, str]) -> list[tuple[str, str]]:
+        for kind, alone in (("images", sorted(set(masks) - set(images))), ("masks", sorted(set(images) - set(masks)))):
+            if alone:
+                raise Refused(f"data: in {self.root} {kind} are missing for {len(alone)}, such as {alone[0]}. Add them.")
+        if not images:
+            raise Refused(f"data: {self.root} has no images/x.jpg with masks/x.png or masks/x_mask.png. Put some there.")
+        return [(images[name], masks[name]) for name in images]
 
     def _named(self, kind: str, suffix: str) -> dict[str, str]:
         """Return the files in the folder `kind` by what image and mask have in common."""

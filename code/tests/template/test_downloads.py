@@ -168,7 +168,7 @@ def write_cifar(folder: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> "
     random, kind = np.random.default_rng(1), datasets.CIFAR10
     inside = folder / "cifar-10-batches-py"
     inside.mkdir(parents=True)
-    images, md5 = [], {}
+    images: list[Any] = []
     for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"):
         pixels = random.integers(0, 256, (10, 3072), np.uint8)
         labels = [(number + len(images)) % 10 for number in range(10)]

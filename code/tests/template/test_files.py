@@ -90,7 +90,8 @@ def test_splits_that_are_missing_come_from_train(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("part", [FOLDER, CARVANA], ids=["image_folder", "carvana"])
 def test_numbers_are_the_same_however_files_are_read(part: dict[str, Any], tmp_path: Path) -> None:
-    (classes if part is FOLDER else cars)(tmp_path / "set", 6)
+    make: Any = classes if part is FOLDER else cars
+    make(tmp_path / "set", 6)
     transform = [
         {"name": "crop", "padding": 2},
         {"name": "rotate", "degrees": 30},
@@ -199,11 +200,16 @@ def corrupt(root: Path) -> None:
     (root / "masks" / "car_03_mask.gif").write_bytes(b"GIF89a")
 
 
+def remove(root: Path, *names: str) -> None:
+    for name in names:
+        shutil.rmtree(root / name)
+
+
 CHANGES: list[tuple[Any, str]] = [
-    (lambda root: (root / "masks" / "car_03_mask.gif").unlink(), "1 have no mask, such as car_03"),
-    (lambda root: (root / "images" / "car_03.jpg").unlink(), "1 have no image, such as car_03"),
-    (lambda root: shutil.rmtree(root / "images"), "6 have no image, such as car_00"),
-    (lambda root: [shutil.rmtree(root / name) for name in ("images", "masks")], "there are no images and masks"),
+    (lambda root: (root / "masks" / "car_03_mask.gif").unlink(), "masks are missing for 1, such as car_03"),
+    (lambda root: (root / "images" / "car_03.jpg").unlink(), "images are missing for 1, such as car_03"),
+    (lambda root: shutil.rmtree(root / "images"), "images are missing for 6, such as car_00"),
+    (lambda root: remove(root, "images", "masks"), "has no images/x.jpg with"),
     (
         lambda root: picture(root / "images" / "car_03.png"),
         "has images/car_03.jpg and images/car_03.png for one sample",
@@ -228,7 +234,7 @@ def test_pairs_are_checked_before_training(change: Any, says: str, tmp_path: Pat
 FOLDERS: list[tuple[Any, str]] = [
     (shutil.rmtree, "there is no folder"),
     (lambda root: picture(root / "a.png"), "set/a.png is not in the folder of a class"),
-    (lambda root: [shutil.rmtree(root / name) for name in ("cat", "dog")], "needs folders of two classes or more"),
+    (lambda root: remove(root, "cat", "dog"), "needs folders of two classes or more"),
     (lambda root: (root / "cat").rename(root / "test"), "or train with them in it"),
     (lambda root: (root / "gnu").mkdir(), "the class 'gnu' has no images"),
     (lambda root: classes(root, 1, ("train",)), "cat/0.jpg is not in train, valid or test"),
@@ -286,7 +292,8 @@ def test_of_many_files_every_name_and_size_counts(tmp_path: Path) -> None:
 
 def test_a_run_on_folders_is_exact_and_recorded(tmp_path: Path) -> None:
     runs = []
-    for number, changes in enumerate(({}, {"workers": 2}, {"cache": True})):
+    ways: tuple[dict[str, Any], ...] = ({}, {"workers": 2}, {"cache": True})
+    for number, changes in enumerate(ways):
         run = play.born(tmp_path / str(number))
         classes(run.folder / "data" / "set", 8)
         settings = FOLDER | {"batch_size": 4, "eval_batch_size": 4, "split": {"val": 3, "test": 3}, **changes}
