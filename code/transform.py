@@ -20,6 +20,7 @@ from exper.training import streams
 
 Batch = tuple[Tensor, Tensor]  # image (B, C, H, W), bytes or 0..1; class numbers of images (B,) or of pixels (B, H, W)
 Degrees = Annotated[float, "from 0 to 180", 0, 180]
+Scale = Annotated[float, "from 0 to 0.9", 0, 0.9]
 
 
 def normalize(image_BCHW: Tensor, random: Generator | None, mean: list[float], std: list[float]) -> Tensor:  # noqa: ARG001
@@ -65,7 +66,7 @@ def vertical_flip(image_BCHW: Tensor, random: Generator, p: Share = 0.5) -> Tens
     return flip(image_BCHW.mT, random, p).mT.contiguous()
 
 
-def affine(image_BCHW: Tensor, random: Generator, degrees: Degrees = 0, shift: Share = 0, scale: Share = 0) -> Tensor:
+def affine(image_BCHW: Tensor, random: Generator, degrees: Degrees = 0, shift: Share = 0, scale: Scale = 0) -> Tensor:
     """Turn, shift and scale each image about its centre, and fill with zeros.
 
     Args:

@@ -38,9 +38,13 @@ class Carvana(Files):
     def _pairs(self, images: dict[str, str], masks: dict[str, str]) -> list[tuple[str, str]]:
         for kind, alone in (("images", sorted(set(masks) - set(images))), ("masks", sorted(set(images) - set(masks)))):
             if alone:
-                raise Refused(f"data: in {self.root} {kind} are missing for {len(alone)}, such as {alone[0]}. Add them.")
+                raise Refused(
+                    f"data: in {self.root} {kind} are missing for {len(alone)}, such as {alone[0]}. Add them."
+                )
         if not images:
-            raise Refused(f"data: {self.root} has no images/x.jpg with masks/x.png or masks/x_mask.png. Put some there.")
+            raise Refused(
+                f"data: {self.root} has no images/x.jpg with masks/x.png or masks/x_mask.png. Put some there."
+            )
         return [(images[name], masks[name]) for name in images]
 
     def _named(self, kind: str, suffix: str) -> dict[str, str]:
