@@ -4,14 +4,22 @@ A part is {"name": ..., argument: ...}: the choices are at the end of its file, 
 """
 
 epochs = 10
-epoch_length = None  # batches of an epoch, for very large data; None: one pass over all
+epoch_length = None  # batches of an epoch, for very large data: the next goes on from there; None: a pass over all
 
-data = {
+data = {  # each set, and the arguments it has: docs/data.md
     "name": "digits",  # 1797 handwritten digits of 8 x 8 pixels, from scikit-learn, offline
     "batch_size": 16,
     "eval_batch_size": 512,  # as large as memory allows; no number depends on it
-    "split": {"val": 0.15, "test": 0.15, "stratify": True, "seed": 0},  # shares, or counts; the same for every run
-    "workers": 0,  # 0: in memory, on the device; n: n processes read ahead, for data too large for that
+    "split": {  # the same for every run; shares if below 1, else counts
+        "val": 0.15,
+        "test": 0.15,  # None where the data set comes with its own
+        "sample": None,  # 0.1: train on a tenth of the training samples
+        "folds": None,  # 5, and val None: val is the fifth of what is not test that has the number `fold`
+        "fold": 0,  # 0 to folds - 1
+        "stratify": True,  # each has the same mix of classes
+        "seed": 0,  # another one, another split; the run's seed does not matter
+    },
+    "workers": 0,  # processes that read files ahead; 0: data in memory, on the device
 }
 transform = [  # in this order; {"name": "crop", "padding": 4} and {"name": "flip"}, for training only, come first
     {"name": "normalize", "mean": [0.3053], "std": [0.3761]},  # of each channel, of pixels in 0..1

@@ -71,18 +71,18 @@ def build(run: Run, config: dict[str, Any]) -> Built:
     optim.check(given.optimizer, given.scheduler, given.monitor)
 
     streams.start(run.seed)
-    batches, about_data = data.load(run.data, given.data, transform, where, run.seed)
+    batches, about_data = data.load(run.data, given.data, transform, where, run.seed, given.epoch_length)
     batches = debug.fewer(batches, given)
     about_data["size"] = {split: len(one.index_N) for split, one in batches.items()}
     about_device = device.describe(where, given.deterministic)
     run.compare(device=about_device, data=about_data)
-    dataset = batches["train"].dataset
-    loss_of.check(dataset.classes)
-    metric.check(dataset.classes)
-    model = parts.build("model", given.model, models.MODEL, dataset.shape, dataset.classes).to(where)
+    shape, classes = batches["train"].shape, batches["train"].dataset.classes
+    loss_of.check(classes)
+    metric.check(classes)
+    model = parts.build("model", given.model, models.MODEL, shape, classes).to(where)
     if given.verbose != "quiet":
         print(f"{given.model['name']}: {layers.parameters(model)}, on {about_device['name']}")
-        print(layers.summary(model, dataset.shape))
+        print(layers.summary(model, shape))
     saved = checkpoints.newest()
     started_from = None if saved else pretrained.load(model, given.pretrained, run)
     steps = given.epochs * len(batches["train"])

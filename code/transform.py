@@ -1,21 +1,35 @@
-"""Transforms by name, of whole batches on the device; random ones draw once for each image."""
+"""Transforms by name, of whole batches on the device; random ones draw once for each image.
+
+Pixels are bytes, or 0..1, until `normalize`. Beside those at the end of this file, config.py can name any class of
+torchvision.transforms.v2: {"name": "v2.ColorJitter", "hue": 0.1}. Of these, random ones go image by image: slower.
+"""
 
 import functools
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
 from exper import parts
+from exper.error import Refused
 from exper.parts import Count, Share
+from exper.training import streams
+
+Batch = tuple[Tensor, Tensor]  # image (B, C, H, W), bytes or 0..1; class numbers of images (B,) or of pixels (B, H, W)
+Degrees = Annotated[float, "from 0 to 180", 0, 180]
+Scale = Annotated[float, "from 0 to 0.9", 0, 0.9]
 
 
 def normalize(image_BCHW: Tensor, random: Generator | None, mean: list[float], std: list[float]) -> Tensor:  # noqa: ARG001
     """Subtract `mean` and divide by `std`, one number for each channel, of pixels in 0..1; bytes are 255 times that."""
     largest = 255 if image_BCHW.dtype == torch.uint8 else 1
     shift_C11, scale_C11 = _shift_and_scale(tuple(mean), tuple(std), largest, image_BCHW.device)
+    if not len(mean) == len(std) == image_BCHW.shape[1]:
+        channels = image_BCHW.shape[1]
+        raise ValueError(f"normalize has {len(mean)} means and {len(std)} stds for {channels} channels")
     return torch.addcmul(shift_C11, image_BCHW, scale_C11)  # one pass over memory: half the time of - and /
 
 
@@ -23,6 +37,9 @@ def normalize(image_BCHW: Tensor, random: Generator | None, mean: list[float], s
 def _shift_and_scale(mean: tuple[float, ...], std: tuple[float, ...], largest: int, device: torch.device) -> Tensor:
     mean_C11, std_C11 = torch.tensor([mean, std], dtype=torch.float64)[:, :, None, None]
     return torch.stack([-mean_C11 / std_C11, 1 / (largest * std_C11)]).float().to(device)
+
+
+# -- geometry: of masks, too ---------------------------------------------------------------------------------------
 
 
 def crop(image_BCHW: Tensor, random: Generator, padding: Count) -> Tensor:
@@ -44,19 +61,148 @@ def flip(image_BCHW: Tensor, random: Generator, p: Share = 0.5) -> Tensor:
     return image_BCHW.gather(3, column_BW[:, None, None].expand_as(image_BCHW))
 
 
-RANDOM: dict[str, Callable[..., Tensor]] = {"crop": crop, "flip": flip}  # for training only
-TRANSFORM = {"normalize": normalize} | RANDOM
+def vertical_flip(image_BCHW: Tensor, random: Generator, p: Share = 0.5) -> Tensor:
+    """Mirror each image top to bottom with probability `p`."""
+    return flip(image_BCHW.mT, random, p).mT.contiguous()
+
+
+def affine(image_BCHW: Tensor, random: Generator, degrees: Degrees = 0, shift: Share = 0, scale: Scale = 0) -> Tensor:
+    """Turn, shift and scale each image about its centre, and fill with zeros.
+
+    Args:
+        image_BCHW: bytes or floats, of which neighbours are mixed, or class numbers (int64), which are kept.
+        random: draws each amount evenly between its limits.
+        degrees: the largest turn, either way.
+        shift: the largest shift, either way, as a share of height and width.
+        scale: sizes are multiplied by 1 - scale to 1 + scale.
+    """
+    batch, _, height, width = image_BCHW.shape
+    turn_B, down_B, right_B, larger_B = 2 * torch.rand(4, batch, generator=random) - 1
+    size_B, turn_B = 1 + scale * larger_B, turn_B * math.radians(degrees)
+    cos_B, sin_B = turn_B.cos() / size_B, turn_B.sin() / size_B
+    row_1 = [cos_B, sin_B * (height / width), 2 * shift * right_B]  # coordinates go from -1 to 1 across an image
+    row_2 = [-sin_B * (width / height), cos_B, 2 * shift * down_B]
+    matrix_B23 = torch.stack([torch.stack(row, 1) for row in (row_1, row_2)], 1)
+    place_BHW2 = functional.affine_grid(matrix_B23, [batch, 1, height, width], align_corners=False)
+    mode = "nearest" if image_BCHW.dtype == torch.int64 else "bilinear"
+    place_BHW2 = place_BHW2.to(image_BCHW.device, non_blocking=True)
+    return _as_before(functional.grid_sample(image_BCHW.float(), place_BHW2, mode, align_corners=False), image_BCHW)
+
+
+def rotate(image_BCHW: Tensor, random: Generator, degrees: Degrees) -> Tensor:
+    """Turn each image by up to `degrees`, either way, and fill with zeros."""
+    return affine(image_BCHW, random, degrees)
+
+
+# -- of images alone -----------------------------------------------------------------------------------------------
+
+
+def brightness(image_BCHW: Tensor, random: Generator, by: Share) -> Tensor:
+    """Multiply the pixels of each image by 1 - `by` to 1 + `by`."""
+    return _contrast(image_BCHW, torch.zeros(1), random, by)
+
+
+def contrast(image_BCHW: Tensor, random: Generator, by: Share) -> Tensor:
+    """Multiply the distances of pixels from the mean of their image by 1 - `by` to 1 + `by`."""
+    return _contrast(image_BCHW, image_BCHW.float().mean((1, 2, 3), keepdim=True), random, by)
+
+
+def _contrast(image_BCHW: Tensor, from_B111: Tensor, random: Generator, by: float) -> Tensor:
+    largest = 255 if image_BCHW.dtype == torch.uint8 else 1
+    factor_B111 = 1 + by * (2 * torch.rand(len(image_BCHW), 1, 1, 1, generator=random) - 1)
+    factor_B111 = factor_B111.to(image_BCHW.device, non_blocking=True)
+    changed_BCHW = torch.lerp(from_B111.to(image_BCHW.device), image_BCHW.float(), factor_B111)
+    return _as_before(changed_BCHW.clamp(0, largest), image_BCHW)
+
+
+def _as_before(float_BCHW: Tensor, image_BCHW: Tensor) -> Tensor:
+    """Return `float_BCHW` in the type that the image came in."""
+    return float_BCHW if image_BCHW.is_floating_point() else float_BCHW.round().to(image_BCHW.dtype)
+
+
+def erase(image_BCHW: Tensor, random: Generator, share: Share) -> Tensor:
+    """Put zeros into a box of `share` of the height and width, anywhere, partly outside too (DeVries, Taylor 2017)."""
+    batch, _, *sides = image_BCHW.shape
+    centre_2B1 = torch.rand(2, batch, 1, generator=random)
+    rows_BH, columns_BW = (
+        ((torch.arange(side) + 0.5) / side - centre_B1).abs() < share / 2
+        for side, centre_B1 in zip(sides, centre_2B1, strict=True)
+    )
+    is_in_BHW = (rows_BH[:, :, None] & columns_BW[:, None]).to(image_BCHW.device, non_blocking=True)
+    return image_BCHW.masked_fill(is_in_BHW[:, None], 0)
+
+
+Function = Callable[..., Tensor]
+GEOMETRY: dict[str, Function] = {
+    "affine": affine,
+    "crop": crop,
+    "flip": flip,
+    "rotate": rotate,
+    "vertical_flip": vertical_flip,
+}
+RANDOM = GEOMETRY | {"brightness": brightness, "contrast": contrast, "erase": erase}  # for training only
+TRANSFORM = RANDOM | {"normalize": normalize}
+
+
+class Step:
+    """One of the functions above, with its arguments."""
+
+    def __init__(self, part: dict[str, Any]) -> None:
+        self.function, self.arguments = parts.check("transform", part, TRANSFORM, ahead=2)
+        self.is_random, self.is_geometry = self.function in RANDOM.values(), self.function in GEOMETRY.values()
+
+    def __call__(self, image_BCHW: Tensor, target: Tensor, random: Any) -> Batch:
+        if target.ndim < 3 or not self.is_geometry:
+            return self.function(image_BCHW, random, **self.arguments), target
+        before = random.get_state()
+        image_BCHW = self.function(image_BCHW, random, **self.arguments)
+        random.set_state(before)  # the mask gets the same draws
+        return image_BCHW, self.function(target[:, None], random, **self.arguments)[:, 0]
+
+
+def _step(part: dict[str, Any]) -> Any:
+    if not str(part.get("name")).startswith("v2."):
+        return Step(part)
+    import transform_v2  # and with it torchvision: 1.5 s, which others need not wait for
+
+    return transform_v2.Step(part)
 
 
 class Transform:
     """The list `transform` of config.py, one after the other."""
 
     def __init__(self, listed: list[dict[str, Any]]) -> None:
-        self._steps = [parts.check("transform", part, TRANSFORM, ahead=2) for part in listed]
+        self._steps = [_step(part) for part in listed]
+        names = [part["name"] for part in listed]
+        for name in {"brightness", "contrast"} & {*names}:
+            if "normalize" in names[: names.index(name)]:
+                raise Refused(f"transform: {name} needs pixels in 0..1. Put it before normalize.")
 
-    def __call__(self, image_BCHW: Tensor, random: Generator | None) -> Tensor:
-        """Return the batch as the model gets it; without `random`, random transforms are left out."""
-        for function, arguments in self._steps:
-            if random is not None or function not in RANDOM.values():
-                image_BCHW = function(image_BCHW, random, **arguments)
-        return image_BCHW / 255 if image_BCHW.dtype == torch.uint8 else image_BCHW
+    def __call__(self, image_BCHW: Tensor, target: Tensor, random: Generator | None) -> Batch:
+        """Return the batch as the model gets it; without `random`, random transforms are left out.
+
+        Args:
+            image_BCHW: bytes, or 0..1.
+            target: class numbers, int64, of images (B,) or of pixels (B, H, W), which go where the image's pixels go.
+            random: what is drawn depends on it alone.
+        """
+        for step in self._steps:
+            if random is not None or not step.is_random:
+                image_BCHW, target = step(image_BCHW, target, random)
+        return image_BCHW / 255 if image_BCHW.dtype == torch.uint8 else image_BCHW, target
+
+    def check(self, image_BCHW: Tensor, target: Tensor) -> tuple[int, ...]:
+        """Return the shape of an image (C, H, W) as the model gets it.
+
+        Raises:
+            Refused: a step can't be done, with its arguments or with such images.
+        """
+        shapes = []
+        for random in (streams.generator("check"), None):
+            try:
+                shapes.append(tuple(self(image_BCHW, target.long(), random)[0].shape[1:]))
+            except ValueError as error:
+                raise Refused(f"transform: {error}") from error
+        if shapes[0] != shapes[1]:
+            print(f"images are {shapes[0]} in training, but {shapes[1]} in val and test: see transform in config.py")
+        return shapes[1]

@@ -111,7 +111,7 @@ def enlarged(count: int) -> Tensors:
     image_N1HW = functional.interpolate(small.images.float(), (28, 28), mode="bilinear")
     index_N = torch.arange(count) % len(image_N1HW)
     noise_N1HW = torch.randn(count, 1, 28, 28, generator=streams.generator("noise")) * 20
-    return Tensors((image_N1HW[index_N] + noise_N1HW).clamp(0, 255).byte(), small.labels[index_N], 10)
+    return Tensors((image_N1HW[index_N] + noise_N1HW).clamp(0, 255).byte(), small.targets[index_N], 10)
 
 
 class SmallLeNet(nn.Sequential):
@@ -153,7 +153,7 @@ class Everything:
 
     def __init__(self, folder: Path, dataset: Tensors, augment: list[dict[str, Any]], steps: int = 100_000) -> None:
         transform = Transform([*augment, NORMALIZE])
-        self.batches = Batches(dataset, torch.arange(len(dataset.labels)), BATCH, transform, CPU, 0, seed=0)
+        self.batches = Batches(dataset, torch.arange(len(dataset.targets)), BATCH, transform, CPU, 0, seed=0)
         self.state = build_state(folder, dataset, steps)
         self.loss_of = Loss({"name": "cross_entropy"})
 
@@ -173,7 +173,7 @@ class Bare:
     """The shortest loop: normalised images in memory, whole batches, nothing measured or kept."""
 
     def __init__(self, dataset: Tensors, batch: int = BATCH) -> None:
-        self.image_NCHW, self.label_N, self.batch = (dataset.images.float() / 255 - MEAN) / STD, dataset.labels, batch
+        self.image_NCHW, self.label_N, self.batch = (dataset.images.float() / 255 - MEAN) / STD, dataset.targets, batch
         self.model, self.optimizer, self.scheduler = network(dataset, 100_000)
         self.loss_of = nn.CrossEntropyLoss()
 
@@ -225,7 +225,7 @@ def calls(folder: Path, step_seconds: float) -> None:
     """Print what each call costs that the loop adds, and their sum for a step."""
     dataset = enlarged(BATCH)
     state = build_state(folder / "calls", dataset, 1000)
-    output_BK, label_B, loss = torch.randn(BATCH, 10), dataset.labels, torch.tensor(1.0, requires_grad=True)
+    output_BK, label_B, loss = torch.randn(BATCH, 10), dataset.targets, torch.tensor(1.0, requires_grad=True)
     line = {"epoch": 1, "step": 1, "step/loss": 1.0, "step/lr": 0.1}
     add = functools.partial(state.metric.add, loss, output_BK, label_B)
     key = functools.partial(streams.generator, 1, "transform", 1, 1)
@@ -262,7 +262,7 @@ def seconds_of(call: Callable[[], Any], repeats: int) -> float:
 
 def parts_of_batch(state: State, dataset: Tensors, loss: Tensor) -> None:
     """Do what the loop does for `accumulate` and `amp`, also where both are off."""
-    for image_PCHW, _ in zip(dataset.images.chunk(1), dataset.labels.chunk(1), strict=True):
+    for image_PCHW, _ in zip(dataset.images.chunk(1), dataset.targets.chunk(1), strict=True):
         with epoch.precision(None, CPU):
             pass
         state.scaler.scale(loss * (len(image_PCHW) / len(dataset.images)))
@@ -299,7 +299,7 @@ class Images(Dataset[tuple[Any, int]]):
 
     def __getitem__(self, number: int) -> tuple[Any, int]:
         index = self.index_N[number]
-        return self.transform(self.to_image(self.dataset.images[index])), int(self.dataset.labels[index])
+        return self.transform(self.to_image(self.dataset.images[index])), int(self.dataset.targets[index])
 
 
 class Template:
@@ -381,7 +381,7 @@ class Case:
     @property
     def split(self) -> dict[str, Tensor]:
         generator = streams.generator("split")
-        val_N, train_N = torch.randperm(len(self.dataset.labels), generator=generator).tensor_split([270])
+        val_N, train_N = torch.randperm(len(self.dataset.targets), generator=generator).tensor_split([270])
         return {"train": train_N, "val": val_N}
 
 
@@ -397,7 +397,7 @@ def epochs(folder: Path, count: int) -> None:
         place = folder / case.title
         place.mkdir()
         train_N = case.split["train"]
-        bare = Bare(Tensors(case.dataset.images[train_N], case.dataset.labels[train_N], 10), case.batch)
+        bare = Bare(Tensors(case.dataset.images[train_N], case.dataset.targets[train_N], 10), case.batch)
         learners: dict[str, Ours | Template] = {
             "ours": Ours(place / "ours", case),
             "template, 0 workers": Template(place / "0", case, 0),

@@ -1,19 +1,32 @@
 """Data sets by name, each a function of a folder, for its files, and of arguments in config.py's `data`."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from data.batches import Batches
+from data.batches import Batches, Dataset, Tensors
+from data.carvana import Carvana
+from data.cifar10 import cifar10
 from data.digits import digits
-from data.split import split
+from data.image_folder import ImageFolder
+from data.mnist import fashion_mnist, mnist
+from data.split import Split
 from exper import parts
+from exper.error import Refused
 from exper.parts import Count
 from transform import Transform
 
-DATA = {"digits": digits}
+DATA: dict[str, Callable[..., Dataset]] = {
+    "digits": digits,
+    "mnist": mnist,
+    "fashion_mnist": fashion_mnist,
+    "cifar10": cifar10,
+    "image_folder": ImageFolder,
+    "carvana": Carvana,
+}
 
 
 class Reading(NamedTuple):
@@ -23,29 +36,41 @@ class Reading(NamedTuple):
     eval_batch_size: Count
     split: dict[str, Any]
     workers: int = 0
+    cache: bool = False  # read files once, into memory
 
 
-def check(settings: dict[str, Any]) -> tuple[dict[str, Any], Reading]:
+def check(settings: dict[str, Any]) -> tuple[dict[str, Any], Reading, Split]:
     """Divide config.py's `data` into a part and the rest; refuse what is wrong in them, without loading anything."""
     shared = {name: value for name, value in settings.items() if name in Reading._fields}
     part = {name: value for name, value in settings.items() if name not in shared}
     parts.check("data", part, DATA, ahead=1, beside=Reading._fields)
     reading: Reading = parts.call("data", shared, Reading)
-    parts.check_arguments("data.split", reading.split, split, ahead=1)
-    return part, reading
+    return part, reading, parts.call("data.split", reading.split, Split)
 
 
 def load(
-    folder: Path, settings: dict[str, Any], transform: Transform, device: torch.device, seed: int
+    folder: Path,
+    settings: dict[str, Any],
+    transform: Transform,
+    device: torch.device,
+    seed: int,
+    epoch_length: int | None = None,
 ) -> tuple[dict[str, Batches], dict[str, Any]]:
     """Return the batches of "train", "val" and "test", and statistic.json's `data`."""
-    part, reading = check(settings)
+    part, reading, split = check(settings)
     dataset = parts.build("data", part, DATA, folder)
-    index = parts.call("data.split", reading.split, split, dataset.labels)
+    try:
+        index = split.of(dataset)
+    except ValueError as error:
+        raise Refused(f"data.split = {reading.split!r}: {error}") from error
     sizes = {name: len(one) for name, one in index.items()}
     about = {"name": part["name"], "size": sizes, "fingerprint": dataset.fingerprint()}
-    if not reading.workers:
-        dataset.to(device)
-    train = Batches(dataset, index["train"], reading.batch_size, transform, device, reading.workers, seed)
-    val = replace(train, index_N=index["val"], size=reading.eval_batch_size, seed=None)
+    size, workers = reading.batch_size, reading.workers
+    train = Batches(dataset, index["train"], size, transform, device, workers, seed, length=epoch_length)
+    if reading.cache and not isinstance(dataset, Tensors):
+        train = replace(train, dataset=train.in_memory(), workers=0)
+    train.shape = transform.check(*train.dataset.__getitems__(index["train"][:2]))
+    if not train.workers:
+        train.dataset.to(device)
+    val = replace(train, index_N=index["val"], size=reading.eval_batch_size, seed=None, length=None)
     return {"train": train, "val": val, "test": replace(val, index_N=index["test"])}, about

@@ -1,71 +1,112 @@
 """Batches of a data set: fetched whole, in an order that only the seed and the epoch decide."""
 
+import atexit
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from exper.training import stop, streams
-from transform import Transform
+from transform import Batch, Transform
 
-Batch = tuple[Tensor, Tensor]  # image (B, C, H, W), label (B,)
+
+class Dataset(Protocol):
+    """What a data set has: `Tensors` in memory, or `data.files.Files` read when needed."""
+
+    shape: tuple[int, ...]  # of an image: C, H, W
+    classes: int  # outputs of the model; 1: a mask of 0 and 1
+
+    @property
+    def labels(self) -> Tensor | None: ...  # (N,), the classes of whole images, which a split can stratify by
+    @property
+    def own(self) -> Mapping[str, Tensor]: ...  # samples of "val" and "test", where the data set comes with them
+
+    def __len__(self) -> int: ...
+    def __getitems__(self, index_B: Tensor) -> Batch: ...
+    def to(self, device: torch.device) -> None: ...
+    def fingerprint(self) -> str: ...
 
 
 class Tensors:
-    """A data set that fits into memory. A larger one has the same attributes and reads files in `__getitems__`."""
+    """A data set in memory: on the device, if no workers read it."""
 
-    def __init__(self, image_NCHW: Tensor, label_N: Tensor, classes: int) -> None:
-        self.images, self.labels, self.classes = image_NCHW, label_N, classes
+    def __init__(
+        self, image_NCHW: Tensor, target_N: Tensor, classes: int, own: Mapping[str, Tensor] | None = None
+    ) -> None:
+        self.images, self.targets, self.classes, self.own = image_NCHW, target_N, classes, own or {}
         self.shape = tuple(image_NCHW.shape[1:])
+
+    @property
+    def labels(self) -> Tensor | None:
+        return self.targets if self.targets.ndim == 1 else None
+
+    def __len__(self) -> int:
+        return len(self.images)
 
     def __getitems__(self, index_B: Tensor) -> Batch:
         """Return a whole batch; the loop, or a DataLoader's worker, calls this."""
-        return self.images.index_select(0, index_B), self.labels[index_B]  # a third faster than [index_B]
+        index_B = index_B.to(self.images.device, non_blocking=True)
+        return self.images.index_select(0, index_B), self.targets[index_B]  # a third faster than [index_B]
 
     def to(self, device: torch.device) -> None:
-        self.images, self.labels = self.images.to(device), self.labels.to(device)
+        self.images, self.targets = self.images.to(device), self.targets.to(device)
 
     def fingerprint(self) -> str:
         """Return a digest of every pixel and label."""
-        tensors = (self.images, self.labels)
-        return hashlib.sha256(
-            b"".join(f"{t.dtype} {t.shape}".encode() + t.numpy().tobytes() for t in tensors)
-        ).hexdigest()
+        sha256 = hashlib.sha256()
+        for tensor in (self.images, self.targets):
+            sha256.update(f"{tensor.dtype} {tensor.shape}".encode())
+            sha256.update(tensor.reshape(-1).numpy().data)
+        return sha256.hexdigest()
 
 
 @dataclass
 class Batches:
-    """One split of a data set, batch by batch; the last one may be smaller."""
+    """One split of a data set, batch by batch; the last one of a pass may be smaller."""
 
-    dataset: Tensors
+    dataset: Dataset
     index_N: Tensor  # the samples of the split
     size: int
     transform: Transform  # of whole batches, on the device
     device: torch.device
-    workers: int  # processes that read ahead; 0: the data set is on the device
+    workers: int  # processes that read ahead; 0: this one reads
     seed: int | None = None  # of the order and of random transforms; None: in order, without those
+    shape: tuple[int, ...] = ()  # of an image as the model gets it: C, H, W
+    length: int | None = None  # batches of an epoch, which goes on where the last one ended; None: a pass over all
 
     def __len__(self) -> int:
+        return self.length or self._of_pass
+
+    @property
+    def _of_pass(self) -> int:
         return -(-len(self.index_N) // self.size)
 
     def of_epoch(self, epoch: int = 0, first: int = 0) -> Iterator[Batch]:
         """Yield the batches from number `first` on: the same ones, wherever the epoch was interrupted."""
-        order_N, random = self.index_N, None
-        if self.seed is not None:
-            order_N = order_N[torch.randperm(len(order_N), generator=streams.generator(self.seed, "order", epoch))]
-        for number, (image_BCHW, label_B) in enumerate(self._fetch(order_N.split(self.size)[first:]), first):
-            if self.seed is not None:
-                random = streams.generator(self.seed, "transform", epoch, number)
-            image_BCHW = self.transform(image_BCHW.to(self.device, non_blocking=True), random)
-            yield image_BCHW, label_B.to(self.device, non_blocking=True)
+        for number, (image_BCHW, target_B) in enumerate(self._fetch(self._indices(epoch, first)), first):
+            random = None if self.seed is None else streams.generator(self.seed, "transform", epoch, number)
+            image_BCHW = image_BCHW.to(self.device, non_blocking=True)
+            target_B = target_B.to(self.device, non_blocking=True).long()  # masks come as bytes
+            yield self.transform(image_BCHW, target_B, random)
 
-    def _fetch(self, indices: tuple[Tensor, ...]) -> Iterator[Batch]:
+    def _indices(self, epoch: int, first: int) -> Iterator[Tensor]:
+        """Yield the samples of each batch. Pass and place in it follow from the number of the batch since the start."""
+        order_N, of_pass = self.index_N, None
+        for number in range(epoch * len(self) + first, (epoch + 1) * len(self)):
+            done, place = divmod(number, self._of_pass)
+            if self.seed is not None and done != of_pass:
+                random, of_pass = streams.generator(self.seed, "order", done), done
+                order_N = self.index_N[torch.randperm(len(self.index_N), generator=random)]
+            yield order_N[place * self.size : (place + 1) * self.size]
+
+    def _fetch(self, indices: Iterator[Tensor]) -> Iterator[Batch]:
         if not self.workers:
-            return (self.dataset.__getitems__(index_B.to(self.device, non_blocking=True)) for index_B in indices)
+            yield from map(self.dataset.__getitems__, indices)
+            return
         how: dict[str, Any] = {
             "num_workers": self.workers,
             "collate_fn": tuple,  # they are batches already
@@ -73,4 +114,16 @@ class Batches:
             "pin_memory": self.device.type == "cuda",
             "generator": torch.Generator(),  # or it would draw from the one that dropout uses
         }
-        return iter(DataLoader(self.dataset, batch_sampler=indices, **how))  # type: ignore[arg-type]
+        loader: Any = iter(DataLoader(self.dataset, batch_sampler=indices, **how))  # type: ignore[arg-type]
+        atexit.register(loader._shutdown_workers)  # or Python would wait for them, if an error ends the process
+        try:
+            yield from loader
+        finally:
+            loader._shutdown_workers()
+            atexit.unregister(loader._shutdown_workers)
+
+    def in_memory(self) -> Tensors:
+        """Read every sample of the data set, the workers' way."""
+        numbers = iter(torch.arange(len(self.dataset)).split(self.size))
+        images, targets = map(torch.cat, zip(*self._fetch(numbers), strict=True))
+        return Tensors(images, targets, self.dataset.classes, self.dataset.own)

@@ -1,30 +1,98 @@
 """Split a data set into train, val and test, by a seed of the split's own."""
 
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
+from data.batches import Dataset
 from exper.training import streams
 
-Part = int | float  # a number, or a share, of the samples
+Part = Annotated[float, "above 0, a share if below 1, else a count", math.ulp(0), math.inf]
 
 
-def split(label_N: Tensor, val: Part, test: Part, stratify: bool = True, seed: int = 0) -> dict[str, Tensor]:
-    """Return the indices of each split; with `stratify` each has the same mix of classes."""
-    samples = len(label_N)
-    held = [round(part * samples) if isinstance(part, float) else part for part in (val, test)]
-    if min(held) < 1 or sum(held) >= samples:
-        raise ValueError(f"of {samples} samples, val and test get {held}; each, and train, needs one at least")
-    order_N = torch.randperm(samples, generator=streams.generator(seed, "split"))
-    if stratify:
-        order_N = order_N[_evenly(label_N[order_N])]
-    val_N, test_N, train_N = order_N.split([*held, samples - sum(held)])
-    return {"train": train_N.sort()[0], "val": val_N.sort()[0], "test": test_N.sort()[0]}
+@dataclass(frozen=True)
+class Split:
+    """config.py's `data.split`. A split that the data set comes with stays as it is; the others come from the rest.
+
+    With `stratify`, of a class with n of N samples a split of k gets n * k / N, rounded up or down.
+    """
+
+    val: Part | None = None
+    test: Part | None = None
+    sample: Part | None = None  # of the training samples, to train on fewer
+    folds: Annotated[int, "at least 2", 2, math.inf] | None = None  # equal parts of what is not test; one is val
+    fold: Annotated[int, "at least 0", 0, math.inf] = 0
+    stratify: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.fold >= (self.folds or 1):
+            raise ValueError(f"fold = {self.fold} needs folds = {self.fold + 1} or more")
+        if self.folds is not None and self.val is not None:
+            raise ValueError("with folds, one of them is val: write val = None")
+
+    def of(self, dataset: Dataset) -> dict[str, Tensor]:
+        """Return the indices of "train", "val" and "test": disjoint, none of them empty.
+
+        Raises:
+            ValueError: the data set can't be split like that.
+        """
+        found, left_N = dict(dataset.own), self._order(dataset)
+        samples = len(left_N)
+        for name in ("test", "val"):  # in this order: every fold has the same test
+            if name in dataset.own:
+                self._check_own(name)
+            else:
+                found[name], left_N = _divide(left_N, self._places(name, samples, len(left_N)))
+        if self.sample is not None:
+            left_N, _ = _divide(left_N, _spread("sample", self.sample, len(left_N), len(left_N)))
+        found["train"] = left_N
+        if not all(map(len, found.values())):
+            sizes = ", ".join(f"{name} {len(index_N)}" for name, index_N in found.items())
+            raise ValueError(f"of {len(dataset)} samples, {sizes}: each needs one at least")
+        return {name: found[name].sort()[0] for name in ("train", "val", "test")}
+
+    def _order(self, dataset: Dataset) -> Tensor:
+        """Return what the data set leaves to split, in a random order; with `stratify` class by class."""
+        is_free_N = torch.ones(len(dataset), dtype=torch.bool)
+        for index_N in dataset.own.values():
+            is_free_N[index_N] = False
+        order_N = is_free_N.nonzero().flatten()
+        order_N = order_N[torch.randperm(len(order_N), generator=streams.generator(self.seed, "split"))]
+        if not self.stratify:
+            return order_N
+        if dataset.labels is None:
+            raise ValueError("the data set has no classes of whole images: write stratify = False")
+        return order_N[dataset.labels[order_N].argsort(stable=True)]
+
+    def _check_own(self, name: str) -> None:
+        if getattr(self, name) is not None:
+            raise ValueError(f"the data set comes with its own {name}: write {name} = None")
+        if name == "val" and self.folds is not None:
+            raise ValueError("the data set comes with its own val: write folds = None")
+
+    def _places(self, name: str, samples: int, left: int) -> Tensor:
+        if name == "val" and self.folds is not None:
+            return torch.arange(left)[self.fold :: self.folds]
+        return _spread(name, getattr(self, name), samples, left)
 
 
-def _evenly(label_N: Tensor) -> Tensor:
-    """Return an order in which each class is spread evenly: every stretch of it has the same mix."""
-    place_N = torch.empty(len(label_N), dtype=torch.float64)
-    for label in label_N.unique():
-        count = int((label_N == label).sum())
-        place_N[label_N == label] = (torch.arange(count, dtype=torch.float64) + 0.5) / count
-    return place_N.argsort(stable=True)
+def _spread(name: str, part: float | None, samples: int, left: int) -> Tensor:
+    """Return evenly spaced places among `left`, for a share or a count of `samples`."""
+    if part is None:
+        raise ValueError(f"the data set has no {name} of its own: write a share or a count for {name}")
+    count = round(part * samples) if part < 1 else int(part)
+    if part >= 1 and count != part:
+        raise ValueError(f"{name} = {part} is neither a share nor a count")
+    if not 0 <= count <= left:
+        raise ValueError(f"{name} would get {count} samples of the {left} that are left")
+    return (2 * torch.arange(count) + 1) * left // (2 * max(count, 1))
+
+
+def _divide(order_N: Tensor, place_P: Tensor) -> tuple[Tensor, Tensor]:
+    is_in_N = torch.zeros(len(order_N), dtype=torch.bool)
+    is_in_N[place_P] = True
+    return order_N[is_in_N], order_N[~is_in_N]

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -5,14 +7,14 @@ import pytest
 import torch
 
 import data
+import metric
 from data.batches import Batches
 from data.digits import digits
-from data.split import split
 from tests import play
 from transform import Transform
 
 CPU = torch.device("cpu")
-LABELS = digits(Path()).labels
+LABELS = digits(Path()).targets
 
 
 def loaded(seed: int = 1, transform: list[dict[str, Any]] | None = None, **changes: Any) -> dict[str, Batches]:
@@ -25,30 +27,11 @@ def read(batches: Batches, epoch: int = 0, first: int = 0) -> tuple[torch.Tensor
     return torch.cat(images), torch.cat(labels)
 
 
-def test_splits_are_disjoint_and_leave_nothing_out() -> None:
-    index = split(LABELS, 0.15, 200)
-    assert sorted(torch.cat([*index.values()]).tolist()) == list(range(1797))
-    assert {name: len(one) for name, one in index.items()} == {"train": 1327, "val": 270, "test": 200}
-
-
 def test_the_split_depends_on_its_own_seed_alone() -> None:
     first, second = loaded(seed=1), loaded(seed=2)
     assert all(torch.equal(first[name].index_N, second[name].index_N) for name in first)
     other = loaded(seed=1, split=play.config()["data"]["split"] | {"seed": 1})
     assert not torch.equal(first["test"].index_N, other["test"].index_N)
-
-
-def test_stratified_splits_have_the_same_mix_of_classes() -> None:
-    whole = LABELS.bincount() / len(LABELS)
-    for index in split(LABELS, 0.15, 0.15, stratify=True).values():
-        counts = LABELS[index].bincount()
-        assert (counts - whole * len(index)).abs().max() <= 1.5
-
-
-@pytest.mark.parametrize(("val", "test"), [(0, 0.1), (0.1, 0), (0.6, 0.5), (900, 897), (-5, 0.1)])
-def test_an_empty_split_is_an_error(val: float, test: float) -> None:
-    with pytest.raises(ValueError, match="needs one at least"):
-        split(LABELS, val, test)
 
 
 def test_an_epoch_has_every_sample_once_and_a_smaller_last_batch() -> None:
@@ -91,3 +74,88 @@ def test_the_fingerprint_changes_with_a_pixel() -> None:
     assert first.fingerprint() == second.fingerprint()
     second.images[5, 0, 2, 2] += 1
     assert first.fingerprint() != second.fingerprint()
+
+
+@pytest.mark.parametrize("length", [3, 26, 60])
+def test_epochs_of_n_batches_go_on_through_the_data(length: int) -> None:
+    settings = play.config()["data"] | {"batch_size": 50}
+    by_pass = data.load(Path(), settings, Transform([]), CPU, 1)[0]["train"]
+    by_length = data.load(Path(), settings, Transform([]), CPU, 1, length)[0]
+    assert {name: len(one) for name, one in by_length.items()} == {"train": length, "val": 1, "test": 1}
+    passes = [label for epoch in range(5) for _, label in by_pass.of_epoch(epoch)]
+    epochs = [label for epoch in range(120 // length) for _, label in by_length["train"].of_epoch(epoch)]
+    assert all(map(torch.equal, epochs, passes))
+    assert len(epochs) == 120 // length * length
+
+
+def test_an_epoch_of_n_batches_can_begin_at_any_of_them() -> None:
+    transform: list[dict[str, Any]] = [{"name": "flip"}]
+    settings = play.config()["data"] | {"batch_size": 50}
+    for workers in (0, 1):
+        batches = data.load(Path(), settings | {"workers": workers}, Transform(transform), CPU, 1, 40)[0]["train"]
+        whole = read(batches, 2)[0]
+        assert torch.equal(read(batches, 2, first=33)[0], whole[-len(read(batches, 2, first=33)[0]) :])
+
+
+class Breaker(metric.Accuracy):
+    """Accuracy that ends training at one step, as a crash would."""
+
+    left = 0
+
+    def add(self, output_BK: torch.Tensor, label_B: torch.Tensor) -> None:
+        super().add(output_BK, label_B)
+        Breaker.left -= 1
+        if Breaker.left == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("step", [2, 5, 8])
+def test_a_broken_run_of_short_epochs_and_all_transforms_goes_on_alike(
+    step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(metric.METRIC, "acc", Breaker)
+    transform = [
+        {"name": "affine", "degrees": 10, "shift": 0.1, "scale": 0.1},
+        {"name": "erase", "share": 0.2},
+        {"name": "contrast", "by": 0.2},
+        {"name": "v2.RandomRotation", "degrees": 10},
+        {"name": "noise"},
+    ]
+    split = play.small()["data"]["split"] | {"sample": 0.9, "test": 1600}
+    settings = play.small(epoch_length=3, transform=transform, data=play.small()["data"] | {"split": split})
+    unbroken, broken = play.born(tmp_path / "0"), play.born(tmp_path / "1")
+    play.train(unbroken, settings)
+    Breaker.left = step
+    with pytest.raises(KeyboardInterrupt):
+        play.train(broken, settings)
+    play.train(broken, settings)
+    assert play.end(broken) == play.end(unbroken)
+    assert [line["step"] for line in play.history(unbroken) if "weights" in line] == [3, 6, 9]
+
+
+def test_every_fold_is_a_run_of_its_own(tmp_path: Path) -> None:
+    digests = set()
+    for fold in range(3):
+        run = play.born(tmp_path / str(fold))
+        split = {"test": 1647, "folds": 3, "fold": fold}
+        play.train(run, play.small(epochs=1, data=play.small()["data"] | {"split": split}))
+        statistic = play.statistic(run)
+        assert statistic["data"]["size"] == {"train": 100, "val": 50, "test": 1647}
+        assert statistic["hparam"]["data.split.fold"] == fold
+        digests.add(play.history(run)[-1]["weights"])
+    assert len(digests) == 3
+
+
+def test_digits_need_no_import_of_sklearn_or_torchvision() -> None:
+    program = "import sys, pathlib, data; data.DATA['digits'](pathlib.Path()); "
+    program += "print({'sklearn', 'torchvision'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", program], cwd=play.CODE, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_digits_are_those_of_sklearn() -> None:
+    from sklearn.datasets import load_digits
+
+    bunch, found = load_digits(), digits(Path())
+    assert torch.equal(found.images[:, 0], (torch.from_numpy(bunch.images) * 255 / 16).byte())
+    assert torch.equal(found.targets, torch.from_numpy(bunch.target))

@@ -106,7 +106,7 @@ def part(setting: str, /, **changes: Any) -> dict[str, Any]:
         (part("data", name="digit"), "data.name: 'digit' is unknown. Did you mean 'digits'?"),
         (part("data", batchsize=3), "data: 'batchsize' is unknown. Did you mean 'batch_size'?"),
         (part("data", batch_size=0), "data.batch_size = 0"),
-        (part("data", split={"val": 0.1}), "data.split lacks 'test'"),
+        (part("data", split={"val": 0.1}), "no test of its own: write a share or a count for test"),
         (part("data", split={"val": 0.6, "test": 0.5}), "data.split = "),
         ({"monitor": "max val/acd"}, "monitor: 'val/acd' is unknown. Did you mean 'val/acc'?"),
         ({"early_stop": {"patience": 0}}, "early_stop.patience = 0"),

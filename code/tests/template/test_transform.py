@@ -1,6 +1,9 @@
+from typing import Any
+
 import pytest
 import torch
 
+from exper.error import Refused
 from exper.training import streams
 from transform import Transform, crop, flip
 
@@ -9,7 +12,7 @@ IMAGES = torch.arange(1.0, 1 + 64 * 3 * 8 * 6).view(64, 3, 8, 6)
 
 def test_normalize_is_by_channel() -> None:
     transform = Transform([{"name": "normalize", "mean": [0.1, 0.2, 0.3], "std": [1.0, 2.0, 3.0]}])
-    out = transform(torch.full((2, 3, 4, 4), 255, dtype=torch.uint8), None)
+    out, _ = transform(torch.full((2, 3, 4, 4), 255, dtype=torch.uint8), torch.zeros(2), None)
     assert out[1, :, 2, 2].tolist() == pytest.approx([0.9, 0.4, 0.7 / 3])
 
 
@@ -39,3 +42,165 @@ def test_p_0_and_1_of_flip() -> None:
 
 def test_augmented_batches_are_contiguous() -> None:
     assert crop(IMAGES[:, :1], streams.generator(1), padding=2).is_contiguous()
+
+
+GEOMETRY: list[dict[str, Any]] = [
+    {"name": "crop", "padding": 3},
+    {"name": "flip"},
+    {"name": "vertical_flip"},
+    {"name": "rotate", "degrees": 40},
+    {"name": "affine", "degrees": 10, "shift": 0.2, "scale": 0.3},
+    {"name": "v2.RandomRotation", "degrees": 40},
+    {"name": "v2.RandomResizedCrop", "size": [8, 6]},
+]
+OTHERS: list[dict[str, Any]] = [
+    {"name": "brightness", "by": 0.5},
+    {"name": "contrast", "by": 0.5},
+    {"name": "erase", "share": 0.5},
+    {"name": "v2.ColorJitter", "hue": 0.3},
+    {"name": "v2.GaussianNoise"},
+]
+NAMES = [part["name"] for part in GEOMETRY + OTHERS]
+
+
+def colours(count: int = 16) -> torch.Tensor:
+    """Return bytes of equal images that have nothing in common with their mirror images."""
+    one = torch.randint(1, 256, (1, 3, 8, 6), generator=streams.generator("colours"), dtype=torch.uint8)
+    return one.expand(count, -1, -1, -1).contiguous()
+
+
+def masks(count: int = 16) -> torch.Tensor:
+    return torch.randint(0, 3, (1, 8, 6), generator=streams.generator("masks")).expand(count, -1, -1).contiguous()
+
+
+def distinct(images: torch.Tensor) -> int:
+    return len({tuple(one.flatten().tolist()) for one in images})
+
+
+@pytest.mark.parametrize("part", GEOMETRY + OTHERS, ids=NAMES)
+def test_random_transforms_draw_for_each_image_of_a_batch(part: dict[str, Any]) -> None:
+    image, _ = Transform([part])(colours(), torch.zeros(16), streams.generator(1))
+    assert distinct(image) > (1 if "flip" in part["name"] else 8)
+
+
+@pytest.mark.parametrize("part", GEOMETRY + OTHERS, ids=NAMES)
+def test_what_is_drawn_depends_on_the_generator_alone(part: dict[str, Any]) -> None:
+    before = torch.get_rng_state()
+    first, again, other = (Transform([part])(colours(), masks(), streams.generator(seed)) for seed in (1, 1, 2))
+    assert all(map(torch.equal, first, again))
+    assert not torch.equal(first[0], other[0])
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("part", GEOMETRY + OTHERS, ids=NAMES)
+def test_random_transforms_are_left_out_of_evaluation(part: dict[str, Any]) -> None:
+    image, mask = Transform([part])(colours(), masks(), None)
+    assert torch.equal(image, colours() / 255)
+    assert torch.equal(mask, masks())
+
+
+@pytest.mark.parametrize("part", GEOMETRY, ids=[part["name"] for part in GEOMETRY])
+def test_a_mask_goes_where_its_image_goes(part: dict[str, Any]) -> None:
+    """The image is a smooth picture of the mask, a bright half; inside of it both must say the same."""
+    mask = torch.zeros(16, 32, 24, dtype=torch.int64)
+    mask[:, 4:20, 3:12] = 2
+    image = (mask[:, None] > 0).byte().expand(-1, 3, -1, -1) * 255
+    part = part | ({"size": [32, 24]} if "size" in part else {})
+    moved, moved_mask = Transform([part])(image, mask, streams.generator(1))
+    assert set(moved_mask.unique().tolist()) == {0, 2}
+    assert moved_mask.dtype == torch.int64
+    assert ((moved[:, 0] > 0.5) != (moved_mask > 0)).float().mean() < 0.04
+    assert distinct(moved_mask) > (1 if "flip" in part["name"] else 8)
+
+
+@pytest.mark.parametrize("part", OTHERS, ids=[part["name"] for part in OTHERS])
+def test_a_mask_stays_where_only_colours_change(part: dict[str, Any]) -> None:
+    image, mask = Transform([part])(colours(), masks(), streams.generator(1))
+    assert torch.equal(mask, masks())
+    assert image.dtype == torch.float32
+    assert image.min() >= 0
+    assert image.max() <= 1
+
+
+def test_fixed_transforms_of_torchvision_are_for_all_splits_and_masks() -> None:
+    transform = Transform(
+        [{"name": "v2.Resize", "size": [4, 3]}, {"name": "v2.Grayscale"}, {"name": "v2.Pad", "padding": 1}]
+    )
+    for random in (None, streams.generator(1)):
+        image, mask = transform(colours(), masks(), random)
+        assert image.shape == (16, 1, 6, 5)
+        assert mask.shape == (16, 6, 5)
+        assert mask[0, 1:5, 1:4].unique().tolist() == [0, 1, 2]
+    assert transform.check(colours(), masks()) == (1, 6, 5)
+
+
+def test_affine_turns_an_image_that_is_not_square_without_bending_it() -> None:
+    """A disc stays a disc; by 90 degrees a row becomes a column."""
+    y, x = torch.meshgrid(torch.arange(40) - 19.5, torch.arange(20) - 9.5, indexing="ij")
+    disc = ((y**2 + x**2) < 50).float().expand(32, 1, -1, -1)
+    out, _ = Transform([{"name": "affine", "degrees": 180}])(disc, torch.zeros(32), streams.generator(1))
+    assert (out - disc).abs().mean() < 0.03
+    smaller, _ = Transform([{"name": "affine", "scale": 0.5}])(disc, torch.zeros(32), streams.generator(1))
+    areas = smaller.sum((1, 2, 3)) / disc.sum((1, 2, 3))
+    assert areas.min() < 0.5
+    assert areas.max() > 1.5
+
+
+def test_brightness_and_contrast_stay_within_their_limits() -> None:
+    grey = torch.full((64, 1, 4, 4), 100, dtype=torch.uint8)
+    grey[:, :, :2] = 50
+    bright, _ = Transform([{"name": "brightness", "by": 0.2}])(grey, torch.zeros(64), streams.generator(1))
+    factor = bright[:, 0, 3, 3] * 255 / 100
+    assert 0.8 <= factor.min() < 0.85
+    assert 1.15 < factor.max() <= 1.2
+    flat, _ = Transform([{"name": "contrast", "by": 1.0}])(grey, torch.zeros(64), streams.generator(1))
+    assert (flat.mean((1, 2, 3)) * 255 - 75).abs().max() <= 0.5
+    assert flat.amax((1, 2, 3)).min() * 255 < 80
+
+
+def test_erase_puts_zeros_into_a_box_that_may_reach_outside() -> None:
+    ones = torch.ones(200, 1, 20, 10)
+    out, _ = Transform([{"name": "erase", "share": 0.5}])(ones, torch.zeros(200), streams.generator(1))
+    sizes = (out == 0).sum((1, 2, 3))
+    assert sizes.max() == 50
+    assert 0 < sizes.min() < 25
+    box = (out[int(sizes.argmax()), 0] == 0).nonzero()
+    assert (box.amax(0) - box.amin(0) + 1).tolist() == [10, 5]
+
+
+@pytest.mark.parametrize(
+    ("listed", "says"),
+    [
+        ([{"name": "v2.Colorjitter"}], "'v2.Colorjitter' is unknown. Did you mean 'v2.ColorJitter'?"),
+        ([{"name": "v2.ColorJitter", "colour": 1}], "transform: 'colour' is unknown."),
+        ([{"name": "v2.RandomErasing", "scale": 3}], "transform"),
+        ([{"name": "v2.Resize"}], "transform lacks 'size'"),
+        ([{"name": "rotation"}], "transform.name: 'rotation' is unknown. Did you mean 'rotate'?"),
+        ([{"name": "rotate", "degrees": 200}], "transform.degrees = 200: must be a number from 0 to 180."),
+        ([{"name": "normalize", "mean": [0.5], "std": [1.0]}, {"name": "contrast", "by": 0.1}], "before normalize"),
+    ],
+)
+def test_wrong_transforms_are_refused_without_data(listed: list[dict[str, Any]], says: str) -> None:
+    with pytest.raises(Refused) as error:
+        Transform(listed)
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "says"),
+    [
+        ({"name": "normalize", "mean": [0.5], "std": [1.0]}, "normalize has 1 means and 1 stds for 3 channels"),
+        ({"name": "v2.MixUp", "num_classes": 3}, "v2.MixUp: "),
+        ({"name": "v2.FiveCrop", "size": 3}, "v2.FiveCrop: "),
+        ({"name": "v2.RandomCrop", "size": 100}, "v2.RandomCrop: Required crop size (100, 100) is larger"),
+    ],
+)
+def test_what_such_images_cannot_undergo_is_refused_before_training(part: dict[str, Any], says: str) -> None:
+    with pytest.raises(Refused) as error:
+        Transform([part]).check(colours(2), torch.zeros(2))
+    assert says in str(error.value)
+
+
+def test_other_sizes_in_training_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert Transform([{"name": "v2.RandomCrop", "size": 4}]).check(colours(2), torch.zeros(2)) == (3, 8, 6)
+    assert "images are (3, 4, 4) in training, but (3, 8, 6) in val and test" in capsys.readouterr().out
