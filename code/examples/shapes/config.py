@@ -1,0 +1,71 @@
+"""Segmentation: U-Net on filled shapes. To use it: cp code/examples/shapes/config.py code/config.py
+
+A part is {"name": ..., argument: ...}: the choices are at the end of its file, and a wrong name lists them.
+"""
+
+epochs = 10
+epoch_length = None  # batches of an epoch, for very large data: the next goes on from there; None: a pass over all
+
+data = {  # each set, and the arguments it has: docs/data.md
+    "name": "carvana",  # images/x.jpg with masks/x_mask.gif each
+    "path": "shapes",  # in __data__, made by: python code/examples/shapes/make.py
+    "size": [64, 64],  # height, width: images are scaled and cut to it
+    "channels": 3,  # 1: grey
+    "classes": 1,  # a mask's pixel is 1 where it is not black; above 1, it is the number of a class
+    "batch_size": 16,
+    "eval_batch_size": 75,  # as large as memory allows; no number depends on it
+    "cache": True,  # read files once, into memory; False for sets that do not fit there
+    "split": {  # the same for every run; shares if below 1, else counts
+        "val": 0.15,
+        "test": 0.15,  # None where the data set comes with its own
+        "sample": None,  # 0.1: train on a tenth of the training samples
+        "folds": None,  # 5, and val None: val is the fifth of what is not test that has the number `fold`
+        "fold": 0,  # 0 to folds - 1
+        "stratify": False,  # masks have no class of the whole image
+        "seed": 0,  # another one, another split; the run's seed does not matter
+    },
+    "workers": 0,  # processes that read files ahead; with cache there is nothing to read
+}
+transform = [  # in this order; flips and turns are for training only, and done to masks as well
+    {"name": "flip"},
+    {"name": "vertical_flip"},
+    {"name": "normalize", "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},  # of each channel, of pixels in 0..1
+]
+
+model = {"name": "unet", "width": 8}  # channels of the first level; 32 and more for photographs
+pretrained = None  # weights to start from: "tag/id", "tag/id@3" (@best, @last), a file; {"from": ..., "only": "body"}
+loss = {"name": "bce_dice"}
+metric = [{"name": "dice"}, {"name": "iou"}]
+
+optimizer = {"name": "adam", "lr": 0.005, "weight_decay": 0.0}
+scheduler = {"name": "one_cycle", "peak": 0.3}  # None: a constant learning rate
+accumulate = 1  # parts that a batch is computed in, one after the other, where it does not fit into memory
+clip = None  # largest norm of the gradient, such as 1.0
+amp = None  # mixed precision: "bf16", or "fp16" with a scaled loss for older GPUs
+ema = None  # decay of an average of the weights that is evaluated in their place, such as 0.99
+
+compiled = False  # True: by torch.compile; the first batches take a minute, the others less time
+
+monitor = "max val/dice"  # which epoch is best, and tested at the end; None: the last one
+early_stop = None  # {"patience": 5, "min_delta": 0.0}: stop after 5 epochs without progress of monitor
+checkpoint = {
+    "every": 1,  # epochs
+    "every_steps": None,  # also within an epoch, for long ones: continuing is exact from either
+    "every_minutes": None,
+    "keep": 2,  # epochs, None: all; the best, and the newest two files, always stay
+    "background": False,  # True: written by a thread, worth it for states of 50 MB and more
+}
+
+device = "auto"  # the first GPU, else the CPU; "cpu", "cuda", "cuda:1"
+processes = None  # that train together; None: one
+threads = None  # of the CPU; None: its cores, 8 at most. Another number gives other bits
+deterministic = False  # True: the same bits on a GPU too, slower; a CPU gives them anyway
+
+logger = ["tensorboard", "picture"]  # picture: history.png; statistic.json and history.jsonl are always written
+log_every_steps = None  # n: every n steps also a line in history and a point in TensorBoard; waits for the GPU
+# n: every n steps also in TensorBoard: weights and gradients, change/weight, layers' outputs, inputs; docs/training.md
+see = {"histograms": None, "ratios": None, "activations": None, "images": None, "graph": False}
+verbose = "batch"  # a progress bar and a line an epoch; "epoch": no bar, as for logs; "quiet": only the result
+
+overfit = None  # n: train, validate and test on the same n samples, of which a right model learns 100 %
+debug = False  # True: 2 epochs of 4 batches, with anomaly detection; so does `python code/main.py --debug`

@@ -1,0 +1,100 @@
+"""python code/examples/shapes/make.py [folder] [--images 500]
+
+Make the images of the example of segmentation, and a mask each, in the folders of Kaggle's Carvana competition: filled
+circles, squares, triangles and stars on a textured ground, and outlines, which the masks leave out. It takes seconds; the
+same number gives the same pixels. The folder is __data__/shapes if left out.
+"""  # noqa: D415  the first line is to be typed
+
+import argparse
+import math
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+DATA = Path(__file__).resolve().parents[3] / "__data__"
+SIDE = 64  # pixels of an image
+FINER = 4  # drawn so many times larger and scaled down, for smooth edges
+
+Pixels = NDArray[np.float64]  # (H, W) or (H, W, 3), from 0 to 1
+Points = list[tuple[float, float]]
+
+
+def make(folder: Path, images: int) -> None:
+    """Write so many images and masks into `folder`, which appears when it is whole."""
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    for kind in ("images", "masks"):
+        (partial / kind).mkdir(parents=True)
+    for number in range(images):
+        image_HW3, mask_HW = sample(np.random.default_rng(number))
+        colours = Image.fromarray((image_HW3.clip(0, 1) * 255).astype(np.uint8))
+        colours.save(partial / "images" / f"shape_{number:04}.jpg", quality=92)
+        Image.fromarray(mask_HW).save(partial / "masks" / f"shape_{number:04}_mask.gif")
+    os.rename(partial, folder)
+
+
+def sample(random: Generator) -> tuple[Pixels, NDArray[np.bool_]]:
+    """Return an image (H, W, 3) with one to three filled shapes, and where they are (H, W)."""
+    colour_3 = random.uniform(0.2, 0.8, 3)
+    image_HW3 = colour_3 + 0.25 * texture(random, 4) + 0.15 * texture(random, 16)
+    outline_HW1 = drawn(random, filled=False)
+    image_HW3 = (1 - outline_HW1) * image_HW3 + outline_HW1 * contrasting(random, colour_3)
+    mask_HW = np.zeros((SIDE, SIDE), dtype=np.bool_)
+    for _ in range(random.integers(1, 4)):
+        inside_HW1 = drawn(random, filled=True)
+        inner_HW3 = contrasting(random, colour_3) + 0.2 * texture(random, 32)
+        image_HW3 = (1 - inside_HW1) * image_HW3 + inside_HW1 * inner_HW3
+        mask_HW |= inside_HW1[:, :, 0] > 0.5
+    return image_HW3 + random.normal(0, 0.03, image_HW3.shape), mask_HW
+
+
+def texture(random: Generator, grains: int) -> Pixels:
+    """Return smooth noise (H, W, 1) from -1 to 1, with `grains` x `grains` spots."""
+    noise = Image.fromarray(random.uniform(-1, 1, (grains, grains)).astype(np.float32))
+    return np.asarray(noise.resize((SIDE, SIDE), Image.Resampling.BICUBIC), np.float64)[:, :, None]
+
+
+def contrasting(random: Generator, colour_3: Pixels) -> Pixels:
+    """Return a colour that can be told from another."""
+    while np.abs((other_3 := random.uniform(0, 1, 3)) - colour_3).max() < 0.4:
+        pass
+    return other_3
+
+
+def drawn(random: Generator, filled: bool) -> Pixels:
+    """Return how much of each pixel (H, W, 1) a random shape covers."""
+    canvas = Image.new("L", (SIDE * FINER, SIDE * FINER))
+    points = [(FINER * x, FINER * y) for x, y in corners(random)]
+    if filled:
+        ImageDraw.Draw(canvas).polygon(points, fill=255)
+    else:
+        ImageDraw.Draw(canvas).line([*points, *points[:2]], fill=255, width=2 * FINER)
+    return np.asarray(canvas.reduce(FINER), np.float64)[:, :, None] / 255
+
+
+def corners(random: Generator) -> Points:
+    """Return the corners of a circle (as good as), square, triangle or star of any size, place and turn."""
+    number, inner = ((48, 1.0), (4, 1.0), (3, 1.0), (10, 0.5))[random.integers(4)]
+    radius, turn = random.uniform(0.12, 0.3) * SIDE, random.uniform(0, 2 * math.pi)
+    x, y = random.uniform(0.15, 0.85, 2) * SIDE
+    lengths = [radius * (inner if corner % 2 else 1) for corner in range(number)]
+    angles = [turn + 2 * math.pi * corner / number for corner in range(number)]
+    return [(x + r * math.cos(a), y + r * math.sin(a)) for r, a in zip(lengths, angles, strict=True)]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("folder", type=Path, nargs="?", default=DATA / "shapes")
+    parser.add_argument("--images", type=int, default=500)
+    options = parser.parse_args()
+    if options.folder.exists():
+        print(f"{options.folder} is there already. Remove it to have it made anew.", file=sys.stderr)
+        sys.exit(2)
+    make(options.folder, options.images)
+    print(f"{options.images} images with masks: {options.folder}")
