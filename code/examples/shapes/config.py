@@ -1,9 +1,9 @@
-"""Segmentation: U-Net on filled shapes. To use it: cp code/examples/shapes/config.py code/config.py
+"""Segmentation of shapes by U-Net: cp code/examples/shapes/config.py code/config.py, and see docs/segmentation.md.
 
 A part is {"name": ..., argument: ...}: the choices are at the end of its file, and a wrong name lists them.
 """
 
-epochs = 10
+epochs = 20
 epoch_length = None  # batches of an epoch, for very large data: the next goes on from there; None: a pass over all
 
 data = {  # each set, and the arguments it has: docs/data.md
@@ -12,8 +12,8 @@ data = {  # each set, and the arguments it has: docs/data.md
     "size": [64, 64],  # height, width: images are scaled and cut to it
     "channels": 3,  # 1: grey
     "classes": 1,  # a mask's pixel is 1 where it is not black; above 1, it is the number of a class
-    "batch_size": 16,
-    "eval_batch_size": 75,  # as large as memory allows; no number depends on it
+    "batch_size": 8,
+    "eval_batch_size": 90,  # as large as memory allows; no number depends on it
     "cache": True,  # read files once, into memory; False for sets that do not fit there
     "split": {  # the same for every run; shares if below 1, else counts
         "val": 0.15,
@@ -37,7 +37,7 @@ pretrained = None  # weights to start from: "tag/id", "tag/id@3" (@best, @last),
 loss = {"name": "bce_dice"}
 metric = [{"name": "dice"}, {"name": "iou"}]
 
-optimizer = {"name": "adam", "lr": 0.005, "weight_decay": 0.0}
+optimizer = {"name": "adam", "lr": 0.01, "weight_decay": 0.0}
 scheduler = {"name": "one_cycle", "peak": 0.3}  # None: a constant learning rate
 accumulate = 1  # parts that a batch is computed in, one after the other, where it does not fit into memory
 clip = None  # largest norm of the gradient, such as 1.0

@@ -1,8 +1,8 @@
-"""python code/examples/shapes/make.py [folder] [--images 500]
+"""python code/examples/shapes/make.py [folder] [--images 600]
 
 Make the images of the example of segmentation, and a mask each, in the folders of Kaggle's Carvana competition: filled
-circles, squares, triangles and stars on a textured ground, and outlines, which the masks leave out. It takes seconds; the
-same number gives the same pixels. The folder is __data__/shapes if left out.
+circles, squares, triangles and stars on a textured ground, and outlines, which the masks leave out. It takes a second or
+two, and gives the same images each time. The folder is __data__/shapes if left out.
 """  # noqa: D415  the first line is to be typed
 
 import argparse
@@ -34,7 +34,7 @@ def make(folder: Path, images: int) -> None:
     for number in range(images):
         image_HW3, mask_HW = sample(np.random.default_rng(number))
         colours = Image.fromarray((image_HW3.clip(0, 1) * 255).astype(np.uint8))
-        colours.save(partial / "images" / f"shape_{number:04}.jpg", quality=92)
+        colours.save(partial / "images" / f"shape_{number:04}.jpg", quality=95, subsampling=0)
         Image.fromarray(mask_HW).save(partial / "masks" / f"shape_{number:04}_mask.gif")
     os.rename(partial, folder)
 
@@ -48,7 +48,7 @@ def sample(random: Generator) -> tuple[Pixels, NDArray[np.bool_]]:
     mask_HW = np.zeros((SIDE, SIDE), dtype=np.bool_)
     for _ in range(random.integers(1, 4)):
         inside_HW1 = drawn(random, filled=True)
-        inner_HW3 = contrasting(random, colour_3) + 0.2 * texture(random, 32)
+        inner_HW3 = contrasting(random, colour_3) + 0.15 * texture(random, 32)
         image_HW3 = (1 - inside_HW1) * image_HW3 + inside_HW1 * inner_HW3
         mask_HW |= inside_HW1[:, :, 0] > 0.5
     return image_HW3 + random.normal(0, 0.03, image_HW3.shape), mask_HW
@@ -81,7 +81,7 @@ def drawn(random: Generator, filled: bool) -> Pixels:
 def corners(random: Generator) -> Points:
     """Return the corners of a circle (as good as), square, triangle or star of any size, place and turn."""
     number, inner = ((48, 1.0), (4, 1.0), (3, 1.0), (10, 0.5))[random.integers(4)]
-    radius, turn = random.uniform(0.12, 0.3) * SIDE, random.uniform(0, 2 * math.pi)
+    radius, turn = random.uniform(0.15, 0.35) * SIDE, random.uniform(0, 2 * math.pi)
     x, y = random.uniform(0.15, 0.85, 2) * SIDE
     lengths = [radius * (inner if corner % 2 else 1) for corner in range(number)]
     angles = [turn + 2 * math.pi * corner / number for corner in range(number)]
@@ -91,7 +91,7 @@ def corners(random: Generator) -> Points:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("folder", type=Path, nargs="?", default=DATA / "shapes")
-    parser.add_argument("--images", type=int, default=500)
+    parser.add_argument("--images", type=int, default=600)
     options = parser.parse_args()
     if options.folder.exists():
         print(f"{options.folder} is there already. Remove it to have it made anew.", file=sys.stderr)
