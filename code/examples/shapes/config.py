@@ -3,7 +3,7 @@
 A part is {"name": ..., argument: ...}: the choices are at the end of its file, and a wrong name lists them.
 """
 
-epochs = 20
+epochs = 12
 epoch_length = None  # batches of an epoch, for very large data: the next goes on from there; None: a pass over all
 
 data = {  # each set, and the arguments it has: docs/data.md
@@ -37,7 +37,7 @@ pretrained = None  # weights to start from: "tag/id", "tag/id@3" (@best, @last),
 loss = {"name": "bce_dice"}
 metric = [{"name": "dice"}, {"name": "iou"}]
 
-optimizer = {"name": "adam", "lr": 0.01, "weight_decay": 0.0}
+optimizer = {"name": "adam", "lr": 0.005, "weight_decay": 0.0}
 scheduler = {"name": "one_cycle", "peak": 0.3}  # None: a constant learning rate
 accumulate = 1  # parts that a batch is computed in, one after the other, where it does not fit into memory
 clip = None  # largest norm of the gradient, such as 1.0

@@ -1,8 +1,8 @@
 """python code/examples/shapes/make.py [folder] [--images 600]
 
-Make the images of the example of segmentation, and a mask each, in the folders of Kaggle's Carvana competition: filled
-circles, squares, triangles and stars on a textured ground, and outlines, which the masks leave out. It takes a second or
-two, and gives the same images each time. The folder is __data__/shapes if left out.
+Make the images of the example of segmentation, and a mask each, in the folders of Kaggle's Carvana competition:
+filled circles, squares, triangles and stars, in colours on a dull, textured ground, and outlines, which the masks leave
+out. It takes a second or two, and gives the same images each time. The folder is __data__/shapes if left out.
 """  # noqa: D415  the first line is to be typed
 
 import argparse
@@ -41,14 +41,14 @@ def make(folder: Path, images: int) -> None:
 
 def sample(random: Generator) -> tuple[Pixels, NDArray[np.bool_]]:
     """Return an image (H, W, 3) with one to three filled shapes, and where they are (H, W)."""
-    colour_3 = random.uniform(0.2, 0.8, 3)
-    image_HW3 = colour_3 + 0.25 * texture(random, 4) + 0.15 * texture(random, 16)
+    dull_3 = random.uniform(0.25, 0.75) + random.uniform(-0.08, 0.08, 3)
+    image_HW3 = dull_3 + 0.15 * texture(random, 4) + 0.1 * texture(random, 16)
     outline_HW1 = drawn(random, filled=False)
-    image_HW3 = (1 - outline_HW1) * image_HW3 + outline_HW1 * contrasting(random, colour_3)
+    image_HW3 = (1 - outline_HW1) * image_HW3 + outline_HW1 * colour(random)
     mask_HW = np.zeros((SIDE, SIDE), dtype=np.bool_)
     for _ in range(random.integers(1, 4)):
         inside_HW1 = drawn(random, filled=True)
-        inner_HW3 = contrasting(random, colour_3) + 0.15 * texture(random, 32)
+        inner_HW3 = colour(random) + 0.1 * texture(random, 32)
         image_HW3 = (1 - inside_HW1) * image_HW3 + inside_HW1 * inner_HW3
         mask_HW |= inside_HW1[:, :, 0] > 0.5
     return image_HW3 + random.normal(0, 0.03, image_HW3.shape), mask_HW
@@ -60,11 +60,11 @@ def texture(random: Generator, grains: int) -> Pixels:
     return np.asarray(noise.resize((SIDE, SIDE), Image.Resampling.BICUBIC), np.float64)[:, :, None]
 
 
-def contrasting(random: Generator, colour_3: Pixels) -> Pixels:
-    """Return a colour that can be told from another."""
-    while np.abs((other_3 := random.uniform(0, 1, 3)) - colour_3).max() < 0.4:
+def colour(random: Generator) -> Pixels:
+    """Return red, green and blue that are far from grey."""
+    while np.ptp(colour_3 := random.uniform(0, 1, 3)) < 0.5:
         pass
-    return other_3
+    return colour_3
 
 
 def drawn(random: Generator, filled: bool) -> Pixels:
