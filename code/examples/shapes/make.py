@@ -9,7 +9,6 @@ import argparse
 import math
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -93,8 +92,9 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path, nargs="?", default=DATA / "shapes")
     parser.add_argument("--images", type=int, default=600)
     options = parser.parse_args()
+    if options.images < 1:
+        parser.error(f"--images {options.images}: must be at least 1")
     if options.folder.exists():
-        print(f"{options.folder} is there already. Remove it to have it made anew.", file=sys.stderr)
-        sys.exit(2)
+        parser.error(f"{options.folder} is there already. Remove it to have it made anew.")
     make(options.folder, options.images)
     print(f"{options.images} images with masks: {options.folder}")
