@@ -156,8 +156,8 @@ def test_minutes_are_real_time_and_count_from_the_last_save(tmp_path: Path) -> N
     for step in range(1, 101):
         time.sleep(0.01)
         if checkpoints.is_due(0, step):
-            checkpoints.save(content(0, step), None)
             saved_at.append(time.monotonic())
+            checkpoints.save(content(0, step), None)
     assert len(saved_at) >= 2
     assert all(later - earlier >= 0.3 for earlier, later in itertools.pairwise(saved_at))
 
