@@ -136,9 +136,9 @@ def test_the_thread_writes_what_the_state_was(tmp_path: Path) -> None:
 
 def test_an_error_of_the_thread_reaches_training(tmp_path: Path) -> None:
     checkpoints = begun(tmp_path / "gone", background=True)
-    (tmp_path / "gone").rmdir()
+    (tmp_path / "gone").touch()  # no folder
     checkpoints.save(content(1), None)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileExistsError):
         checkpoints.wait()
 
 
