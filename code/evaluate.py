@@ -20,8 +20,9 @@ from exper import files, settings
 from exper.error import Refused
 from exper.training import pictures, statistic
 from exper.training.checkpoint import Checkpoints
-from exper.training.predictions import Predictions, predicted
 from exper.training.run import Run, this_run
+from metric import predicted
+from predictions import Predictions
 
 
 def evaluate(run: Run, config: dict[str, Any], wanted: str, every: int | None) -> None:

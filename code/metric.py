@@ -121,11 +121,16 @@ class Dice:
         self.seen = 0
 
     def add(self, output_BK: Tensor, target_B: Tensor) -> None:
-        self.score = self.score + _mean(f1, count(output_BK, target_B, each_image=True)).sum()
+        self.score = self.score + dice_of_images(output_BK, target_B).sum()
         self.seen += len(target_B)
 
     def value(self) -> float:
         return float(self.score) / self.seen
+
+
+def dice_of_images(output_BK: Tensor, target_B: Tensor) -> Tensor:
+    """Return each image's Dice coefficient, its mean over classes: (B,)."""
+    return _mean(f1, count(output_BK, target_B, each_image=True))
 
 
 def precision(found: Tensor, there: Tensor, guessed: Tensor) -> Tensor:  # noqa: ARG001

@@ -83,9 +83,9 @@ def affine(image_BCHW: Tensor, random: Generator, degrees: Degrees = 0, shift: S
     row_1 = [cos_B, sin_B * (height / width), 2 * shift * right_B]  # coordinates go from -1 to 1 across an image
     row_2 = [-sin_B * (width / height), cos_B, 2 * shift * down_B]
     matrix_B23 = torch.stack([torch.stack(row, 1) for row in (row_1, row_2)], 1)
+    matrix_B23 = matrix_B23.to(image_BCHW.device, non_blocking=True)
     place_BHW2 = functional.affine_grid(matrix_B23, [batch, 1, height, width], align_corners=False)
     mode = "nearest" if image_BCHW.dtype == torch.int64 else "bilinear"
-    place_BHW2 = place_BHW2.to(image_BCHW.device, non_blocking=True)
     return _as_before(functional.grid_sample(image_BCHW.float(), place_BHW2, mode, align_corners=False), image_BCHW)
 
 
@@ -124,12 +124,11 @@ def erase(image_BCHW: Tensor, random: Generator, share: Share) -> Tensor:
     """Put zeros into a box of `share` of the height and width, anywhere, partly outside too (DeVries, Taylor 2017)."""
     batch, _, *sides = image_BCHW.shape
     centre_2B1 = torch.rand(2, batch, 1, generator=random)
-    rows_BH, columns_BW = (
-        ((torch.arange(side) + 0.5) / side - centre_B1).abs() < share / 2
+    is_in_BH, is_in_BW = (
+        (((torch.arange(side) + 0.5) / side - centre_B1).abs() < share / 2).to(image_BCHW.device, non_blocking=True)
         for side, centre_B1 in zip(sides, centre_2B1, strict=True)
     )
-    is_in_BHW = (rows_BH[:, :, None] & columns_BW[:, None]).to(image_BCHW.device, non_blocking=True)
-    return image_BCHW.masked_fill(is_in_BHW[:, None], 0)
+    return image_BCHW.masked_fill(is_in_BH[:, None, :, None] & is_in_BW[:, None, None], 0)
 
 
 Function = Callable[..., Tensor]

@@ -13,7 +13,8 @@ def expect(run: paths.Run, *, exact: bool) -> run_json.Record:
         statistic = files.read_json(run.statistic)
     except (FileNotFoundError, Refused):
         return {"recorded": None, "exact": exact}
-    return {"recorded": {key: statistic.get(key) for key in ("device", "data", "pretrained")}, "exact": exact}
+    recorded = {key: statistic[key] for key in ("device", "data", "pretrained") if key in statistic}
+    return {"recorded": recorded, "exact": exact}
 
 
 def check_versions(recorded: dict[str, str], required: set[str], *, exact: bool) -> list[str]:

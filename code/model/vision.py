@@ -63,7 +63,9 @@ class Torchvision(nn.Module):
         try:
             saved = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
         except (URLError, TimeoutError, ConnectionError) as error:
-            raise Refused(f"pretrained = 'torchvision': {error}. Put {weights.url} at {path} by hand.") from None
+            raise Refused(
+                f"pretrained = 'torchvision': {getattr(error, 'reason', error)}. Put {weights.url} at {path} by hand."
+            ) from None
         # DenseNet's files are older than its names.
         saved = {re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2", name): one for name, one in saved.items()}
         return {f"body.{name}": saved[name] for name in self.body.state_dict() if name in saved}, path

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,8 @@ _INHERITED = ("GIT_", "EXPER_", "PYTHON", "OMP_", "BASH_", "CONDA_", "XDG_")
 @pytest.fixture(autouse=True)
 def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Give the test a home of its own, an author, and the Python that runs the tests as the active environment."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell does that to what it starts in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in os.environ:
         if name.startswith(_INHERITED):
             monkeypatch.delenv(name)

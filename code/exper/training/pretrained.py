@@ -26,7 +26,8 @@ _SHOWN = 4  # weights that an error names
 def check(setting: Setting, run: Run) -> None:
     """Refuse what names no weights; a run that has begun goes on without them."""
     source, _ = _parsed(setting)
-    if source not in (None, "torchvision") and not run.files.checkpoint.exists():
+    has_begun = any(run.files.checkpoint.glob("epoch_*.path"))
+    if source not in (None, "torchvision") and not has_begun:
         _read(source, run)
 
 
@@ -49,7 +50,7 @@ def load(model: nn.Module, setting: Setting, run: Run) -> dict[str, Any] | None:
     about = {"from": source, "file": path.name, **about, "sha256": _sha256(path)}
     about |= {} if only is None else {"only": only}
     run.compare(pretrained=about)
-    print("starts from " + ", ".join(f"{value}" for name, value in about.items() if name != "sha256"))
+    print(f"starts with the weights of {source}, {path.name}" + ("" if only is None else f", {only} only"))
     return about
 
 

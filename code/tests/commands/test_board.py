@@ -165,11 +165,14 @@ def test_serve_is_for_the_foreground_and_ends_with_a_signal(project: paths.Proje
     serving = manager.start(project, "board", "serve")
     assert serving.stdout is not None
     with serving:
-        address = address_in(serving.stdout.readline())
-        assert runs(address) == []
-        assert "runs already" in exper(project, "board", "serve").stderr
-        serving.send_signal(signal.SIGINT)
-        assert serving.wait(10) == 130
+        try:
+            address = address_in(serving.stdout.readline())
+            assert runs(address) == []
+            assert "runs already" in exper(project, "board", "serve").stderr
+            serving.send_signal(signal.SIGINT)
+            assert serving.wait(10) == 130
+        finally:
+            serving.kill()
     assert not project.board.record.exists()
 
 

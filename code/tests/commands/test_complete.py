@@ -49,7 +49,7 @@ def used(project: paths.Project, git: Git) -> paths.Project:
         (["continue", "../"], ""),
         (["re", "f"], "fetched"),
         (["rerun", "b"], "baseline big-batch"),
-        (["evaluate", "b"], "baseline"),
+        (["evaluate", "b"], "baseline big-batch"),
         (["evaluate", "baseline", ""], ""),
         (["evaluate", "--epoch", ""], ""),
         (["itb", "baseline/0", "big"], "big-batch"),

@@ -67,7 +67,7 @@ def test_what_a_list_names_and_is_not_there_is_said(three: paths.Project, capfd:
     three.list_file("mine").write_text("base/1\nbase/7\n")
     with opened(three, "mine") as (address, _):
         assert runs(address) == ["base/1"]
-    assert "there is no run 'base/7'" in capfd.readouterr().err
+    assert "mine.txt names 'base/7'" in capfd.readouterr().err
 
 
 def test_runs_come_and_go_while_it_is_open(one: paths.Project) -> None:

@@ -14,7 +14,7 @@ import data
 import model
 from data.batches import Tensors
 from exper import paths
-from exper.training.predictions import Predictions
+from predictions import Predictions
 from tests import play
 
 

@@ -136,9 +136,9 @@ def test_the_thread_writes_what_the_state_was(tmp_path: Path) -> None:
 
 def test_an_error_of_the_thread_reaches_training(tmp_path: Path) -> None:
     checkpoints = begun(tmp_path / "gone", background=True)
-    (tmp_path / "gone").rmdir()
+    (tmp_path / "gone").touch()  # no folder
     checkpoints.save(content(1), None)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileExistsError):
         checkpoints.wait()
 
 
@@ -156,8 +156,8 @@ def test_minutes_are_real_time_and_count_from_the_last_save(tmp_path: Path) -> N
     for step in range(1, 101):
         time.sleep(0.01)
         if checkpoints.is_due(0, step):
-            checkpoints.save(content(0, step), None)
             saved_at.append(time.monotonic())
+            checkpoints.save(content(0, step), None)
     assert len(saved_at) >= 2
     assert all(later - earlier >= 0.3 for earlier, later in itertools.pairwise(saved_at))
 

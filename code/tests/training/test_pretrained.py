@@ -165,6 +165,15 @@ def test_what_there_is_not_is_refused(
     assert says in refusal(begun, tmp_path, pretrained)
 
 
+def test_a_missing_run_is_refused_before_data_is_loaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = play.born(tmp_path / "second" / "0")
+    run.checkpoint.mkdir()  # as the manager does
+    with pytest.raises(SystemExit):
+        play.train(run, play.small(**CONFIG) | {"pretrained": "first/0"})
+    assert "there is no run first/0" in run.refused.read_text()
+    assert capsys.readouterr().out == ""
+
+
 def test_weights_that_do_not_fit_are_all_named_in_one_line(begun: Callable[..., paths.Run], tmp_path: Path) -> None:
     said = refusal(begun, tmp_path, "first/0", model={"name": "mlp", "hidden": [17, 5]})
     assert said == (

@@ -10,11 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from exper.training import pictures
-
-
-def predicted(output_BK: Tensor) -> Tensor:
-    """Return the class numbers (B,) or (B, H, W) that logits stand for."""
-    return (output_BK[:, 0] > 0).long() if output_BK.shape[1] == 1 else output_BK.argmax(1)
+from metric import dice_of_images, predicted
 
 
 class Predictions(nn.Module):
@@ -60,12 +56,6 @@ def _of_classes(output_BK: Tensor, target_B: Tensor) -> dict[str, Tensor]:
 
 
 def _of_masks(output_BKHW: Tensor, target_BHW: Tensor) -> dict[str, Tensor]:
-    """Return the share of right pixels, and the Dice coefficient: the mean over classes, of one logit that of 1."""
-    guess_BHW, classes = predicted(output_BKHW), output_BKHW.shape[1]
-    scores = []
-    for number in range(classes) if classes > 1 else [1]:
-        is_guess_BN, is_target_BN = (guess_BHW == number).flatten(1), (target_BHW == number).flatten(1)
-        both_B, sum_B = (is_guess_BN & is_target_BN).sum(1), is_guess_BN.sum(1) + is_target_BN.sum(1)
-        scores.append(2 * both_B / sum_B)  # NaN: it is in neither
-    dice_B = torch.stack(scores).nanmean(0).nan_to_num(1.0)
-    return {"accuracy": (guess_BHW == target_BHW).flatten(1).double().mean(1), "dice": dice_B}
+    """Return of each image the share of right pixels and the Dice coefficient."""
+    accuracy_B = (predicted(output_BKHW) == target_BHW).flatten(1).double().mean(1)
+    return {"accuracy": accuracy_B, "dice": dice_of_images(output_BKHW, target_BHW)}
