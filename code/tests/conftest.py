@@ -19,8 +19,9 @@ _INHERITED = ("GIT_", "EXPER_", "PYTHON", "OMP_", "BASH_", "CONDA_", "XDG_")
 @pytest.fixture(autouse=True)
 def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Give the test a home of its own, an author, and the Python that runs the tests as the active environment."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell does that to what it starts in the background
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):  # nohup, and & in a script, ignore them for us
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)  # what we start does not inherit that
     for name in os.environ:
         if name.startswith(_INHERITED):
             monkeypatch.delenv(name)

@@ -170,7 +170,7 @@ def test_serve_is_for_the_foreground_and_ends_with_a_signal(project: paths.Proje
             assert runs(address) == []
             assert "runs already" in exper(project, "board", "serve").stderr
             serving.send_signal(signal.SIGINT)
-            assert serving.wait(10) == 130
+            assert serving.wait(30) == 130
         finally:
             serving.kill()
     assert not project.board.record.exists()
@@ -180,7 +180,7 @@ def test_a_stop_while_it_starts(project: paths.Project) -> None:
     starting = manager.start(project, "board", "serve")
     wait_for(project.board.record.exists)
     assert "has ended" in exper(project, "board", "stop").stdout
-    starting.communicate(timeout=10)
+    starting.communicate(timeout=30)
     assert starting.returncode == 143
 
 

@@ -144,7 +144,7 @@ def test_a_signal_ends_it_and_nothing_is_left(one: paths.Project, temporary: Pat
         with opened(one, "base") as (_, itb):
             children = psutil.Process(itb.pid).children(recursive=True)
             itb.send_signal(number)
-            assert itb.wait(10) == code
+            assert itb.wait(30) == code
             assert [child for child in children if not manager.is_gone(child.pid)] == []
             assert os.listdir(temporary) == []
 
@@ -154,13 +154,13 @@ def test_a_signal_while_it_starts_leaves_nothing(one: paths.Project) -> None:
         itb = start(one, "itb", "base")
         time.sleep(seconds)
         itb.terminate()
-        itb.communicate(timeout=10)
+        itb.communicate(timeout=30)
 
 
 def test_what_a_killed_one_leaves_goes_with_the_next(one: paths.Project, temporary: Path) -> None:
     with opened(one, "base") as (_, killed):
         killed.kill()
-        killed.wait(10)
+        killed.wait(30)
     (left,) = temporary.iterdir()
     os.utime(left, (0, 0))
     with opened(one, "base"), opened(one, "base"):

@@ -83,6 +83,7 @@ class Masks:
     shape, classes, labels = (1, 20, 18), 1, torch.zeros(32, dtype=torch.long)
 
     def __init__(self, folder: Path) -> None:
+        self.own: dict[str, torch.Tensor] = {}
         random = torch.Generator().manual_seed(0)
         self.masks = torch.zeros(32, 20, 18, dtype=torch.long)
         for mask, (row, column) in zip(self.masks, torch.randint(12, (32, 2), generator=random), strict=True):

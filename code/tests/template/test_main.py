@@ -133,7 +133,7 @@ def test_a_wrong_setting_is_refused_in_one_line_and_leaves_nothing(
     assert sorted(os.listdir(run.folder)) == ["lock", "refused", "run.json", "seed"]
 
 
-@pytest.mark.parametrize(("verbose", "lines", "bars"), [("batch", 5, True), ("epoch", 5, False), ("quiet", 1, False)])
+@pytest.mark.parametrize(("verbose", "lines", "bars"), [("batch", 11, True), ("epoch", 11, False), ("quiet", 1, False)])
 def test_verbosity(
     verbose: str, lines: int, bars: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
