@@ -1,6 +1,8 @@
 """One pass over the data: the loop to edit."""
 
 import math
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import nn
@@ -26,6 +28,7 @@ def train(state: State, batches: Batches, loss_of: nn.Module, given: Settings) -
         # the gradient of the batch, as a sum over `accumulate` parts that fit into memory
         state.optimizers.zero_grad()
         parts = zip(image_BCHW.chunk(given.accumulate), target_B.chunk(given.accumulate), strict=True)
+        done = []
         for image_PCHW, target_P in parts:
             # forward
             with precision(given.amp, image_PCHW.device):
@@ -35,7 +38,7 @@ def train(state: State, batches: Batches, loss_of: nn.Module, given: Settings) -
             # backward
             share = len(image_PCHW) / len(image_BCHW)
             state.scaler.scale(loss * share).backward()
-            state.metric.add(loss, output_PK, target_P)
+            done.append((loss, output_PK, target_P))
 
         # step
         if given.clip is not None:
@@ -47,6 +50,8 @@ def train(state: State, batches: Batches, loss_of: nn.Module, given: Settings) -
         state.see.after_step(state.model)  # waits, where something is to be seen
 
         # count, log, save, stop
+        for loss, output_PK, target_P in done:
+            state.metric.add(loss, output_PK, target_P)
         state.metric.end_batch()
         state.batch += 1
         state.step += 1
@@ -76,6 +81,6 @@ def evaluate(
     return values
 
 
-def precision(amp: str | None, device: torch.device) -> torch.autocast:
+def precision(amp: str | None, device: torch.device) -> AbstractContextManager[Any]:
     """Compute what allows it in "bf16" or "fp16"; None: everything in 32 bits."""
-    return torch.autocast(device.type, AMP[amp or "bf16"], enabled=amp is not None)
+    return nullcontext() if amp is None else torch.autocast(device.type, AMP[amp])
