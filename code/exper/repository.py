@@ -228,7 +228,7 @@ class Repository:
         with tempfile.TemporaryDirectory(prefix="exper-") as folder:
             index = os.path.join(folder, "index")
             if self._index.exists():  # keeps what git knows of unchanged files, so that it need not read them again
-                shutil.copyfile(self._index, index)
+                shutil.copy2(self._index, index)  # with its time: what has that time, git does not believe unchanged
             env = {"GIT_INDEX_FILE": index}
             self._git("read-tree", "--reset", head, env=env)
             self._update(env, changes)

@@ -120,6 +120,21 @@ def test_m_saves_every_kind_of_change_and_touches_none(project: paths.Project) -
     assert git(project.root, "rev-parse", "base^") == git(project.root, "rev-parse", "HEAD")
 
 
+def test_m_saves_a_change_in_the_second_of_the_last_commit(project: paths.Project) -> None:
+    path = project.root / "outside.txt"
+    for number in range(10):
+        time.sleep(1 - time.time() % 1)
+        second = int(time.time())
+        path.write_text(f"{number}\n")
+        commit(project)
+        path.write_text(f"{number + 1}\n")  # as many bytes
+        if int(time.time()) == second:
+            break
+    time.sleep(1.1)
+    exper(project, "run", "base", "-m", "why")
+    assert _content(project, "base", "outside.txt") == path.read_bytes()
+
+
 _NAMES = ["a b", "a\nb", "quote'\"", "tab\tname", "ünïcode", "-dash", ":(glob)*", "*", "[x]", "back\\slash", "\udcff",
           "\x1b[31m", "$(id)", "~", "#", "'"]  # fmt: skip
 
