@@ -33,9 +33,10 @@ class CrossEntropy(nn.Module):
         self.smoothing = label_smoothing
 
     def forward(self, output_BK: Tensor, target_B: Tensor) -> Tensor:
-        # Only without a reduction of torch's own is it deterministic on GPUs for images.
+        # For images torch's own mean is not deterministic on GPUs; with weights it is another mean.
+        reduction = "mean" if output_BK.ndim == 2 and self.class_weights is None else "none"
         return functional.cross_entropy(
-            output_BK, target_B, self.class_weights, reduction="none", label_smoothing=self.smoothing
+            output_BK, target_B, self.class_weights, reduction=reduction, label_smoothing=self.smoothing
         ).mean()
 
 

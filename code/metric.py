@@ -250,7 +250,8 @@ class Totals:
                 raise Refused(f"metric: {title(part)!r} is listed twice.")
         self.loss: Tensor | float = 0.0
         self.seen = 0
-        self._before: tuple[Tensor | float, int] = 0.0, 0  # the batch under way
+        self._before: tuple[Tensor | float, int] = (0.0, 0)  # the last batch
+        self._ended: tuple[Tensor | float, int] = (0.0, 0)
         self.finite: Tensor | int = 0  # batches before the first whose loss is NaN or infinite
 
     def check(self, classes: int) -> None:
@@ -273,11 +274,15 @@ class Totals:
             metric.add(output, target)
 
     def end_batch(self) -> None:
-        """Note the batch's mean loss, and whether the loss is finite so far."""
-        loss, seen = self._before
-        self.batch_loss = (self.loss - loss) / (self.seen - seen)
-        self._before = self.loss, self.seen
+        """Note whether the loss is finite so far."""
+        self._before, self._ended = self._ended, (self.loss, self.seen)
         self.finite = self.finite + torch.as_tensor(self.loss).isfinite()
+
+    @property
+    def batch_loss(self) -> Tensor | float:
+        """The mean loss of the last batch."""
+        (loss, seen), (loss_after, seen_after) = self._before, self._ended
+        return (loss_after - loss) / (seen_after - seen)
 
     def values(self, split: str) -> dict[str, float]:
         """Return what came out, such as {"val/loss": 0.1, "val/acc": 0.98}. Waits for the GPU."""
@@ -298,6 +303,6 @@ class Totals:
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         self.loss, self.seen, self.finite = saved["loss"], saved["seen"], saved["finite"]
-        self._before = self.loss, self.seen
+        self._before = self._ended = self.loss, self.seen
         for name, metric in self.metrics.items():
             vars(metric).update(saved["metrics"][name])
