@@ -29,12 +29,12 @@ def evaluate(run: Run, config: dict[str, Any], wanted: str, every: int | None) -
     """Test the weights of the epoch `wanted`, "best", "last" or a number; of segmentation, draw every n-th image."""
     known = statistic.read(run.files)
     run = replace(run, record=run.record | {"recorded": known, "exact": False})
-    saved = chosen(Checkpoints(run.files.checkpoint), known, wanted)
-    built = main.build(run, config)
+    built = main.build(run, config, lambda checkpoints: chosen(checkpoints, known, wanted))
     state, batches = built.state, built.batches["test"]
     if every is not None and next(iter(batches.of_epoch()))[1].ndim < 3:
         raise Refused("--pictures: this data set has no masks to draw. Leave it out.")
-    state.load_state_dict(saved)
+    assert built.saved is not None
+    state.load_state_dict(built.saved)
 
     seen = Predictions(built.loss_of)
     line = main.test(built._replace(loss_of=seen), state.evaluated, state.epoch)

@@ -11,6 +11,7 @@ if __name__ == "__main__":
 
 import argparse
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +28,7 @@ import optim
 from data.batches import Batches
 from exper import parts, settings
 from exper.training import checkpoint, device, layers, pretrained, statistic, streams
+from exper.training.checkpoint import Checkpoints
 from exper.training.finite import NotFinite
 from exper.training.monitor import Monitor
 from exper.training.run import Run, this_run
@@ -48,12 +50,12 @@ class Built(NamedTuple):
     state: State
     batches: dict[str, Batches]  # of "train", "val" and "test"
     loss_of: nn.Module
-    saved: dict[str, Any] | None  # the newest checkpoint
+    saved: dict[str, Any] | None  # the checkpoint to go on from
     about: dict[str, Any]  # what statistic.json holds beside metrics
 
 
-def build(run: Run, config: dict[str, Any]) -> Built:
-    """Build what config.py names; what is wrong in it is found before data is loaded, where that is possible."""
+def build(run: Run, config: dict[str, Any], load: Callable[[Checkpoints], dict[str, Any] | None]) -> Built:
+    """Build what config.py names, and load a checkpoint; refuse what is wrong before data is loaded, where it can."""
     config = debug.shortened(config)
     given: Settings = parts.call("", config, Settings)
     where = device.prepare(given.device, given.processes, run.record["threads"], given.deterministic)
@@ -65,7 +67,7 @@ def build(run: Run, config: dict[str, Any]) -> Built:
     metric = Totals(given.metric)
     known = [f"{split}/{name}" for split in ("train", "val") for name in metric.names]
     monitor = parts.call("early_stop", given.early_stop or {}, Monitor, given.monitor, known)
-    checkpoints = parts.call("checkpoint", given.checkpoint, checkpoint.Checkpoints, run.files.checkpoint)
+    checkpoints = parts.call("checkpoint", given.checkpoint, Checkpoints, run.files.checkpoint)
     record = statistic.Statistic(run.files, given.logger)
     see = parts.call("see", given.see, See, record, given.compiled)
     optim.check(given.optimizer, given.scheduler, given.monitor)
@@ -83,7 +85,7 @@ def build(run: Run, config: dict[str, Any]) -> Built:
     if given.verbose != "quiet":
         print(f"{given.model['name']}: {layers.parameters(model)}, on {about_device['name']}")
         print(layers.summary(model, shape))
-    saved = checkpoints.newest()
+    saved = load(checkpoints)
     started_from = None if saved else pretrained.load(model, given.pretrained, run)
     steps = given.epochs * len(batches["train"])
     optimizers = Optimizers(model, given.optimizer, given.scheduler, steps, given.epochs)
@@ -100,7 +102,7 @@ def build(run: Run, config: dict[str, Any]) -> Built:
 
 def main(run: Run, config: dict[str, Any]) -> None:
     """Train from the newest checkpoint, or from nothing, to the end; then test the best weights."""
-    built = build(run, config)
+    built = build(run, config, Checkpoints.newest)
     state, saved = built.state, built.saved
     stop.wait_for_step()  # before, a signal ends the process at once
     if saved is not None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from exper.training import pictures
-from metric import dice_of_images, predicted
+from metric import Confusion, dice_of_images, predicted
 
 
 class Predictions(nn.Module):
@@ -21,9 +21,14 @@ class Predictions(nn.Module):
         self._loss_of = loss_of
         self._columns: list[str] = []
         self._rows: list[Tensor] = []  # (B, columns), on the device
+        self._confusion = Confusion()
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        columns = _of_masks(output, target) if target.ndim > 1 else _of_classes(output, target)
+        if target.ndim > 1:
+            columns = _of_masks(output, target)
+        else:
+            columns = _of_classes(output, target)
+            self._confusion.add(output, target)
         self._columns = list(columns)
         self._rows.append(torch.stack([column.double() for column in columns.values()], 1))
         return self._loss_of(output, target)  # type: ignore[no-any-return]
@@ -39,10 +44,7 @@ class Predictions(nn.Module):
                 numbers = (int(number) if is_whole else number for number, is_whole in zip(row, whole, strict=True))
                 writer.writerow([index, *numbers])
         if "true" in self._columns:
-            true_N, guess_N = rows[:, 0].long(), rows[:, 1].long()
-            classes = len(self._columns) - 3
-            counts = torch.bincount(true_N * classes + guess_N, minlength=classes**2).view(classes, classes)
-            pictures.confusion(folder / "confusion.png", counts)
+            pictures.confusion(folder / "confusion.png", torch.as_tensor(self._confusion.counts).cpu())
 
 
 def _of_classes(output_BK: Tensor, target_B: Tensor) -> dict[str, Tensor]:
