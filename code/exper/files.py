@@ -35,7 +35,7 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
         with contextlib.suppress(OSError):
             os.unlink(beside)
         raise
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 @contextlib.contextmanager
@@ -54,9 +54,9 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` outlive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Make the content of a file, or the names in a folder, outlive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -31,20 +31,12 @@ def append(project: paths.Project, name: str, *added: str) -> list[str]:
         for _ in range(_TRIES):
             if not missing:
                 if new:
-                    _sync(path)
+                    files.sync(path)
+                    files.sync(path.parent)
                 return new
             _write(path, missing)
             missing = _missing(path, added)  # an editor may have put another file in its place meanwhile
     raise Refused(f"{path} does not keep the line {missing[0]!r}.")
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    files.sync_folder(path.parent)
 
 
 def _missing(path: Path, wanted: Iterable[str]) -> list[str]:

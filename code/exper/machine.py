@@ -34,6 +34,12 @@ def boot_id() -> str:
         return f"{host()} {psutil.boot_time():.0f}"
 
 
+def this_process() -> dict[str, object]:
+    """Return what a record holds to find this process again: `is_here` and `is_alive` ask for it."""
+    pid = os.getpid()
+    return {"host": host(), "boot_id": boot_id(), "pid": pid, "pid_started": started(pid)}
+
+
 def is_here(record: dict[str, object]) -> bool:
     """Tell whether a run was last started on this kernel or, before a reboot, on this host."""
     return record.get("boot_id") == boot_id() or record.get("host") == host()

@@ -27,23 +27,28 @@ def of(run: paths.Run) -> Row:
 
 def read(run: paths.Run) -> tuple[Row, str | None]:
     """Return a run's row, as `of`, and what can't be read and why, if anything."""
-    row: Row = {"run": str(run), "status": "damaged", "epoch": None}
+    state = "damaged"
     try:
-        row["status"] = status.of(run, run_json.read(run))
+        state = status.of(run, run_json.read(run))
         statistic = files.read_json(run.statistic)
     except FileNotFoundError:
-        return row, None  # it had nothing to say yet, or is a stranger's
+        return row(run, state, {}), None  # it had nothing to say yet, or is a stranger's
     except Refused as refusal:
-        return row | {"status": "damaged"}, str(refusal)
+        return row(run, "damaged", {}), str(refusal)
+    return row(run, state, statistic), None
+
+
+def row(run: paths.Run, state: str, statistic: dict[str, Any]) -> Row:
+    """Return the row of a run in a status, with what its statistic.json holds."""
     metric = section(statistic, "metric")
-    row["epoch"] = section(metric, "last").get("epoch")
+    row: Row = {"run": str(run), "status": state, "epoch": section(metric, "last").get("epoch")}
     row.update(_under("hparam", section(statistic, "hparam")))
-    if row["status"] == "finished":
+    if state == "finished":
         for kind in KINDS:
             row.update(
                 (name, value) for name, value in _under(f"metric/{kind}", section(metric, kind)) if value is not None
             )
-    return row, None
+    return row
 
 
 def read_all(runs: list[paths.Run]) -> list[tuple[Row, str | None]]:

@@ -18,6 +18,14 @@ def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
 
 
+def time(text: object) -> datetime | None:
+    """Return a recorded time, in UTC; None if it is none."""
+    try:
+        return datetime.fromisoformat(str(text)).astimezone(timezone.utc)
+    except ValueError:
+        return None
+
+
 def fresh_seed() -> int:
     """Draw the seed of a run; the module `secrets` would load OpenSSL for it, 8 ms."""
     return int.from_bytes(os.urandom(4), "little")
@@ -46,10 +54,7 @@ def begin(record: Record, command: list[str]) -> Record:
     session = {
         "command": command,
         "status": "running",
-        "host": machine.host(),
-        "boot_id": machine.boot_id(),
-        "pid": os.getpid(),
-        "pid_started": machine.started(os.getpid()),
+        **machine.this_process(),
         "started": now(),
         "ended": None,
         "exit_code": None,

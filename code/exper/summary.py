@@ -63,15 +63,8 @@ def of(run: paths.Run) -> Summary:
         epoch=section(metric, "last").get("epoch"),
         epochs=hparam.get("epochs"),
         measured=_best(section(metric, "best"), hparam.get("monitor")),
-        started=_time(record["started"]),
+        started=run_json.time(record["started"]),
     )
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text).astimezone(timezone.utc)
-    except ValueError:
-        return None
 
 
 def _best(best: dict[str, Any], monitor: object) -> Best | None:

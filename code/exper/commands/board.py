@@ -14,7 +14,6 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
-from datetime import datetime
 
 from exper import board as background
 from exper import files, interrupt, lock, machine, paths, run_json, summary, tensorboard
@@ -48,7 +47,7 @@ def _start(project: paths.Project) -> int:
             raise Refused(f"TensorBoard has not started for {_START_SECONDS:.0f} s. Look into {project.board.log}")
         time.sleep(0.05)
         record = background.read(project)
-    age = summary.age(datetime.fromisoformat(record["started"]))
+    age = summary.age(run_json.time(record["started"]))
     print(f"TensorBoard is at {record['address']} (pid {record['pid']} on {record['host']}, up for {age})")
     return 0
 
@@ -67,7 +66,7 @@ def _serve(project: paths.Project) -> int:
         return 0
     os.dup2(os.open(project.board.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644), 2)
     os.nice(_NICE)
-    record = _record()
+    record = {"address": None, "started": run_json.now()} | machine.this_process()
     with (
         interrupt.raised(),
         _noted(project, held, record),
@@ -77,12 +76,6 @@ def _serve(project: paths.Project) -> int:
         print(f"TensorBoard is at {address}", flush=True)
         tensorboard.keep(update, is_over=lambda: not _has_lock(project, held))
     return 0
-
-
-def _record() -> background.Record:
-    pid = os.getpid()
-    where = {"host": machine.host(), "boot_id": machine.boot_id(), "pid": pid, "pid_started": machine.started(pid)}
-    return {"address": None, "started": run_json.now()} | where
 
 
 @contextlib.contextmanager

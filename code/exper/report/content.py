@@ -1,10 +1,9 @@
 """What a report tells of a run, gathered from its files as far as they can be read."""
 
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import Any
 
-from exper import files, history, paths, rows, run_json
+from exper import files, history, paths, rows, run_json, status
 from exper.error import Refused
 from exper.report.tail import Tail, tail
 
@@ -16,7 +15,7 @@ class Content:
     """One run; `damage` says which of its files can't be read, and why."""
 
     run: paths.Run
-    row: rows.Row
+    row: rows.Row = field(default_factory=dict)
     record: run_json.Record = field(default_factory=dict)
     statistic: dict[str, Any] = field(default_factory=dict)
     curves: dict[str, history.Curve] = field(default_factory=dict)
@@ -39,9 +38,11 @@ class Content:
 
 def of(run: paths.Run) -> Content:
     """Read a run."""
-    one = Content(run, rows.of(run))
+    one = Content(run)
     one.record = _read(one, lambda: run_json.read(run))
     one.statistic = _read(one, lambda: files.read_json(run.statistic))
+    is_damaged = bool(one.damage)
+    one.row = rows.row(run, "damaged", {}) if is_damaged else rows.row(run, status.of(run, one.record), one.statistic)
     one.curves = _read(one, lambda: history.curves(run))
     if one.status in TOLD_BY_ITS_LOG:
         one.log = tail(run.log)
@@ -68,16 +69,8 @@ def seconds(one: Content) -> float | None:
     """Return how long all sessions took together; None if one has not told its end."""
     total = 0.0
     for session in one.record.get("sessions", ()):
-        started, ended = time(session.get("started")), time(session.get("ended"))
+        started, ended = run_json.time(session.get("started")), run_json.time(session.get("ended"))
         if started is None or ended is None:
             return None
         total += (ended - started).total_seconds()
     return total if one.record else None
-
-
-def time(text: object) -> datetime | None:
-    """Return a recorded time in UTC, or None."""
-    try:
-        return datetime.fromisoformat(str(text)).astimezone(timezone.utc)
-    except ValueError:
-        return None

@@ -3,6 +3,7 @@
 import shlex
 from typing import Any
 
+from exper import run_json
 from exper.report import content
 from exper.report.content import Content
 from exper.report.markup import Html, element, number, scroll, value
@@ -31,7 +32,7 @@ def _row(i: int, one: Content, found: list[Any]) -> Html:
 
 def _facts(one: Content) -> dict[str, Any]:
     record, device, versions = one.record, _dict(one.statistic.get("device")), _dict(one.record.get("versions"))
-    started, seconds, command = content.time(record.get("started")), content.seconds(one), record.get("command")
+    started, seconds, command = run_json.time(record.get("started")), content.seconds(one), record.get("command")
     return {
         "ended": content.ending(one),
         "seed": record.get("seed"),
