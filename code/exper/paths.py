@@ -98,6 +98,11 @@ class Tag:
     def last_id(self) -> Path:
         return self.folder / "last_id"
 
+    @property
+    def journal(self) -> Path:
+        """What Optuna knows of a search."""
+        return self.folder / "search.journal"
+
     def run(self, number: int) -> Run:
         return Run(self.folder / str(number))
 

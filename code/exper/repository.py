@@ -163,6 +163,10 @@ class Repository:
         """Return the hash of the project's tree in `commit`, or None if the project was not there yet."""
         return self._ask("rev-parse", "--verify", "--quiet", f"{commit}:{self._prefix}")
 
+    def parent(self, commit: str) -> str | None:
+        """Return the first parent of a commit, or None."""
+        return self._ask("rev-parse", "--verify", "--quiet", f"{commit}^")
+
     def file(self, commit: str, path: str) -> bytes | None:
         """Return the content of a file in `commit`, or None."""
         try:
@@ -232,13 +236,26 @@ class Repository:
             env = {"GIT_INDEX_FILE": index}
             self._git("read-tree", "--reset", head, env=env)
             self._update(env, changes)
-            for path, edit in edits.items():
-                mode, blob = self._staged(path, env)
-                edited = self._git("hash-object", "-w", "--stdin", stdin=edit(self._git("cat-file", "blob", blob)))
-                info = f"{mode},{edited.decode().strip()},{self._prefix}{path}"
-                self._git("update-index", "--cacheinfo", info, env=env)
-            tree = self._git("write-tree", env=env).decode().strip()
-        commit = self._git("commit-tree", tree, "-p", head, env=self._identity(), stdin=_bytes(message))
+            return self._commit_index(env, head, edits, message)
+
+    def child(self, parent: str, edits: Mapping[str, Callable[[bytes], bytes]], message: str) -> str:
+        """Make a commit on top of `parent` that holds `edits` of its files; all else is as in `commit`."""
+        with tempfile.TemporaryDirectory(prefix="exper-") as folder:
+            env = {"GIT_INDEX_FILE": os.path.join(folder, "index")}
+            self._git("read-tree", parent, env=env)
+            return self._commit_index(env, parent, edits, message)
+
+    def _commit_index(
+        self, env: dict[str, str], parent: str, edits: Mapping[str, Callable[[bytes], bytes]], message: str
+    ) -> str:
+        """Make a commit of an index, after `edits` of its files."""
+        for path, edit in edits.items():
+            mode, blob = self._staged(path, env)
+            edited = self._git("hash-object", "-w", "--stdin", stdin=edit(self._git("cat-file", "blob", blob)))
+            info = f"{mode},{edited.decode().strip()},{self._prefix}{path}"
+            self._git("update-index", "--cacheinfo", info, env=env)
+        tree = self._git("write-tree", env=env).decode().strip()
+        commit = self._git("commit-tree", tree, "-p", parent, env=self._identity(), stdin=_bytes(message))
         return commit.decode().strip()
 
     def create_tag(self, name: str, commit: str, message: str) -> TagObject:
@@ -270,6 +287,10 @@ class Repository:
             self._git("update-ref", "-d", f"refs/tags/{tag.name}", tag.object)
         except GitFailed as error:
             raise TagTaken(str(error)) from None
+
+    def pack_tags(self) -> None:
+        """Pack the references of tags into one file, so that thousands of them stay fast; branches stay as they are."""
+        self._git("pack-refs")
 
     # -- how we ask ------------------------------------------------------------------------------------------------
 

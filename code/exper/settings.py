@@ -44,7 +44,7 @@ def read(source: bytes, name: str = "code/config.py") -> dict[str, Value]:
         Refused: a line binds something else than literals and arithmetic on literals.
     """
     try:
-        return {setting: _value(node, name) for setting, node in _bindings(source, name).items()}
+        return {setting: _setting(setting, node, name) for setting, node in _bindings(source, name).items()}
     except RecursionError:
         raise Refused(f"{name}: a value is nested too deep.") from None
 
@@ -82,6 +82,15 @@ def _literal(text: str) -> Value:
         return text
 
 
+def fit(source: bytes, setting: str, value: Value, name: str = "code/config.py") -> Value:
+    """Return `value` in the type that a dotted setting has in `source`.
+
+    Raises:
+        Refused: no such setting, or a value of another type.
+    """
+    return _fit(setting, _setting(setting, _find(source, setting, name), name), value)
+
+
 def edit(source: bytes, changes: dict[str, Value], name: str = "code/config.py") -> bytes:
     """Return `source` with each dotted setting of `changes` given its new value; all else stays byte for byte.
 
@@ -91,9 +100,9 @@ def edit(source: bytes, changes: dict[str, Value], name: str = "code/config.py")
     read(source, name)  # refuses what can't be read, wherever it stands
     for setting, value in changes.items():
         node = _find(source, setting, name)
-        new = _fit(setting, _value(node, name), value)
-        source = _splice(source, node, _write(new))
-        if repr(_value(_find(source, setting, name), name)) != repr(new):
+        new = _fit(setting, _setting(setting, node, name), value)
+        source = _splice(source, node, write(new))
+        if repr(_setting(setting, _find(source, setting, name), name)) != repr(new):
             raise Refused(f"{name} can't be edited in place for {setting} (is it UTF-8?). Edit it by hand.")
     return source
 
@@ -142,6 +151,13 @@ def _is_string(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
+def _setting(setting: str, node: ast.expr, name: str) -> Value:
+    """Return the value of a setting; only the keys of `search`, which are settings themselves, may have a dot."""
+    if setting == "search" and isinstance(node, ast.Dict):
+        return _dict_value(node, name, forbidden="=")
+    return _value(node, name)
+
+
 def _value(node: ast.expr, name: str) -> Value:
     """Return what a literal, or arithmetic on literals, stands for."""
     if isinstance(node, ast.Constant) and isinstance(node.value, (int, float, str, bool, type(None))):
@@ -159,14 +175,15 @@ def _value(node: ast.expr, name: str) -> Value:
     raise _not_static(node, name)
 
 
-def _dict_value(node: ast.Dict, name: str) -> dict[str, Value]:
+def _dict_value(node: ast.Dict, name: str, forbidden: str = ".=") -> dict[str, Value]:
     found: dict[str, Value] = {}
     for key, value in zip(node.keys, node.values, strict=True):
         if key is None or not _is_string(key):
             raise _not_static(node, name)
         text = ast.literal_eval(key)
-        if not text or any(character in text for character in ".=") or text in found:
-            raise Refused(f"{name}, line {key.lineno}: {text!r} is no key of a setting: empty, twice, or with . or =.")
+        if not text or any(character in text for character in forbidden) or text in found:
+            signs = " or ".join(forbidden)
+            raise Refused(f"{name}, line {key.lineno}: {text!r} is no key of a setting: empty, twice, or with {signs}.")
         found[text] = _value(value, name)
     return found
 
@@ -194,7 +211,8 @@ def _find(source: bytes, setting: str, name: str) -> ast.expr:
     for key in rest:
         node = _items(node).get(key) if isinstance(node, ast.Dict) else None
     if node is None:
-        raise unknown_setting(setting, flatten({key: _value(value, name) for key, value in bindings.items()}), name)
+        known = {key: _value(value, name) for key, value in bindings.items() if key != "search"}
+        raise unknown_setting(setting, flatten(known), name)
     return node
 
 
@@ -233,17 +251,17 @@ def _kind(value: Value) -> str:
     return kinds.get(type(value), f"a {type(value).__name__}")
 
 
-def _write(value: Value) -> str:
+def write(value: Value) -> str:
     """Return `value` as it is written in config.py, with double quotes where that is the same string."""
     if isinstance(value, str):
         quoted = json.dumps(value, ensure_ascii=False)
         return quoted if value.isprintable() else repr(value)
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_write(key)}: {_write(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{write(key)}: {write(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_write, value)) + "]"
+        return "[" + ", ".join(map(write, value)) + "]"
     if isinstance(value, tuple):
-        return "(" + ", ".join(map(_write, value)) + ("," if len(value) == 1 else "") + ")"
+        return "(" + ", ".join(map(write, value)) + ("," if len(value) == 1 else "") + ")"
     if isinstance(value, float) and not math.isfinite(value):
         return {"inf": "1e999", "-inf": "-1e999"}.get(str(value), "1e999 - 1e999")
     return repr(value)

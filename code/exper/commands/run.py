@@ -10,15 +10,13 @@ Examples:
 """
 
 import argparse
-import functools
 
-from exper import life, removal, run_json, settings, tagged, tags, uncommitted
+from exper import life, removal, run_json, settings, tagged, tagging, tags
 from exper.arguments import Parser
 from exper.error import Refused
 from exper.interrupt import Signals
 from exper.paths import Project
-from exper.repository import Change, Repository, TagObject, TagTaken
-from exper.say import say
+from exper.repository import Repository, TagObject
 
 
 def run(arguments: list[str], project: Project) -> int:
@@ -27,11 +25,10 @@ def run(arguments: list[str], project: Project) -> int:
     tags.check_new(options.tag)
     changes = dict(map(settings.parse_change, options.settings))
     repository = Repository(project.root)
-    if repository.has_branch_or_remote(options.tag):
-        raise Refused(f"{options.tag!r} is a branch or a remote here; git would not know which is meant. Take another.")
-    changed = _check_uncommitted(project, repository, options)
+    tagging.check_free(repository, options.tag)
+    changed = tagging.uncommitted_changes(project, repository, options)
     with Signals() as signals:
-        commit = _commit(repository, changed, changes, options)
+        commit = tagging.commit(repository, changed, changes, options)
         known = repository.tag(options.tag)
         if known is not None:
             _check_known(project, repository, known, commit)
@@ -43,7 +40,7 @@ def run(arguments: list[str], project: Project) -> int:
         command = _command(options)
         life.check_writable(project)
         signals.check()
-        tag = known or _create_tag(repository, options, commit, tagged.trailers(seed, threads, options.settings))
+        tag = known or tagging.create(repository, options, commit, seed, threads)
         try:
             live = life.begin(project, record, command, repository=repository, signals=signals, least=0, is_first=True)
             return life.carry_out(project, live, signals, config)
@@ -56,42 +53,13 @@ def run(arguments: list[str], project: Project) -> int:
 def _parser() -> Parser:
     parser = Parser("run", __doc__)
     parser.add_argument("tag", help="the name of the experiment, a new git tag")
-    parser.add_argument("settings", nargs="*", metavar="name=value", help="a setting to change in the tagged config.py")
-    parser.add_argument("-f", dest="fixed", action="store_true", help="take the seed in code/seed, not a fresh one")
-    parser.add_argument("-m", dest="message", metavar="WHY", help="why; also saves uncommitted changes with the tag")
-    parser.add_argument("--include", action="append", default=[], metavar="PATH", help="with -m: save it even so")
+    tagging.add_arguments(parser)
     return parser
 
 
 def _command(options: argparse.Namespace) -> list[str]:
     """Return the command as it is recorded: the parts we know, and no other word of the user's."""
     return ["run", options.tag, *(["-f"] if options.fixed else []), *options.settings]
-
-
-def _check_uncommitted(project: Project, repository: Repository, options: argparse.Namespace) -> list[Change]:
-    """Return the uncommitted changes, which -m saves and tells; without it they are refused."""
-    changes = repository.changes()
-    if not changes:
-        return []
-    repository.head()  # before the first commit, -m is of no use either
-    if options.message is None:
-        raise Refused(
-            f"there are uncommitted changes:\n{uncommitted.listing(project, changes)}\n"
-            f'Commit them, or let the tag alone hold them: run {options.tag} -m "why"'
-        )
-    uncommitted.check_savable(project, changes, options.include)
-    say(f"run: the tag alone will hold these changes:\n{uncommitted.listing(project, changes)}")
-    return changes
-
-
-def _commit(
-    repository: Repository, changed: list[Change], changes: dict[str, settings.Value], options: argparse.Namespace
-) -> str:
-    """Return HEAD, or a commit on top of it with the uncommitted changes and the changed settings."""
-    if not changed and not changes:
-        return repository.head()
-    edits = {tagged.CONFIG: functools.partial(settings.edit, changes=changes)} if changes else {}
-    return repository.commit(changed, edits, options.message or f"{options.tag}: {' '.join(options.settings)}")
 
 
 def _check_known(project: Project, repository: Repository, known: TagObject, commit: str) -> None:
@@ -116,12 +84,3 @@ def _seed(repository: Repository, commit: str, known: TagObject | None, *, fixed
             f" or remove the tag: exper rm {known.name if known else ''} --tag"
         )
     return recorded
-
-
-def _create_tag(
-    repository: Repository, options: argparse.Namespace, commit: str, trailers: list[tuple[str, object]]
-) -> TagObject:
-    try:
-        return repository.create_tag(options.tag, commit, tags.message(options.tag, options.message, trailers))
-    except TagTaken:
-        raise Refused(f"somebody else has made the tag {options.tag!r} just now. Take another.") from None

@@ -1,0 +1,130 @@
+"""Search for good settings: `search` in config.py says what to vary, and each trial is a tagged commit of its own.
+
+A list of values, or {"low": 1e-5, "high": 0.1, "log": True}, or {"low": 2, "high": 8, "step": 2}, for each setting:
+
+    search = {"optimizer.lr": [0.1, 0.01, 0.001], "model.dropout": [0.2, 0.5]}
+
+The committed code is tagged as `run` does it. A second call goes on with that tag's code and space, whatever is checked
+out: what has finished is not repeated, what broke is continued. The runs of a trial, `wide+lr=0.1+dropout=0.2/0`, are
+ordinary runs, and `exper results wide` shows what came of them.
+
+Examples:
+    exper search wide                              every combination of the lists
+    exper search wide -j 4                         four at a time: a GPU each, or a share of the cores
+    exper search deep --trials 50 --pruner median  50 trials that Optuna chooses; hopeless ones end early
+    exper search deep --trials 80                  30 more
+    exper search sure --seeds 3                    each with three seeds, whose mean counts
+"""
+
+import argparse
+import shlex
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from exper import life, removal, run_json, settings, tagged, tagging, tags
+from exper.arguments import Parser
+from exper.error import Refused
+from exper.interrupt import Signals
+from exper.paths import Project
+from exper.repository import Repository, TagObject
+from exper.say import say, warn
+from exper.search import plan, space, trial
+from exper.search.trial import Base
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+
+
+def search(arguments: list[str], project: Project) -> int:
+    """Tag, or take the tag that there is; then search."""
+    options = _parser().parse_intermixed_args(arguments)
+    tags.check_new(options.tag)
+    trial.check_tag(options.tag)
+    changes = dict(map(settings.parse_change, options.settings))
+    repository = Repository(project.root)
+    known = repository.tag(options.tag)
+    if known is None:
+        tagging.check_free(repository, options.tag)
+    changed = [] if known else tagging.uncommitted_changes(project, repository, options)
+    with Signals() as signals:
+        commit = known.commit if known else tagging.commit(repository, changed, changes, options)
+        base = _base(project, repository, options, commit, known)
+        if known is not None:
+            _check_settings(base, changes)
+            say(f"search: goes on with the code and the space of the tag {options.tag!r}, {commit[:10]}")
+        return _search(base, options, known, signals)
+
+
+def _parser() -> Parser:
+    parser = Parser("exper search", __doc__)
+    parser.add_argument("tag", help="the name of the search, a new git tag or one to go on with")
+    tagging.add_arguments(parser)
+    plan.add_arguments(parser)
+    return parser
+
+
+def _base(
+    project: Project, repository: Repository, options: argparse.Namespace, commit: str, known: TagObject | None
+) -> Base:
+    """Return what all trials share, after making sure that it can be trained and searched."""
+    config = tagged.check(repository, commit)
+    source = repository.file(commit, tagged.CONFIG)
+    if source is None:
+        raise Refused(f"{tagged.CONFIG} is not committed, and a search varies what it holds.")
+    direction, _, metric = str(config.get("monitor")).partition(" ")
+    if direction not in ("max", "min") or not metric:
+        raise Refused('a search needs `monitor` in config.py, such as "max val/acc": what it makes best.')
+    seed = tags.number_in(known, "Exper-Seed") if known else None
+    if seed is None:
+        seed = tagged.seed(repository, commit) if options.fixed else run_json.fresh_seed()
+    threads = plan.threads(config, options.jobs)
+    found = space.read(source)
+    return Base(project, repository, options.tag, commit, source, config, found, metric, direction, seed, threads)
+
+
+def _check_settings(base: Base, changes: dict[str, settings.Value]) -> None:
+    """Refuse name=value that is not what the tag holds already."""
+    if changes and settings.edit(base.source, changes) != base.source:
+        raise Refused(f"the tag {base.tag!r} holds other settings. Take another tag for these.")
+
+
+def _search(base: Base, options: argparse.Namespace, known: TagObject | None, signals: Signals) -> int:
+    from exper.search import study as studies  # Optuna takes a quarter of a second to import
+    from exper.search.searcher import Searcher
+
+    project, tag = base.project, base.project.tag(base.tag)
+    study = studies.load(tag, base.commit, options.storage) if known else None
+    planned = plan.of(base.space, base.config, study.user_attrs if study else {}, options)
+    life.check_writable(project)
+    signals.check()
+    made = None if known else tagging.create(base.repository, options, base.commit, base.seed, base.threads)
+    try:
+        study = study or studies.create(tag, base.commit, base.direction, options.storage)
+        studies.remember(study, planned)
+        searcher = Searcher(base, study, planned)
+        searcher.search(signals)
+    except BaseException:
+        if made is not None and not trial.runs(project, base.tag):
+            removal.take_back_tag(project, base.repository, made)
+        raise
+    base.repository.pack_tags()
+    warn("search", [f"{line}" for line in searcher.failed])
+    if searcher.failed:
+        say("search: these trials failed; the others went on")
+    if signals.noted is not None:
+        say(f"search: interrupted. To go on, type: exper search {base.tag}")
+        signals.check()
+    warn("search", [f"{line}; it goes on with the next call" for line in searcher.left])
+    _tell_best(base, study)
+    return 1 if searcher.failed or searcher.left else 0
+
+
+def _tell_best(base: Base, study: "Study") -> None:
+    from exper.search import study as studies
+
+    states = Counter(one.state.name.lower() for one in studies.ended(study))
+    best = studies.best(study)
+    say(f"search: {', '.join(f'{number} {state}' for state, number in states.items())}")
+    if best is not None:
+        tag = best.user_attrs[studies.TAG]
+        say(f"search: best {base.metric} {best.value:.6g}: {tag}. To train it again, type: rerun {shlex.quote(tag)} -f")

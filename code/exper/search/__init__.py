@@ -1,0 +1,1 @@
+"""A search: what it varies, its trials, and what they found."""

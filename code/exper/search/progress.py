@@ -1,0 +1,61 @@
+"""How a search goes, on a terminal: a line for the whole, and one for each run that trains."""
+
+import sys
+
+from tqdm import tqdm
+
+from exper import paths
+from exper.say import printable
+
+tqdm.monitor_interval = 0  # no thread that watches
+
+
+class Progress:
+    """Lines that are redrawn; nothing without a terminal."""
+
+    def __init__(self, tag: str, trials: int, ended: int, epochs: int | None, direction: str) -> None:
+        """Begin with the trials that have ended already."""
+        self._is_shown = sys.stderr.isatty()
+        self._epochs, self._sign = epochs, 1 if direction == "maximize" else -1
+        self._whole = self._line(f"search {tag}", trials, 0, ended, "trial")
+        self._runs: dict[int, tqdm[None]] = {}
+        self._best: float | None = None
+
+    def _line(self, title: str, total: int | None, position: int, done: int, unit: str) -> "tqdm[None]":
+        return tqdm(
+            desc=printable(title),
+            total=total,
+            position=position,
+            initial=done,
+            unit=unit,
+            leave=position == 0,
+            dynamic_ncols=True,
+            disable=not self._is_shown,
+        )
+
+    def start(self, slot: int, run: paths.Run) -> None:
+        """Show a run in a place of its own."""
+        self._runs[slot] = self._line(f"  {run}", self._epochs, slot + 1, 0, "epoch")
+
+    def show(self, slot: int, epoch: int, value: float) -> None:
+        """Show what a run has reached."""
+        line = self._runs[slot]
+        line.set_postfix_str(f"{value:.4g}", refresh=False)
+        line.update(epoch - line.n)
+
+    def end(self, slot: int) -> None:
+        """Take a run's line away."""
+        self._runs.pop(slot).close()
+
+    def finish(self, value: float | None, title: str) -> None:
+        """Count a trial that has ended, with its value if it has one."""
+        if value is not None and (self._best is None or value * self._sign > self._best * self._sign):
+            self._best = value
+            self._whole.set_postfix_str(f"best {value:.4g} {printable(title)}", refresh=False)
+        self._whole.update()
+        self._whole.refresh()
+
+    def close(self) -> None:
+        """Leave the line of the whole as it is."""
+        for line in (*self._runs.values(), self._whole):
+            line.close()

@@ -1,0 +1,214 @@
+"""The only file that calls Optuna, which decides what is tried, and what is not worth finishing."""
+
+import contextlib
+import hashlib
+import warnings
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from exper import machine, paths, settings
+from exper.error import Refused
+from exper.search.plan import Plan
+from exper.search.space import Choice, Range, Space
+from exper.settings import Value
+
+_PRUNERS: dict[str, Callable[[int], BasePruner]] = {  # from the number of epochs
+    "none": lambda _: optuna.pruners.NopPruner(),
+    "median": lambda _: optuna.pruners.MedianPruner(),
+    "halving": lambda _: optuna.pruners.SuccessiveHalvingPruner(),
+    "hyperband": lambda epochs: optuna.pruners.HyperbandPruner(max_resource=epochs),
+}
+_ASKING_SECONDS = 10  # in which a trial that has just been asked for gets its owner
+_OWNER, TAG, WHY = "owner", "tag", "why"
+
+
+def create(tag: paths.Tag, commit: str, direction: str, storage: str | None) -> Study:
+    """Open the study of a search, or begin it.
+
+    Its storage is a journal beside the search's runs, or what an Optuna URL names. The commit is in the study's name:
+    projects can share a database, and a search whose tag was made anew begins anew.
+
+    Raises:
+        Refused: the storage can't be used.
+    """
+    tag.folder.mkdir(parents=True, exist_ok=True)
+    with _told():
+        name = _name(tag, commit)
+        wanted = StudyDirection.MAXIMIZE if direction == "max" else StudyDirection.MINIMIZE
+        return optuna.create_study(
+            study_name=name, storage=_storage(tag, storage), direction=wanted, load_if_exists=True
+        )
+
+
+def load(tag: paths.Tag, commit: str, storage: str | None) -> Study | None:
+    """Return the study of a search, None if there is none.
+
+    Raises:
+        Refused: the storage can't be used.
+    """
+    if storage is None and not tag.journal.exists():
+        return None
+    with _told():
+        try:
+            return optuna.load_study(study_name=_name(tag, commit), storage=_storage(tag, storage))
+        except KeyError:
+            return None
+
+
+def _name(tag: paths.Tag, commit: str) -> str:
+    return f"{tag.name} {commit[:12]}"
+
+
+def _storage(tag: paths.Tag, url: str | None) -> str | JournalStorage:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", category=ExperimentalWarning)
+    return url or JournalStorage(JournalFileBackend(str(tag.journal)))
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Turn what a storage does not like into a refusal; each database has errors of its own."""
+    try:
+        yield
+    except (Refused, OSError):
+        raise
+    except Exception as error:
+        first = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise Refused(f"the storage of the search can't be used: {first}") from None
+
+
+# -- what is tried -----------------------------------------------------------------------------------------------------
+
+
+def sampler(kind: str, space: Space, seed: int, number: int) -> BaseSampler:
+    """Return what decides on trial `number`: with one trial at a time, a search can be repeated."""
+    digest = hashlib.sha256(f"{seed} {number}".encode()).digest()
+    own = int.from_bytes(digest[:4], "little")
+    if kind == "grid":
+        grid = {name: _choices(values) for name, values in space.items() if isinstance(values, Choice)}
+        return optuna.samplers.GridSampler(grid, seed=own)
+    if kind == "random":
+        return optuna.samplers.RandomSampler(seed=own)
+    if kind == "cmaes":
+        return optuna.samplers.CmaEsSampler(seed=own, warn_independent_sampling=False)
+    return optuna.samplers.TPESampler(seed=own, constant_liar=True)
+
+
+def ask(study: Study, space: Space, sampler_of: Callable[[int], BaseSampler]) -> tuple[Trial, dict[str, Value]]:
+    """Return a new trial of ours and its values."""
+    study.sampler = sampler_of(0)
+    trial = study.ask()
+    return trial, take(trial, space, sampler_of)
+
+
+def take(trial: Trial, space: Space, sampler_of: Callable[[int], BaseSampler]) -> dict[str, Value]:
+    """Make a trial ours, and return its values; those that it has already stay."""
+    trial.set_user_attr(_OWNER, machine.this_process())
+    trial.study.sampler = sampler_of(trial.number)
+    return {name: _suggest(trial, name, values) for name, values in space.items()}
+
+
+def left_alone(study: Study) -> Iterator[Trial]:
+    """Yield the trials under way whose searcher, on this machine, is gone; each comes as a trial to `take`."""
+    for known in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        owner = known.user_attrs.get(_OWNER)
+        if owner is None:
+            started = known.datetime_start or datetime.min
+            is_left = (datetime.now() - started).total_seconds() > _ASKING_SECONDS
+        else:
+            is_left = machine.is_here(owner) and not machine.is_alive(owner.get("pid"), owner.get("pid_started"))
+        if is_left:
+            yield Trial(study, known._trial_id)
+
+
+def count(study: Study) -> int:
+    """Return how many trials there are, in any state."""
+    return len(study.get_trials(deepcopy=False))
+
+
+def _suggest(trial: Trial, name: str, values: Choice | Range) -> Value:
+    found = distribution(values)
+    if isinstance(found, CategoricalDistribution):
+        assert isinstance(values, Choice)
+        chosen = trial.suggest_categorical(name, found.choices)
+        return values.values[list(map(repr, found.choices)).index(repr(chosen))]
+    if isinstance(found, IntDistribution):
+        return trial.suggest_int(name, found.low, found.high, step=found.step, log=found.log)
+    assert isinstance(found, FloatDistribution)
+    return trial.suggest_float(name, found.low, found.high, step=found.step, log=found.log)
+
+
+def distribution(values: Choice | Range) -> BaseDistribution:
+    """Return what Optuna samples from."""
+    if isinstance(values, Choice):
+        return CategoricalDistribution(_choices(values))
+    if isinstance(values.low, int):
+        assert isinstance(values.high, int)
+        return IntDistribution(values.low, values.high, log=values.log, step=int(values.step or 1))
+    return FloatDistribution(values.low, values.high, log=values.log, step=values.step)
+
+
+def _choices(values: Choice) -> list[bool | int | float | str | None]:
+    """Return the values; those that Optuna has no type for as they are written in config.py."""
+    is_plain = all(isinstance(value, (type(None), bool, int, float, str)) for value in values.values)
+    return [value if is_plain else settings.write(value) for value in values.values]
+
+
+# -- what came of it ---------------------------------------------------------------------------------------------------
+
+
+def known_value(study: Study, trial: Trial) -> float | None:
+    """Return what another trial with the same values has found, maybe on another machine."""
+    for known in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        if known.params == trial.params and known.value is not None:
+            return known.value
+    return None
+
+
+def pruner(kind: str, epochs: int) -> BasePruner:
+    """Return what decides on the rest of a trial, by name."""
+    return _PRUNERS[kind](epochs)
+
+
+def is_hopeless(trial: Trial, epoch: int, value: float) -> bool:
+    """Report what a trial has reached, and tell whether it should be ended."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an epoch is reported again when a run goes on
+        trial.report(value, epoch)
+    return trial.should_prune()
+
+
+def tell(trial: Trial, value: float | None = None, *, failed: str | None = None) -> None:
+    """Record how a trial ended: with a value, pruned, or failed and why."""
+    if failed is not None:
+        trial.set_user_attr(WHY, failed)
+    state = TrialState.FAIL if failed is not None else TrialState.PRUNED if value is None else None
+    trial.study.tell(trial.number, value, state, skip_if_finished=True)
+
+
+def ended(study: Study) -> list[FrozenTrial]:
+    """Return the trials that have ended, in the order in which they were asked for."""
+    return [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+
+
+def best(study: Study) -> FrozenTrial | None:
+    """Return the best trial, or None before any has finished."""
+    has_result = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return study.best_trial if has_result else None
+
+
+def remember(study: Study, plan: Plan) -> None:
+    """Keep the options of a search for later calls, and let Optuna prune as they say."""
+    for name in ("sampler", "pruner", "trials", "seeds"):
+        if study.user_attrs.get(name) != getattr(plan, name):
+            study.set_user_attr(name, getattr(plan, name))
