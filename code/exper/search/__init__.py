@@ -1,0 +1,1 @@
+"""The search: trials, each a tagged commit, that start warm."""
