@@ -18,7 +18,7 @@ SHORT = {"con": "continue", "re": "rerun"}
 def main() -> int:
     """Run the command that the arguments name; return its exit code."""
     _open_standard_streams()
-    _load_package()
+    load_package()
     from exper.environment import ensure
     from exper.error import Refused
 
@@ -53,7 +53,7 @@ def _open_standard_streams() -> None:
             setattr(sys, name, open(number, "w" if number else "r", closefd=False))
 
 
-def _load_package() -> None:
+def load_package() -> None:
     """Import the package `exper` from here, without code/ on the path: a user's queue.py must not become ours."""
     sys.path[:] = [path for path in sys.path if Path(path or ".").resolve() != HERE]
     spec = importlib.util.spec_from_file_location("exper", HERE / "__init__.py", submodule_search_locations=[str(HERE)])

@@ -34,12 +34,13 @@ def begin(
     *,
     repository: Repository | None,
     signals: Signals,
-    least: int,
+    least: int = 0,
+    number: int | None = None,
     is_first: bool = False,
 ) -> Live:
     """Prepare a run beside, with its snapshot if it has a commit, and rename it into being.
 
-    The record comes from `run_json.new`; its id is decided here: the next that was never given, `least` or more.
+    The record comes from `run_json.new`; its id is `number`, or else the next that was never given, `least` or more.
     The first run of a tag is refused if another has come first, or the tag is gone again.
 
     Raises:
@@ -62,7 +63,7 @@ def begin(
                     check_first(tag)
                     _check_tag(repository, record)
                 if repository is None or tag.snapshot.is_dir():  # else the last run of the tag has just finished
-                    record = record | {"id": max(ids.last(tag) + 1, least)}
+                    record = record | {"id": max(ids.last(tag) + 1, least) if number is None else number}
                     record = run_json.begin(record, command)
                     run = _give_id(tag, folder, record)
     return Live(run, held, record, None)
@@ -114,6 +115,7 @@ def resume(
         with beside.new(project, tag) as (folder, _):
             snapshot.prepare(project, tag, record["commit"], repository, folder, ours=run)
         run.refused.unlink(missing_ok=True)
+        run.prune.unlink(missing_ok=True)
         run.heartbeat.write_bytes(b"")
         now = run_json.begin(record | expected, command)
         run_json.write(run, now)
@@ -163,7 +165,13 @@ def carry_out(project: paths.Project, live: Live, signals: Signals, config: dict
     return 0 if how == "finished" else 1
 
 
-def train(project: paths.Project, live: Live, signals: Signals, between_lines: Callable[[], None]) -> str:
+def train(
+    project: paths.Project,
+    live: Live,
+    signals: Signals,
+    between_lines: Callable[[], None] = lambda: None,
+    start: Callable[[process.Program], process.Training] = process.start,
+) -> str:
     """Train a run that is born or taken up, and record its end; return its status.
 
     Raises:
@@ -175,7 +183,9 @@ def train(project: paths.Project, live: Live, signals: Signals, between_lines: C
     folder = project.tag(run.tag).snapshot
     environment = process.environment(run, project.data, record)
     try:
-        returncode = process.supervise(run, folder, environment, live.lock, signals, between_lines=between_lines)
+        returncode = process.supervise(
+            run, folder, environment, live.lock, signals, between_lines=between_lines, start=start
+        )
         if returncode == 2 and run.refused.exists():
             raise _refusal(project, live)
         return _end(project, run, record, returncode, signals)
@@ -211,10 +221,14 @@ def mark_session(run: paths.Run, record: run_json.Record, kind: str | None = Non
 def _end(project: paths.Project, run: paths.Run, record: run_json.Record, returncode: int, signals: Signals) -> str:
     """Record the end: run.json, then finished.txt, then the snapshot goes if nothing needs it."""
     how = outcome(returncode)
+    if how == "interrupted" and run.prune.exists():
+        how, record = "pruned", record | {"pruned": files.read_json(run.prune)}
     record = run_json.end(record, how, returncode)
     run_json.write(run, record)
     if how == "finished":
         settle(project, run, ours=run)
+    if how == "pruned":
+        snapshot.release(project, project.tag(run.tag), ours=run)
     if how == "interrupted":
         raise interruption(returncode, signals)
     return run_json.ending(record)

@@ -64,6 +64,11 @@ class Run:
         return self.folder / "refused"
 
     @property
+    def prune(self) -> Path:
+        """Stands there if a search has asked the run to end early."""
+        return self.folder / "prune"
+
+    @property
     def checkpoint(self) -> Path:
         return self.folder / "checkpoint"
 

@@ -9,13 +9,51 @@ import sys
 import termios
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from exper import output, paths, status
 from exper.interrupt import Signals
 
 _STDIN = 0
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program of a snapshot's `code/`, as it is started."""
+
+    folder: Path  # the snapshot, where it works
+    name: str
+    arguments: tuple[str, ...]
+    environment: dict[str, str]
+    output: int  # the descriptor that becomes 1 and 2
+    handed: tuple[int, ...]  # descriptors that it keeps under their numbers
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "code" / self.name
+
+
+class Training(Protocol):
+    """A child of this process."""
+
+    pid: int
+    returncode: int | None  # None until its end is noted
+
+
+def start(program: Program) -> Training:
+    """Start a program in a Python of its own, leading a process group of its own."""
+    return subprocess.Popen(
+        # -s: as we do, no packages but the environment's
+        [sys.executable, "-s", str(program.file), *program.arguments],
+        cwd=program.folder,
+        env=program.environment,
+        stdout=program.output,
+        stderr=program.output,
+        pass_fds=program.handed,
+        preexec_fn=_own_group,
+    )
 
 
 def supervise(
@@ -27,6 +65,7 @@ def supervise(
     *,
     between_lines: Callable[[], None] = lambda: None,
     program: tuple[str, ...] = ("main.py",),
+    start: Callable[[Program], Training] = start,
 ) -> int:
     """Run a program of `code/` in `folder`, with its arguments, to its end; return its exit code, or minus a signal.
 
@@ -39,17 +78,12 @@ def supervise(
     relay.resize()
     control, ours = os.pipe()
     handed = {"EXPER_LOCK": lock, "EXPER_CONTROL": control, "EXPER_OUTPUT": master}
-    with heartbeat(run), _woken() as wakened, _terminal_kept() as terminal:
-        training = subprocess.Popen(
-            # -s: as we do, no packages but the environment's
-            [sys.executable, "-s", str(folder / "code" / program[0]), *program[1:]],
-            cwd=folder,
-            env=environment | {name: str(number) for name, number in handed.items()},
-            stdout=slave,
-            stderr=slave,
-            pass_fds=tuple(handed.values()),
-            preexec_fn=_own_group,
-        )
+    environment = environment | {name: str(number) for name, number in handed.items()}
+    started = Program(folder, program[0], program[1:], environment, slave, tuple(handed.values()))
+    with contextlib.ExitStack() as stack:
+        wakened, terminal = stack.enter_context(woken()), stack.enter_context(_terminal_kept())
+        training = start(started)
+        stack.enter_context(heartbeat(run))  # only now: a process with threads must not be forked
         os.close(slave)
         os.close(control)
         signals.receiver = training.pid
@@ -165,8 +199,8 @@ def _terminal_kept() -> Iterator[_Terminal]:
 
 
 @contextlib.contextmanager
-def _woken() -> Iterator[int]:
-    """Yield a pipe that becomes readable when a child stops or ends."""
+def woken() -> Iterator[int]:
+    """Yield a pipe that becomes readable when a child stops or ends, or a signal with a handler comes."""
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
     os.set_blocking(writing, False)
@@ -187,7 +221,7 @@ def _own_group() -> None:
     signal.signal(signal.SIGTTOU, signal.SIG_DFL)
 
 
-def _look_after(training: "subprocess.Popen[bytes]", terminal: _Terminal) -> None:
+def _look_after(training: Training, terminal: _Terminal) -> None:
     """Note the end of training, or stop with it. Popen can't tell of a stop, so that it does not wait here at all."""
     pid, state = os.waitpid(training.pid, os.WNOHANG | os.WUNTRACED)
     if pid == 0:

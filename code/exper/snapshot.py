@@ -56,11 +56,11 @@ def _put(project: paths.Project, tag: paths.Tag, made: Path, ours: paths.Run | N
 
 
 def release(project: paths.Project, tag: paths.Tag, *, ours: paths.Run | None = None) -> None:
-    """Remove the tag's snapshot if all its runs have finished, and none but `ours` is worked on; or it has none."""
+    """Remove the tag's snapshot if all its runs are over for good, and none but `ours` is worked on; or it has none."""
     with lock.held(project.lock):
         beside.sweep(tag)
         unneeded = all(
-            status.read(run) == "finished" and (run == ours or not lock.is_held(run.lock)) for run in tag.runs()
+            status.read(run) in status.OVER and (run == ours or not lock.is_held(run.lock)) for run in tag.runs()
         )
         if not unneeded or not tag.snapshot.exists():
             return

@@ -10,6 +10,7 @@ from exper import lock, machine, paths, run_json
 from exper.error import Refused
 
 UNFINISHED = ("failed", "interrupted", "died")
+OVER = ("finished", "pruned")
 HEARTBEAT_SECONDS = 15
 _FRESH_SECONDS = 90
 

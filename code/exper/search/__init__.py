@@ -1,1 +1,1 @@
-"""A search: what it varies, its trials, and what they found."""
+"""A search: what it varies, its trials, each a tagged commit, and what they found."""

@@ -1,0 +1,187 @@
+"""Make a fork of this process what `python -s main.py` would have become, but with what is imported already.
+
+The fork never returns: Python ends in it as it ends everywhere, with the frames of the supervisor still below.
+"""
+
+import atexit
+import contextlib
+import ctypes
+import importlib
+import importlib.machinery
+import io
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import threading
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from exper.process import Program
+
+
+@dataclass
+class Forked:
+    """A program in a fork of this process."""
+
+    pid: int
+    returncode: int | None = None
+
+
+def start(program: Program, prepare: Callable[[], None]) -> Forked:
+    """Run a program in a fork of this process, which must have one thread; there, `prepare` is called first."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # none is to reach handlers of ours there
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _become(program)
+            prepare()
+            _run(program, mask)
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            os._exit(1)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return Forked(pid)
+
+
+# -- what a process has before its program begins ----------------------------------------------------------------------
+
+
+def _become(program: Program) -> None:
+    os.setpgrp()
+    _reset_signals()
+    _keep_descriptors(program)
+    os.chdir(program.folder)
+    os.environ.clear()
+    os.environ.update(program.environment)
+    sys.argv = [str(program.file), *program.arguments]
+    sys.orig_argv = [sys.executable, "-s", *sys.argv]
+    sys.dont_write_bytecode = True
+    if not getattr(sys.flags, "safe_path", False):
+        sys.path.insert(0, str(program.file.parent))
+    sys.path_importer_cache.clear()
+    importlib.invalidate_caches()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "exper"]:
+        del sys.modules[name]
+    _open_standard_streams()
+    _forget_chance()
+
+
+def _reset_signals() -> None:
+    """Do what exec and the start of Python do: what was ignored stays so, what was handled is not."""
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, usual)
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+
+
+def _keep_descriptors(program: Program) -> None:
+    for standard in (1, 2):
+        os.dup2(program.output, standard)
+    for handed in program.handed:
+        os.set_inheritable(handed, True)
+    for other in set(map(int, os.listdir("/dev/fd"))) - {0, 1, 2, *program.handed}:
+        with contextlib.suppress(OSError):  # the one that listed them
+            os.close(other)
+
+
+def _open_standard_streams() -> None:
+    """Open them as Python does at its start, with the encoding of ours."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        text = _stream(descriptor, getattr(sys, name))
+        setattr(sys, name, text)
+        setattr(sys, f"__{name}__", text)
+
+
+def _stream(descriptor: int, ours: io.TextIOWrapper) -> io.TextIOWrapper:
+    mode, is_unbuffered = "w" if descriptor else "r", ours.write_through
+    binary: Any = open(descriptor, f"{mode}b", 0 if is_unbuffered else -1, closefd=False)
+    raw = binary if is_unbuffered else binary.raw
+    raw.name = ours.name
+    text: Any = io.TextIOWrapper(
+        binary,
+        ours.encoding,
+        ours.errors,
+        newline="\n",
+        line_buffering=descriptor == 2 or (raw.isatty() and not is_unbuffered),
+        write_through=is_unbuffered,
+    )
+    text.mode = mode
+    return text  # type: ignore[no-any-return]
+
+
+def _forget_chance() -> None:
+    """Draw anew what a process draws at its start."""
+    random.seed()
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed()
+    current: Any = multiprocessing.current_process()
+    current.authkey = os.urandom(32)
+    multiprocessing.process.ORIGINAL_DIR = os.getcwd()  # type: ignore[attr-defined]
+
+
+# -- the program -------------------------------------------------------------------------------------------------------
+
+
+def _run(program: Program, mask: set[int]) -> NoReturn:
+    """Run the program as `__main__`, and end as Python does."""
+    path = str(program.file)
+    main: Any = types.ModuleType("__main__")
+    main.__builtins__ = sys.modules["builtins"]
+    main.__file__, main.__cached__, main.__annotations__ = path, None, {}
+    main.__loader__ = importlib.machinery.SourceFileLoader("__main__", path)
+    sys.modules["__main__"] = main
+    try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        exec(compile(_source(path), path, "exec", dont_inherit=True), main.__dict__)  # noqa: S102
+        code: object = 0
+    except SystemExit as error:
+        code = error.code
+    except BaseException as error:
+        code = _report(error)
+        if isinstance(error, KeyboardInterrupt):
+            _end_by_ctrl_c()
+    _exit(code)
+
+
+def _source(path: str) -> bytes:
+    with io.open_code(path) as file:
+        return file.read()
+
+
+def _report(error: BaseException) -> object:
+    """Print the traceback, without our frame; return the exit code."""
+    trace = error.__traceback__ and error.__traceback__.tb_next
+    try:
+        sys.excepthook(type(error), error.with_traceback(trace), trace)
+    except SystemExit as exit_:
+        return exit_.code
+    return 1
+
+
+def _exit(code: object) -> NoReturn:
+    """Join threads, run what atexit has, flush every open file, and end."""
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    ctypes.pythonapi.Py_Exit(ctypes.c_int((code or 0) & 0xFF))
+    raise AssertionError
+
+
+def _end_by_ctrl_c() -> NoReturn:
+    """End as a process does that Ctrl-C has killed; the signal can't follow what `_exit` does."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    vars(sys.modules["__main__"]).clear()  # closes files
+    sys.stdout.flush()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
+    os._exit(128 + signal.SIGINT)

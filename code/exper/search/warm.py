@@ -1,0 +1,220 @@
+"""Start trials warm: in forks of a server that has imported already what every training imports.
+
+The server is a program of its own (`warm.py <requests> <searching> <threads>`), so that the process that searches
+needs no torch and may have threads. It computes nothing and touches no GPU: then the numbers of a fork are those of a
+Python of its own. It ends with the process that searches, and so do the supervisors that it forks; a server that is
+killed harms none of them.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from exper import paths
+    from exper.search.work import Supervisor
+
+_EXPER = Path(__file__).resolve().parents[1]
+_LONGEST_REQUEST = 1 << 16  # bytes
+# What is there is imported: nothing of the user's, for any module may compute as it is imported.
+_IMPORTED = (
+    *("torch", "torchvision", "torchvision.transforms.v2", "torch.utils.data", "sklearn.datasets"),
+    *("tensorboard.compat.proto.event_pb2", "tensorboard.compat.proto.summary_pb2"),
+    "tensorboard.summary.writer.record_writer",
+)
+
+# -- in the process that searches --------------------------------------------------------------------------------------
+
+
+class Server:
+    """The server of warm starts, as long as the block lasts; what it has started is asked to end with the block."""
+
+    def __init__(self, project: "paths.Project", threads: int) -> None:
+        """Serve trials of `threads` threads; of another number they start as well, but cold."""
+        self._project, self._threads = project, threads
+
+    def __enter__(self) -> "Server":
+        self._searching = os.pipe()
+        self._launch()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._close()
+        for end in self._searching:
+            os.close(end)
+
+    @property
+    def pid(self) -> int:
+        """Who passes SIGINT, SIGTERM and SIGUSR1 on to all trials; another one after a server was killed."""
+        return self._process.pid
+
+    def start(self, request: dict[str, Any]) -> int:
+        """Begin or take up a run; return a pipe, to read with `report` once it is readable.
+
+        A pipe that ends while the run is not there means that the server was killed: ask again.
+
+        Raises:
+            RuntimeError: the server can't work.
+        """
+        reading, writing = os.pipe()
+        try:
+            self._send(json.dumps(request).encode(), writing)
+        except (BrokenPipeError, ConnectionResetError):
+            self._relaunch()
+            self._send(json.dumps(request).encode(), writing)
+        finally:
+            os.close(writing)
+        return reading
+
+    def _send(self, request: bytes, report: int) -> None:
+        socket.send_fds(self._requests, [request], [report])
+
+    def _launch(self) -> None:
+        self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._said: IO[bytes] = tempfile.TemporaryFile()
+        handed = theirs.fileno(), self._searching[0]
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-s", __file__, *map(str, handed), str(self._threads)],
+                cwd=self._project.root,
+                # As training has it: what is imported there is to be as it would be here.
+                env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._said,
+                pass_fds=handed,
+                start_new_session=True,
+            )
+
+    def _relaunch(self) -> None:
+        """Start another server in the place of one that was killed."""
+        returncode = self._process.wait()
+        self._said.seek(0)
+        text = self._said.read().decode(errors="replace").strip()
+        self._close()
+        self._launch()
+        if returncode >= 0:
+            raise RuntimeError(f"the server of warm starts ended with {returncode}: {text}")
+
+    def _close(self) -> None:
+        self._requests.close()
+        self._said.close()
+        self._process.wait()
+
+
+def report(pipe: int) -> dict[str, str]:
+    """Wait until the supervisor behind a pipe has ended; return {"refused": text}, {"bug": traceback}, or nothing."""
+    with open(pipe, "rb") as file:
+        text = file.read()
+    content: dict[str, str] = json.loads(text) if text else {}
+    return content
+
+
+def prune(run: "paths.Run", epoch: int, why: str) -> None:
+    """Ask a run to save and end; its status will be `pruned`, with the epoch that was looked at and the reason."""
+    from exper import files, machine, run_json
+
+    files.write_json(run.prune, {"epoch": epoch, "why": why})
+    record = run_json.read(run)
+    if machine.is_here(record) and machine.is_alive(record["pid"], record["pid_started"]):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(record["pid"], signal.SIGTERM)
+
+
+# -- in the server -----------------------------------------------------------------------------------------------------
+
+
+def main(requests: int, searching: int, threads: int) -> None:
+    """Import, then serve."""
+    sys.path[:] = [path for path in sys.path if Path(path or ".").resolve() != _EXPER / "search"]
+    runpy.run_path(str(_EXPER / "launch.py"))["load_package"]()
+    from exper.paths import Project
+    from exper.search.work import Supervisor
+
+    for handed in (requests, searching):
+        os.set_inheritable(handed, False)
+    _import_warm(threads)
+    _Service(socket.socket(fileno=requests), Supervisor(Project(_EXPER.parents[1]), threads, searching)).run()
+
+
+def _import_warm(threads: int) -> None:
+    """Import under the thread counts that libraries read once, such that no thread is started."""
+    before = dict(os.environ)
+    os.environ |= {"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": "1"}
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    for name in _IMPORTED:
+        with contextlib.suppress(Exception):  # training will say what is wrong
+            importlib.import_module(name)
+    os.environ.clear()
+    os.environ |= before
+
+
+class _Service:
+    """Fork a supervisor for each request, until the process that searches is gone, or a signal asks to end.
+
+    A signal is passed on to all supervisors, a second one as well: so then this process ends after them.
+    """
+
+    def __init__(self, requests: socket.socket, supervisor: "Supervisor") -> None:
+        from exper.interrupt import STOPPING
+
+        self._requests, self._supervisor = requests, supervisor
+        self._pids: set[int] = set()
+        self._is_ending = False
+        for number in STOPPING:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._pass_on)
+
+    def _pass_on(self, number: int, _frame: FrameType | None) -> None:
+        self._is_ending = True
+        for pid in self._pids:
+            os.kill(pid, number)  # one that has ended keeps its pid until it is waited for
+
+    def run(self) -> None:
+        from exper.process import woken
+
+        with woken() as wakened:
+            while self._pids or not self._is_ending:
+                sources: list[Any] = [wakened] if self._is_ending else [wakened, self._requests]
+                ready = select.select(sources, [], [])[0]
+                if wakened in ready:
+                    os.read(wakened, 4096)
+                    self._pids.difference_update([pid for pid in self._pids if os.waitpid(pid, os.WNOHANG)[0]])
+                if self._is_ending:
+                    self._requests.close()  # what was asked for and not begun never is: its pipe ends
+                elif self._requests in ready and not self._answer():
+                    return
+
+    def _answer(self) -> bool:
+        """Begin what the next request asks for; return False if there will be none."""
+        message, descriptors, _, _ = socket.recv_fds(self._requests, _LONGEST_REQUEST, 1)
+        if not message:
+            return False
+        report = descriptors[0]
+        os.set_inheritable(report, False)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # until it is in `_pids`
+        pid = -1 if self._is_ending else os.fork()
+        if pid == 0:
+            self._pids.clear()
+            self._requests.close()
+            self._supervisor.work(json.loads(message), report, mask)
+        if pid > 0:
+            self._pids.add(pid)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        os.close(report)
+        return True
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

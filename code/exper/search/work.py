@@ -1,0 +1,127 @@
+"""What a supervisor does that the server has forked: begin a run or take it up, train it, and record its end."""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any, NoReturn
+
+import psutil
+
+from exper import life, machine, paths, process, run_json, status
+from exper.error import Refused
+from exper.interrupt import Interrupted, Signals
+from exper.process import Program, Training
+from exper.repository import Repository
+from exper.search import fresh
+from exper.take_up import state, take_up
+
+Request = dict[str, Any]
+
+
+class Supervisor:
+    """Ready to work on one request; made before the first, and used in a fork for each."""
+
+    def __init__(self, project: paths.Project, threads: int, searching: int) -> None:
+        """Take the thread count that libraries have read, and a pipe that ends with the process that searches."""
+        self._project, self._threads, self._searching = project, threads, searching
+        self._repository = Repository(project.root)
+        self._versions = machine.versions()
+        self._blas: Any = None
+        with contextlib.suppress(ImportError):
+            from threadpoolctl import ThreadpoolController
+
+            self._blas = ThreadpoolController()
+
+    def work(self, request: Request, report: int, mask: set[int]) -> NoReturn:
+        """Work on a request, then end; what goes wrong is reported."""
+        try:
+            os.setsid()  # or a training that stops would stop all that we share a process group with
+            with Signals() as signals:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+                os.environ.update(request["environment"])
+                live = self._begin(request, signals)
+                if live is not None:
+                    life.train(self._project, live, signals, start=lambda program: self._start(program, live))
+        except Interrupted:
+            pass
+        except Refused as error:
+            _tell(report, {"refused": str(error)})
+        except Exception:
+            _tell(report, {"bug": traceback.format_exc()})
+        finally:
+            os._exit(0)
+
+    def _begin(self, request: Request, signals: Signals) -> life.Live | None:
+        """Return the run that is asked for, taken up if it exists; None if it is over."""
+        project, repository, command = self._project, self._repository, request["command"]
+        run = project.tag(request["tag"]).run(request["id"])
+        if run.folder.exists():
+            now = state(run)
+            if now == "finished":
+                life.settle(project, run)  # a kill after the record may have lost the rest of the end
+            if now in status.UNFINISHED:
+                return take_up(project, repository, run, command)[0]
+            if now not in status.OVER:
+                raise Refused(f"{run} is {now}, as another process has it.")
+            return None
+        tree = repository.tree(request["commit"])
+        record = run_json.new(request["tag"], request["commit"], tree, request["seed"], request["threads"])
+        return life.begin(project, record, command, repository=repository, signals=signals, number=request["id"])
+
+    def _start(self, program: Program, live: life.Live) -> Training:
+        """Start training warm, or cold where that would not be the same; then look after who searches."""
+        training: Training
+        if self._is_same(program, live.record):
+            training = fresh.start(program, lambda: self._set_blas_threads(program.environment))
+        else:
+            training = process.start(program)
+        watch = threading.Thread(target=_watch, args=(self._searching,), name="searching", daemon=True)
+        watch.start()  # only now: a process with threads must not be forked
+        return training
+
+    def _is_same(self, program: Program, record: run_json.Record) -> bool:
+        """Tell whether what is imported here is what the program would import, and as it would."""
+        path = program.environment.get("PYTHONPATH")
+        return (
+            record["threads"] == self._threads  # OpenMP has read it once, for all threads to come
+            and record["versions"] == self._versions
+            and psutil.Process().num_threads() == 1
+            and (not path or all(map(os.path.isabs, path.split(os.pathsep))))
+            and (self._blas is not None or _blas_threads(program.environment) == 1)
+            and not _shadowed(program.file.parent)
+        )
+
+    def _set_blas_threads(self, environment: dict[str, str]) -> None:
+        """Give numpy and scipy the threads that they would have taken at their import; here they have one."""
+        if _blas_threads(environment) > 1:
+            self._blas.limit(limits=_blas_threads(environment), user_api="blas")
+
+
+def _blas_threads(environment: dict[str, str]) -> int:
+    """Return how many threads OpenBLAS takes in an environment."""
+    names = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")
+    wanted = [int(environment[name]) for name in names if environment.get(name, "").isdigit()]
+    return min(next(number for number in wanted if number > 0), len(os.sched_getaffinity(0)))
+
+
+def _shadowed(code: Path) -> set[str]:
+    """Return the modules imported here in whose place the program would find its own."""
+    names = {path.name.partition(".")[0] for path in code.iterdir()}
+    return {name for name in names - {"exper"} if name in sys.modules}
+
+
+def _watch(searching: int) -> None:
+    """Ask this process to end when the one that searches is gone."""
+    while os.read(searching, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _tell(report: int, content: dict[str, str]) -> None:
+    with contextlib.suppress(OSError):  # nobody reads any more
+        os.write(report, f"{json.dumps(content)}\n".encode())
