@@ -41,4 +41,5 @@ class Settings:
     overfit: Count | None = None
     debug: bool = False
     anomaly: bool = False
-    search: Part | None = None
+    search: dict[str, Any] | None = None
+    search_trials: Count | None = None

@@ -57,9 +57,7 @@ def of(space_: Space, config: Mapping[str, Value], known: Mapping[str, Any], opt
         raise Refused("say how many trials: --trials 50, or search_trials = 50 in config.py.")
     seeds = options.seeds or known.get("seeds") or 1
     if seeds != known.get("seeds", seeds):
-        raise Refused(
-            f"this search has {known['seeds']} seeds a trial, not {seeds}. Take another tag."
-        )
+        raise Refused(f"this search has {known['seeds']} seeds a trial, not {seeds}. Take another tag.")
     pruner = options.pruner or known.get("pruner") or "none"
     return Plan(sampler, pruner, trials, seeds, _shared(_gpus(), options.jobs))
 

@@ -1,11 +1,15 @@
 """How a search goes, on a terminal: a line for the whole, and one for each run that trains."""
 
 import sys
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from exper import paths
 from exper.say import printable
+
+if TYPE_CHECKING:
+    from typing_extensions import Never
 
 tqdm.monitor_interval = 0  # no thread that watches
 
@@ -18,10 +22,10 @@ class Progress:
         self._is_shown = sys.stderr.isatty()
         self._epochs, self._sign = epochs, 1 if direction == "maximize" else -1
         self._whole = self._line(f"search {tag}", trials, 0, ended, "trial")
-        self._runs: dict[int, tqdm[None]] = {}
+        self._runs: dict[int, tqdm[Never]] = {}
         self._best: float | None = None
 
-    def _line(self, title: str, total: int | None, position: int, done: int, unit: str) -> "tqdm[None]":
+    def _line(self, title: str, total: int | None, position: int, done: int, unit: str) -> "tqdm[Never]":
         return tqdm(
             desc=printable(title),
             total=total,

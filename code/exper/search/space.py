@@ -67,9 +67,7 @@ def _check_name(name: str, names: set[str]) -> None:
     whole = [".".join(parts[:number]) for number in range(1, len(parts))]
     twice = [one for one in whole if one in names]
     if twice:
-        raise Refused(
-            f"search: {name!r} is a part of {twice[0]!r}, so it would be set twice. Keep one of them."
-        )
+        raise Refused(f"search: {name!r} is a part of {twice[0]!r}, so it would be set twice. Keep one of them.")
 
 
 def _values(source: bytes, name: str, values: Value) -> Choice | Range:
@@ -111,9 +109,7 @@ def _check_range(name: str, low: float, high: float, step: float | None, *, log:
     if log and (low <= 0 or step is not None):
         raise Refused(f"search: {name!r} with log needs a low above 0, and no step.")
     if step is not None and (step <= 0 or (isinstance(low, int) and not isinstance(step, int))):
-        raise Refused(
-            f"search: step of {name!r} is {step}; it has to be above 0, and whole where low and high are."
-        )
+        raise Refused(f"search: step of {name!r} is {step}; it has to be above 0, and whole where low and high are.")
 
 
 def short_names(space: Space) -> dict[str, str]:

@@ -87,16 +87,22 @@ def _told() -> Iterator[None]:
         raise Refused(f"the storage of the search can't be used: {first}") from None
 
 
+class _Grid(optuna.samplers.GridSampler):
+    """A grid whose last trial does not end `Study.optimize`, which nobody calls here."""
+
+    def after_trial(self, *_: object) -> None:
+        """Do nothing."""
+
+
 # -- what is tried -----------------------------------------------------------------------------------------------------
 
 
 def sampler(kind: str, space: Space, seed: int, number: int) -> BaseSampler:
     """Return what decides on trial `number`: with one trial at a time, a search can be repeated."""
-    digest = hashlib.sha256(f"{seed} {number}".encode()).digest()
-    own = int.from_bytes(digest[:4], "little")
     if kind == "grid":
         grid = {name: _choices(values) for name, values in space.items() if isinstance(values, Choice)}
-        return optuna.samplers.GridSampler(grid, seed=own)
+        return _Grid(grid, seed=seed % 2**32)  # the same for all: it shuffles the grid
+    own = int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:4], "little")
     if kind == "random":
         return optuna.samplers.RandomSampler(seed=own)
     if kind == "cmaes":
