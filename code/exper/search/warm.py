@@ -7,6 +7,7 @@ killed harms none of them.
 """
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -158,6 +159,8 @@ def _import_warm(threads: int) -> None:
             importlib.import_module(name)
     os.environ.clear()
     os.environ |= before
+    gc.collect()
+    gc.freeze()  # or the first collection in a fork copies every page: that took as long as all else together
 
 
 class _Service:
