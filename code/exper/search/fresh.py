@@ -6,6 +6,7 @@ The fork never returns: Python ends in it as it ends everywhere, with the frames
 import atexit
 import contextlib
 import ctypes
+import gc
 import importlib
 import importlib.machinery
 import io
@@ -21,6 +22,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from exper.process import Program
+
+_NOT_FLUSHED = 120  # Python's exit code for it
 
 
 @dataclass
@@ -139,17 +142,20 @@ def _run(program: Program, mask: set[int]) -> NoReturn:
     main.__file__, main.__cached__, main.__annotations__ = path, None, {}
     main.__loader__ = importlib.machinery.SourceFileLoader("__main__", path)
     sys.modules["__main__"] = main
+    is_killed = False
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         exec(compile(_source(path), path, "exec", dont_inherit=True), main.__dict__)  # noqa: S102
-        code: object = 0
+        code = 0
     except SystemExit as error:
-        code = error.code
+        code = _exit_code(error)
     except BaseException as error:
-        code = _report(error)
-        if isinstance(error, KeyboardInterrupt):
-            _end_by_ctrl_c()
-    _exit(code)
+        code, is_killed = _report(error), isinstance(error, KeyboardInterrupt)
+    code = code if _end() else _NOT_FLUSHED
+    if is_killed:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    os._exit(code)
 
 
 def _source(path: str) -> bytes:
@@ -157,31 +163,41 @@ def _source(path: str) -> bytes:
         return file.read()
 
 
-def _report(error: BaseException) -> object:
+def _exit_code(error: SystemExit) -> int:
+    """Return what the system gets to know; a text is printed."""
+    if error.code is None or isinstance(error.code, int):
+        return (error.code or 0) & 0xFF
+    print(error.code, file=sys.stderr)
+    return 1
+
+
+def _report(error: BaseException) -> int:
     """Print the traceback, without our frame; return the exit code."""
     trace = error.__traceback__ and error.__traceback__.tb_next
     try:
         sys.excepthook(type(error), error.with_traceback(trace), trace)
-    except SystemExit as exit_:
-        return exit_.code
+    except SystemExit as other:
+        return _exit_code(other)
     return 1
 
 
-def _exit(code: object) -> NoReturn:
-    """Join threads, run what atexit has, flush every open file, and end."""
-    if code is not None and not isinstance(code, int):
-        print(code, file=sys.stderr)
-        code = 1
-    ctypes.pythonapi.Py_Exit(ctypes.c_int((code or 0) & 0xFF))
-    raise AssertionError
+def _end() -> bool:
+    """Join threads, run what atexit has, and flush all that is open; return whether the standard streams could be.
 
-
-def _end_by_ctrl_c() -> NoReturn:
-    """End as a process does that Ctrl-C has killed; the signal can't follow what `_exit` does."""
+    To take all modules apart, as Python does as well, would copy most of what was imported: half a second.
+    """
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
-    vars(sys.modules["__main__"]).clear()  # closes files
-    sys.stdout.flush()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGINT)
-    os._exit(128 + signal.SIGINT)
+    left = gc.get_objects()
+    for kind in (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom):
+        for file in left:
+            if type(file) is kind:
+                with contextlib.suppress(OSError, ValueError):  # closed, or no way to write it any more
+                    file.flush()
+    ctypes.CDLL(None).fflush(None)
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        return False
+    return True

@@ -1,12 +1,13 @@
 """Start trials warm: in forks of a server that has imported already what every training imports.
 
-The server is a program of its own (`warm.py <requests> <searching> <threads>`), so that the process that searches
-needs no torch and may have threads. It computes nothing and touches no GPU: then the numbers of a fork are those of a
+The server is a program of its own (`warm.py <root> <requests> <searching> <threads>`), so that the process that
+searches needs no torch and may have threads. It computes nothing and touches no GPU: then the numbers of a fork are those of a
 Python of its own. It ends with the process that searches, and so do the supervisors that it forks; a server that is
 killed harms none of them.
 """
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -17,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import weakref
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, TYPE_CHECKING, Any
@@ -50,9 +52,9 @@ class Server:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._close()
         for end in self._searching:
             os.close(end)
+        self._close()
 
     @property
     def pid(self) -> int:
@@ -86,7 +88,7 @@ class Server:
         handed = theirs.fileno(), self._searching[0]
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-s", __file__, *map(str, handed), str(self._threads)],
+                [sys.executable, "-s", __file__, str(self._project.root), *map(str, (*handed, self._threads))],
                 cwd=self._project.root,
                 # As training has it: what is imported there is to be as it would be here.
                 env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
@@ -98,14 +100,14 @@ class Server:
             )
 
     def _relaunch(self) -> None:
-        """Start another server in the place of one that was killed."""
+        """Start another server in the place of one that was killed, or asked to end."""
         returncode = self._process.wait()
         self._said.seek(0)
         text = self._said.read().decode(errors="replace").strip()
         self._close()
+        if returncode > 0:
+            raise RuntimeError(f"the server of warm starts failed: {text}")
         self._launch()
-        if returncode >= 0:
-            raise RuntimeError(f"the server of warm starts ended with {returncode}: {text}")
 
     def _close(self) -> None:
         self._requests.close()
@@ -135,8 +137,8 @@ def prune(run: "paths.Run", epoch: int, why: str) -> None:
 # -- in the server -----------------------------------------------------------------------------------------------------
 
 
-def main(requests: int, searching: int, threads: int) -> None:
-    """Import, then serve."""
+def main(root: str, requests: int, searching: int, threads: int) -> None:
+    """Import, then serve the process that holds the other ends of the socket `requests` and the pipe `searching`."""
     sys.path[:] = [path for path in sys.path if Path(path or ".").resolve() != _EXPER / "search"]
     runpy.run_path(str(_EXPER / "launch.py"))["load_package"]()
     from exper.paths import Project
@@ -145,7 +147,8 @@ def main(requests: int, searching: int, threads: int) -> None:
     for handed in (requests, searching):
         os.set_inheritable(handed, False)
     _import_warm(threads)
-    _Service(socket.socket(fileno=requests), Supervisor(Project(_EXPER.parents[1]), threads, searching)).run()
+    _Service(socket.socket(fileno=requests), Supervisor(Project(Path(root)), threads, searching)).run()
+    os._exit(0)  # Python would take all modules apart
 
 
 def _import_warm(threads: int) -> None:
@@ -158,6 +161,10 @@ def _import_warm(threads: int) -> None:
             importlib.import_module(name)
     os.environ.clear()
     os.environ |= before
+    for finalizer in weakref.finalize._registry:  # type: ignore[attr-defined]
+        finalizer.atexit = False  # what it would take back is not a fork's, and takes 30 ms
+    gc.collect()
+    gc.freeze()  # or the first collection in a fork copies every page: that took as long as all else together
 
 
 class _Service:
@@ -206,6 +213,7 @@ class _Service:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # until it is in `_pids`
         pid = -1 if self._is_ending else os.fork()
         if pid == 0:
+            signal.set_wakeup_fd(-1)
             self._pids.clear()
             self._requests.close()
             self._supervisor.work(json.loads(message), report, mask)
@@ -217,4 +225,4 @@ class _Service:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(sys.argv[1], *map(int, sys.argv[2:]))

@@ -54,6 +54,7 @@ class Supervisor:
         except Exception:
             _tell(report, {"bug": traceback.format_exc()})
         finally:
+            os.close(report)  # before the kernel has taken our memory apart
             os._exit(0)
 
     def _begin(self, request: Request, signals: Signals) -> life.Live | None:
