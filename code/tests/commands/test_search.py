@@ -1,0 +1,366 @@
+"""`exper search`: trials are tagged commits with ordinary runs, and what happens to them is never lost."""
+
+import os
+import signal
+import subprocess
+import time
+
+import psutil
+import pytest
+
+from exper import paths, run_json
+from tests import manager, searching
+from tests.manager import exper, refused, state, tags, the_run, untouched
+from tests.searching import config_of, noted, prepare, told, trials
+
+
+def test_each_combination_of_lists_is_a_tagged_commit_with_a_finished_run(project: paths.Project) -> None:
+    prepare(project, search='{"optimizer.lr": [0.1, 0.01], "model.sizes": [[4], [4, 8]]}')
+    with untouched(project.root):
+        said = exper(project, "search", "wide").stderr
+    assert len(trials(project, "wide")) == 4
+    assert "wide+lr=0.01+sizes=_4_+" in "\n".join(trials(project, "wide"))
+    assert all(state(project, f"{tag}/0") == "finished" for tag in trials(project, "wide"))
+    assert "best val/acc 1" in said
+    assert "4 complete" in said
+
+
+def test_a_trial_is_a_child_of_the_searched_commit_that_differs_in_its_settings_alone(project: paths.Project) -> None:
+    prepare(project, search='{"optimizer.lr": [0.5]}')
+    exper(project, "search", "wide", "-j", "2")
+    tag = "wide+lr=0.5"
+    parent = manager.git(project.root, "rev-parse", f"{tag}^{{commit}}^").strip()
+    assert parent == manager.git(project.root, "rev-parse", "wide^{commit}").strip()
+    changed = manager.git(project.root, "diff", "--unified=0", "wide", tag)
+    lines = [line for line in changed.splitlines() if line[0] in "+-" and not line.startswith(("+++", "---"))]
+    threads = run_json.read(the_run(project, f"{tag}/0"))["threads"]
+    assert lines == [
+        '-optimizer = {"name": "sgd", "lr": 0.1}  # too high for ResNets',
+        "-threads = None",
+        '-search = {"optimizer.lr": [0.5]}',
+        '+optimizer = {"name": "sgd", "lr": 0.5}  # too high for ResNets',
+        f"+threads = {threads}",
+        "+search = None",
+    ] or sorted(lines) == sorted(
+        [
+            '-optimizer = {"name": "sgd", "lr": 0.1}  # too high for ResNets',
+            '+optimizer = {"name": "sgd", "lr": 0.5}  # too high for ResNets',
+            "-threads = None",
+            f"+threads = {threads}",
+            '-search = {"optimizer.lr": [0.5]}',
+            "+search = None",
+        ]
+    )
+    assert "Exper-Set: optimizer.lr=0.5" in manager.git(project.root, "cat-file", "tag", tag)
+
+
+def test_the_runs_of_a_trial_are_ordinary_runs(project: paths.Project) -> None:
+    prepare(project)
+    exper(project, "search", "wide")
+    exper(project, "rerun", "wide+lr=0.01/0", "-f")
+    one, other = the_run(project, "wide+lr=0.01/0"), the_run(project, "wide+lr=0.01/1")
+    assert one.history.read_bytes() == other.history.read_bytes()
+    assert "finished already" in exper(project, "continue", "wide+lr=0.01/0").stderr
+    table = exper(project, "table", "wide").stdout
+    assert all(f"{tag}/0" in table for tag in trials(project, "wide"))
+    exper(project, "record", "wide+lr=0.1")
+
+
+def test_a_second_call_repeats_nothing_and_keeps_to_the_tag(project: paths.Project) -> None:
+    prepare(project)
+    exper(project, "search", "wide")
+    prepare(project, search='{"optimizer.lr": [0.7]}')
+    said = exper(project, "search", "wide").stderr
+    assert "goes on with the code and the space of the tag 'wide'" in said
+    assert len(noted(project, "begun")) == 3
+    assert len(trials(project, "wide")) == 3
+
+
+def test_more_trials_are_added_to_those_there_are(project: paths.Project) -> None:
+    prepare(project, search='{"optimizer.lr": {"low": 1e-4, "high": 1.0, "log": True}}', search_trials="2")
+    exper(project, "search", "deep")
+    assert len(trials(project, "deep")) == 2
+    exper(project, "search", "deep", "--trials", "5")
+    exper(project, "search", "deep")
+    assert len(trials(project, "deep")) == len(noted(project, "ended")) == 5
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "cmaes"])
+def test_with_one_trial_at_a_time_a_search_can_be_repeated(project: paths.Project, sampler: str) -> None:
+    space = '{"optimizer.lr": {"low": 1e-4, "high": 1.0, "log": True}, "epochs": {"low": 2, "high": 6, "step": 2}}'
+    prepare(project, search=space)
+    for tag in ("once", "again"):
+        exper(project, "search", tag, "-f", "--trials", "6", "--sampler", sampler)
+    assert [one.params for one in told(project, "once")] == [one.params for one in told(project, "again")]
+    assert {one.params["epochs"] for one in told(project, "once")} <= {2, 4, 6}
+
+
+def test_values_suggested_again_are_answered_with_their_known_result(project: paths.Project) -> None:
+    prepare(project)
+    exper(project, "search", "wide", "--sampler", "random", "--trials", "12")
+    assert len(told(project, "wide")) == 12
+    assert len(trials(project, "wide")) == len(noted(project, "begun")) <= 3
+    values = {(one.params["optimizer.lr"], one.value) for one in told(project, "wide")}
+    assert len(values) == len(trials(project, "wide"))
+
+
+def test_seeds_make_runs_whose_mean_counts(project: paths.Project) -> None:
+    prepare(project, search='{"optimizer.lr": [0.1, 0.01]}')
+    exper(project, "search", "sure", "-f", "--seeds", "3", "-j", "2")
+    for one in told(project, "sure"):
+        runs = [the_run(project, f"{one.user_attrs['tag']}/{number}") for number in range(3)]
+        assert [run_json.read(run)["seed"] for run in runs] == [42, 43, 44]
+        values = [searching.best(run.folder)["val/acc"] for run in runs]
+        assert len(set(values)) > 1
+        assert one.value == pytest.approx(sum(values) / 3, abs=1e-12)
+    assert "3 seeds a trial, not 2" in refused(project, "search", "sure", "--seeds", "2")
+
+
+def test_a_failing_trial_is_told_of_and_the_rest_go_on(project: paths.Project) -> None:
+    prepare(project, search='{"optimizer.lr": [0.1, 7.0, 0.01]}')
+    said = exper(project, "search", "wide", code=1).stderr
+    assert "wide+lr=7.0/0: failed (exit code 1)" in said
+    assert "2 complete" in said
+    assert state(project, "wide+lr=7.0/0") == "failed"
+    exper(project, "search", "wide")  # what failed is not tried again
+    assert len(noted(project, "begun")) == 3
+
+
+def test_settings_that_training_refuses_at_once_leave_nothing(project: paths.Project) -> None:
+    prepare(project, search='{"optimizer.lr": [-1.0]}')
+    before = manager.left(project)
+    with untouched(project.root):
+        assert "optimizer.lr must be above 0." in refused(project, "search", "wide")
+    assert tags(project) == []
+    assert manager.left(project) == before
+
+
+def test_a_refused_trial_among_others_is_told_of_and_leaves_no_tag(project: paths.Project) -> None:
+    prepare(project, search='{"optimizer.lr": {"low": -0.01, "high": 0.02, "step": 0.01}}')
+    exper(project, "search", "wide", "--trials", "8", "--sampler", "random", "-f", code=1)
+    assert "wide+lr=-0.01" not in trials(project, "wide")
+    failed = [one for one in told(project, "wide") if one.state.name == "FAIL"]
+    assert any(one.user_attrs["why"] == "optimizer.lr must be above 0." for one in failed)
+
+
+def test_a_hopeless_trial_is_pruned_and_says_when_and_why(project: paths.Project) -> None:
+    prepare(project, epochs="8", seconds="0.25", search='{"optimizer.lr": [0.01, 0.011, 0.012, 0.013, 0.014, 1e-9]}')
+    changed = '{"optimizer.lr": {"low": 1e-9, "high": 1e-2, "log": True}}'
+    prepare(project, epochs="8", seconds="0.15", search=changed)
+    exper(project, "search", "deep", "--trials", "12", "--pruner", "median", "--sampler", "random", "-f", "-j", "2")
+    pruned = [one.user_attrs["tag"] for one in told(project, "deep") if one.state.name == "PRUNED"]
+    assert pruned
+    record = manager.record(project, f"{pruned[0]}/0")
+    assert record["status"] == "pruned"
+    assert record["pruned"]["epoch"] >= 1
+    assert "median pruner: val/acc" in record["pruned"]["why"]
+    assert not project.tag(pruned[0]).snapshot.exists()
+    assert all(f"{tag}/0" not in manager.finished(project) for tag in pruned)
+
+
+def test_snapshots_go_with_the_trials(project: paths.Project) -> None:
+    prepare(project)
+    exper(project, "search", "wide")
+    assert not [tag for tag in project.tags() if tag.snapshot.exists()]
+    assert (project.root / ".git/packed-refs").read_text().count("refs/tags/wide+") == 3
+
+
+def test_each_run_at_a_time_gets_a_gpu_of_its_own(project: paths.Project) -> None:
+    prepare(project, seconds="0.2")
+    exper(project, "search", "wide", "-j", "3", env={**os.environ, "CUDA_VISIBLE_DEVICES": "4,GPU-7"})
+    found = [
+        manager.record(project, f"{tag}/0")["environment"]["CUDA_VISIBLE_DEVICES"] for tag in trials(project, "wide")
+    ]
+    assert sorted(found) == ["4", "4", "GPU-7"]
+
+
+# -- what is refused ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        ("None", "no search space"),
+        ("{}", "no search space"),
+        ("[0.1]", "no search space"),
+        ('{"optimizer.lr": []}', "has no values"),
+        ('{"optimiser.lr": [0.1]}', "Did you mean 'optimizer.lr'?"),
+        ('{"optimizer.lr": [0.1, 0.1]}', "the value 0.1 twice"),
+        ('{"epochs": [1, 1.5]}', "is a whole number"),
+        ('{"optimizer.lr": 0.1}', "write a list of values"),
+        ('{"optimizer.lr": {"low": 0.1}}', "write a list of values"),
+        ('{"optimizer.lr": {"low": 0.1, "high": "1"}}', "not a number"),
+        ('{"optimizer.lr": {"low": 1.0, "high": 0.1}}', "above high"),
+        ('{"optimizer.lr": {"low": 0.0, "high": 0.1, "log": True}}', "low above 0"),
+        ('{"epochs": {"low": 1, "high": 4, "step": 0.5}}', "step of 'epochs'"),
+        ('{"optimizer": [{"name": "adam", "lr": 0.1}], "optimizer.lr": [0.1]}', "set twice"),
+        ('{"optimizer.lr": [0.1], "optimizer.lr": [0.2]}', "twice"),
+        ('{"threads": [1, 2]}', "a search sets it itself"),
+        ('{"optimizer.lr": {"low": 0.1, "high": 1.0}}', "say how many trials"),
+        (f'{{"{"x" * 300}": [1]}}', "no setting"),
+    ],
+)
+def test_a_space_that_makes_no_trials_is_refused(project: paths.Project, space: str, said: str) -> None:
+    prepare(project, search=space)
+    with manager.nothing_left(project):
+        assert said in refused(project, "search", "wide")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["wide", "-j", "0"], "no number from 1 on"),
+        (["wide", "--trials", "x"], "no number from 1 on"),
+        (["wide", "--sampler", "best"], "invalid choice"),
+        (["lr=0.1"], "the tag is missing"),
+        (["wide+lr=0.1"], "kept for the trials"),
+        (["x" * 300], "can't be a tag"),
+        (["x" * 195], "can't be a tag"),
+        (["main"], "is a branch"),
+        (["wide", "optimizer.lr=high"], "a number"),
+        (["wide", "--storage", "nothing://here"], "storage of the search can't be used"),
+    ],
+)
+def test_a_command_line_that_makes_no_sense_is_refused(project: paths.Project, words: list[str], said: str) -> None:
+    prepare(project)
+    with manager.nothing_left(project):
+        assert said in refused(project, "search", *words)
+
+
+def test_a_search_needs_a_metric_to_make_best(project: paths.Project) -> None:
+    prepare(project, monitor="None")
+    assert "needs `monitor`" in refused(project, "search", "wide")
+
+
+def test_uncommitted_changes_are_refused_or_saved(project: paths.Project) -> None:
+    prepare(project)
+    (project.code / "config.py").write_text((project.code / "config.py").read_text().replace("0.001]", "0.02]"))
+    assert 'exper search wide -m "why"' in refused(project, "search", "wide")
+    exper(project, "search", "wide", "-m", "nearer")
+    assert "wide+lr=0.02" in trials(project, "wide")
+
+
+def test_a_tag_of_the_users_own_is_left_alone(project: paths.Project) -> None:
+    prepare(project)
+    manager.git(project.root, "tag", "wide+lr=0.01")
+    said = exper(project, "search", "wide", code=1).stderr
+    assert "the tag 'wide+lr=0.01' is of another search or run" in said
+    assert len(noted(project, "ended")) == 2
+
+
+def test_a_long_or_odd_value_gets_a_hash_in_the_tag(project: paths.Project) -> None:
+    prepare(project, search=f'{{"optimizer.name": ["a..b", "x" * 1, "ä/ö", "{"y" * 300}", "end.lock"]}}'.replace(
+        '"x" * 1', '"x"'
+    ))  # fmt: skip
+    exper(project, "search", "odd")
+    found = trials(project, "odd")
+    assert len(found) == 5
+    assert "odd+name=x" in found
+    assert all(len(tag) <= 100 for tag in found)
+    assert sum(len(tag.rpartition("+")[2]) == 8 for tag in found) == 4
+
+
+# -- what is interrupted -----------------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_lets_runs_save_and_the_same_command_goes_on(project: paths.Project) -> None:
+    prepare(project, seconds="0.3")
+    search = manager.start(project, "search", "wide", "-j", "2")
+    manager.wait_for(lambda: len(noted(project, "begun")) == 2)
+    search.send_signal(signal.SIGINT)
+    said = search.communicate(timeout=30)[0]
+    assert search.returncode == 130
+    assert "To go on, type: exper search wide" in said
+    states = [state(project, f"{tag}/0") for tag in trials(project, "wide")]
+    assert states == ["interrupted", "interrupted"]
+    exper(project, "search", "wide", "-j", "2")
+    assert sorted(noted(project, "ended")) == sorted(f"{tag}/0" for tag in trials(project, "wide"))
+    assert len(trials(project, "wide")) == 3
+
+
+def test_after_kill_9_of_everything_nothing_is_lost_or_repeated(project: paths.Project) -> None:
+    prepare(project, seconds="0.1", search='{"optimizer.lr": [0.1, 0.05, 0.02, 0.01, 0.005, 0.002]}')
+    for kill in range(4):
+        search = manager.start(project, "search", "wide", "-j", "2")
+        time.sleep(0.9 + 0.25 * kill)
+        _kill_all(search.pid)
+        search.communicate()
+        manager.wait_for(lambda: not _alive(project))
+    exper(project, "search", "wide", "-j", "2")
+    assert sorted(noted(project, "ended")) == sorted(f"{tag}/0" for tag in trials(project, "wide"))
+    assert len(trials(project, "wide")) == 6
+    assert all(one.state.name == "COMPLETE" for one in told(project, "wide"))
+    assert sorted(manager.finished(project)) == sorted(noted(project, "ended"))
+
+
+def test_kill_9_of_the_search_alone_ends_its_runs(project: paths.Project) -> None:
+    prepare(project, seconds="0.5", epochs="20")
+    search = manager.start(project, "search", "wide", "-j", "2")
+    manager.wait_for(lambda: len(noted(project, "begun")) == 2)
+    os.kill(search.pid, signal.SIGKILL)
+    search.communicate()
+    manager.wait_for(lambda: not _alive(project))
+    assert {state(project, f"{tag}/0") for tag in trials(project, "wide")} == {"interrupted"}
+
+
+def test_two_searchers_share_the_trials(project: paths.Project) -> None:
+    prepare(project, seconds="0.1", search='{"optimizer.lr": [0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.2]}')
+    first = manager.start(project, "search", "wide")
+    manager.wait_for(lambda: noted(project, "begun"))
+    second = manager.start(project, "search", "wide")
+    for one in (first, second):
+        said = one.communicate(timeout=60)[0]
+        assert one.returncode == 0, said
+    assert sorted(noted(project, "ended")) == sorted(f"{tag}/0" for tag in trials(project, "wide"))
+    assert len(trials(project, "wide")) == 8
+    pids = {manager.record(project, f"{tag}/0")["command"][0] for tag in trials(project, "wide")}
+    assert pids == {"search"}
+    owners = {one.user_attrs["owner"]["pid"] for one in told(project, "wide")}
+    assert owners == {first.pid, second.pid}
+
+
+def test_a_searcher_takes_over_what_another_has_left(project: paths.Project) -> None:
+    prepare(project, seconds="0.4", epochs="8")
+    first = manager.start(project, "search", "wide")
+    manager.wait_for(lambda: noted(project, "begun"))
+    second = manager.start(project, "search", "wide")
+    manager.wait_for(lambda: len(noted(project, "begun")) == 2)
+    _kill_all(first.pid)
+    first.communicate()
+    assert second.wait(60) == 0
+    assert second.stdout is not None
+    second.stdout.close()
+    assert len(set(noted(project, "ended"))) == len(noted(project, "ended")) == 3
+
+
+def _kill_all(pid: int) -> None:
+    """SIGKILL a search with all that it has started, as the machine's end would."""
+    every = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    for process in every:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+
+
+def _alive(project: paths.Project) -> list[int]:
+    return [
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if any(str(project.root) in word for word in process.info["cmdline"] or [])
+    ]
+
+
+def test_a_run_of_the_search_is_never_waited_for_in_vain(project: paths.Project) -> None:
+    """A run that somebody stops is left to the next call, and the search ends with what it has."""
+    prepare(project, seconds="0.5", search='{"optimizer.lr": [0.1]}')
+    search = manager.start(project, "search", "wide")
+    manager.wait_for(lambda: noted(project, "begun"))
+    os.kill(manager.record(project, "wide+lr=0.1/0")["pid"], signal.SIGTERM)
+    said = search.communicate(timeout=30)[0]
+    assert search.returncode == 1
+    assert "wide+lr=0.1/0 interrupted; it goes on with the next call" in said
+    exper(project, "search", "wide")
+    assert state(project, "wide+lr=0.1/0") == "finished"
+    assert config_of(project, "wide+lr=0.1").count("search = None") == 1
+    assert isinstance(search, subprocess.Popen)
