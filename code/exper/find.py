@@ -42,7 +42,7 @@ def chosen(project: paths.Project, words: list[str]) -> tuple[list[paths.Run], l
     for word in words:
         path = list_path(project, word)
         if path is None:
-            found |= dict.fromkeys(_matching(project, word) or runs(project, tags.parse_reference(word)))
+            found |= dict.fromkeys(matching(project, word) or runs(project, tags.parse_reference(word)))
             continue
         listed, more = in_list(project, path)
         found |= dict.fromkeys(listed)
@@ -55,9 +55,9 @@ def in_list(project: paths.Project, path: Path) -> tuple[list[paths.Run], list[s
     found: dict[paths.Run, None] = {}
     unknown = []
     for entry in lists.entries(path):
-        matching = _matching(project, entry)
-        found.update(dict.fromkeys(matching))
-        unknown += [] if matching else [entry]
+        named = matching(project, entry)
+        found.update(dict.fromkeys(named))
+        unknown += [] if named else [entry]
     return list(found), unknown
 
 
@@ -67,8 +67,8 @@ def entry(project: paths.Project, word: str) -> str:
     Raises:
         Refused: the word names no run.
     """
-    if any(character in word for character in "*?["):
-        if not word.isprintable() or "#" in word or not _matching(project, word):
+    if is_glob(word):
+        if not word.isprintable() or "#" in word or not matching(project, word):
             raise Refused(f"no run fits {word!r}. Type: expls")
         return word
     reference = tags.parse_reference(word)
@@ -105,10 +105,15 @@ def list_path(project: paths.Project, word: str) -> Path | None:
     return path
 
 
+def is_glob(word: str) -> bool:
+    """Tell whether a word is a pattern of names."""
+    return any(character in word for character in "*?[")
+
+
 _RUN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._+=-]*)(?:/([0-9]+))?")
 
 
-def _matching(project: paths.Project, entry: str) -> list[paths.Run]:
+def matching(project: paths.Project, entry: str) -> list[paths.Run]:
     """Return the runs that `tag`, `tag/id` or a glob of these names, maybe none; never one outside __result__."""
     exact = _RUN.fullmatch(entry)
     if exact is not None:

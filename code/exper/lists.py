@@ -73,6 +73,20 @@ def remove(project: paths.Project, name: str, runs: set[str]) -> None:
             files.replace(path, b"".join(kept))
 
 
+def of_search(search: str) -> str:
+    """Return the line that means all trials of a search."""
+    return f"{search}+*"
+
+
+def forget_search(project: paths.Project, search: str) -> None:
+    """Take the line that a search has put on the list of its name off it; a list of nothing else goes."""
+    path = project.list_file(search)
+    if path.exists():
+        remove(project, search, {of_search(search)})
+        if not path.read_bytes():
+            path.unlink()
+
+
 def naming(project: paths.Project, runs: set[str]) -> list[str]:
     """Return the user's lists that name one of `runs`."""
     users = [path for path in sorted(project.lists.glob("*.txt")) if path.stem != FINISHED]

@@ -14,6 +14,12 @@ def from_here(path: Path) -> str:
         return str(path)
 
 
+def search_of(tag: str) -> str:
+    """Return the tag of the search that a tag is a trial of; nothing if it is none."""
+    search, plus, _ = tag.partition("+")
+    return search if plus else ""
+
+
 @dataclass(frozen=True)
 class Run:
     """The files of one run, `__result__/<tag>/<id>/`."""
@@ -96,6 +102,11 @@ class Tag:
         return self.folder.name
 
     @property
+    def search(self) -> str:
+        """Return the tag of the search that this is a trial of; nothing if it is none."""
+        return search_of(self.name)
+
+    @property
     def snapshot(self) -> Path:
         return self.folder / "snapshot"
 
@@ -114,7 +125,7 @@ class Tag:
     def runs(self) -> list[Run]:
         """Return the tag's runs by id."""
         try:
-            names = [path.name for path in self.folder.iterdir()]
+            names = os.listdir(self.folder)
         except (FileNotFoundError, NotADirectoryError):
             return []
         numbers = sorted(int(name) for name in names if name.isascii() and name.isdigit())
@@ -212,16 +223,28 @@ class Project:
     def plot_file(self, name: str, kind: str) -> Path:
         return self.plots / f"{name}.{kind}"
 
+    def search_plot_file(self, search: str, name: str) -> Path:
+        return self.plots / search / f"{name}.png"
+
     def tag(self, name: str) -> Tag:
         return Tag(self.result / name)
 
     def tags(self) -> list[Tag]:
         """Return the tags that have a folder, by name."""
         try:
-            folders = [path for path in self.result.iterdir() if path.is_dir() and not path.name.startswith(".")]
+            with os.scandir(self.result) as entries:
+                names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
         except FileNotFoundError:
             return []
-        return [Tag(folder) for folder in sorted(folders)]
+        return [self.tag(name) for name in sorted(names)]
+
+    def trials(self, search: str) -> list[Tag]:
+        """Return the tags of a search's trials that have a folder, by name."""
+        return [tag for tag in self.tags() if tag.search == search]
+
+    def searches(self) -> list[str]:
+        """Return the tags of the searches that have trials, by name."""
+        return sorted({tag.search for tag in self.tags()} - {""})
 
     def runs(self) -> list[Run]:
         """Return all runs, by tag and id."""

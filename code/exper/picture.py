@@ -5,7 +5,7 @@ import io
 import math
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from exper import files, history, paths
@@ -159,6 +159,22 @@ def draw(
                 axes.axvline(best, **BEST)
         file = io.BytesIO()
         figure.savefig(file, format=kind, dpi=dpi, metadata=_NO_DATE[kind])
+    return file.getvalue()
+
+
+def by_pyplot(draw: Callable[[], object], width: float, height: float) -> bytes:
+    """Return the png of what a library draws with matplotlib.pyplot; its size is in inches."""
+    with _looking_as_ours():
+        from matplotlib import pyplot
+
+        pyplot.switch_backend("agg")  # it opens no window
+        try:
+            draw()
+            pyplot.gcf().set_size_inches(width, height)
+            file = io.BytesIO()
+            pyplot.savefig(file, dpi=150, bbox_inches="tight", facecolor="white")
+        finally:
+            pyplot.close("all")
     return file.getvalue()
 
 

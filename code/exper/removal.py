@@ -2,6 +2,8 @@
 
 import contextlib
 import shutil
+from collections.abc import Iterable
+from pathlib import Path
 
 from exper import beside, ids, lists, lock, paths, snapshot
 from exper.repository import Repository, TagObject
@@ -9,21 +11,37 @@ from exper.repository import Repository, TagObject
 
 def remove_run(project: paths.Project, run: paths.Run) -> None:
     """Remove a run; its id is never given again."""
-    tag = project.tag(run.tag)
-    with lock.held(project.lock):
-        ids.keep_last(tag)
-        folder = beside.take_away(tag, run.folder)
-    lists.remove(project, lists.FINISHED, {str(run)})
-    shutil.rmtree(folder, ignore_errors=True)
-    snapshot.release(project, tag)  # it may have been the last run that had not finished
+    remove_runs(project, [run])
+
+
+def remove_runs(project: paths.Project, runs: Iterable[paths.Run]) -> None:
+    """Remove runs; their ids are never given again."""
+    gone: list[tuple[paths.Tag, Path]] = []
+    names: set[str] = set()
+    try:
+        for run in runs:
+            tag = project.tag(run.tag)
+            with lock.held(project.lock):
+                ids.keep_last(tag)
+                gone.append((tag, beside.take_away(tag, run.folder)))
+            names.add(str(run))
+    finally:
+        lists.remove(project, lists.FINISHED, names)
+        for tag, folder in gone:
+            shutil.rmtree(folder, ignore_errors=True)
+            snapshot.release(project, tag)  # it may have been the last run that had not finished
 
 
 def forget_tag(project: paths.Project, tag: paths.Tag) -> None:
-    """Remove the folder of a tag that has no runs, and with it the memory of its ids; a start is left alone."""
+    """Remove the folder of a tag that has no runs, and with it the memory of its ids; a start is left alone.
+
+    A search's journal and the line of its list that it has made go too.
+    """
     if tag.folder.exists():
         with lock.held(project.lock):
             if not tag.runs():
                 _remove_folder(tag)
+    lists.forget_search(project, tag.name)
 
 
 def take_back_tag(project: paths.Project, repository: Repository, made: TagObject) -> None:
@@ -31,13 +49,14 @@ def take_back_tag(project: paths.Project, repository: Repository, made: TagObjec
     tag = project.tag(made.name)
     with lock.held(project.lock):
         if not tag.runs():
-            repository.delete_tag(made)
+            repository.delete_tags(made)
             _remove_folder(tag)
 
 
 def _remove_folder(tag: paths.Tag) -> None:
     beside.sweep(tag)
     shutil.rmtree(tag.snapshot, ignore_errors=True)
-    tag.last_id.unlink(missing_ok=True)
+    for path in (tag.last_id, *tag.folder.glob(f"{tag.journal.name}*")):  # Optuna's lock is beside the journal
+        path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # a start is under way in it, or it is not there
         tag.folder.rmdir()

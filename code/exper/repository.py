@@ -132,6 +132,17 @@ class Repository:
         content = self._git("cat-file", "tag", found).decode(errors="replace") if found != commit else ""
         return TagObject(name, found, commit, content.partition("\n\n")[2])
 
+    def tags_of_commits(self) -> dict[str, TagObject]:
+        """Return all tags by name, but those of no commit, and without messages: by one call, however many."""
+        fields = ("refname:strip=2", "objectname", "objecttype", "*objectname", "*objecttype")
+        form = "%00".join(f"%({field})" for field in fields)
+        found = {}
+        for line in os.fsdecode(self._git("for-each-ref", f"--format={form}", "refs/tags")).splitlines():
+            name, object_, kind, peeled, peeled_kind = line.split("\0")
+            if "commit" in (kind, peeled_kind):
+                found[name] = TagObject(name, object_, object_ if kind == "commit" else peeled, "")
+        return found
+
     def has_branch_or_remote(self, name: str) -> bool:
         """Tell whether `name` is a branch, a remote, or a branch of one."""
         refs = self._git("for-each-ref", "--format=%(refname)", f"refs/heads/{name}", f"refs/remotes/{name}").decode()
@@ -277,14 +288,15 @@ class Repository:
             raise
         return TagObject(name, tag, commit, message)
 
-    def delete_tag(self, tag: TagObject) -> None:
-        """Delete the tag if it still is what we know.
+    def delete_tags(self, *tags: TagObject) -> None:
+        """Delete tags if they still are what we know; all of them or none.
 
         Raises:
-            TagTaken: it has been moved or deleted meanwhile.
+            TagTaken: one has been moved or deleted meanwhile.
         """
+        commands = "".join(f"delete refs/tags/{tag.name}\0{tag.object}\0" for tag in tags)
         try:
-            self._git("update-ref", "-d", f"refs/tags/{tag.name}", tag.object)
+            self._git("update-ref", "--stdin", "-z", stdin=os.fsencode(commands))
         except GitFailed as error:
             raise TagTaken(str(error)) from None
 

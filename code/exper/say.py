@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-_MOST = 10
+MOST = 10  # lines
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -22,10 +22,10 @@ def say(text: str) -> None:
 
 
 def warn(command: str, lines: "Iterable[str]") -> bool:
-    """Tell what went wrong with parts of the work, the first ten of many; return whether anything did."""
+    """Tell of parts of the work, such as what went wrong, the first ten of many; return whether there are any."""
     every = list(lines)
-    more = [f"and {len(every) - _MOST} more"] if len(every) > _MOST else []
-    for line in every[:_MOST] + more:
+    more = [f"and {len(every) - MOST} more"] if len(every) > MOST else []
+    for line in every[:MOST] + more:
         say(f"{command}: {printable(line)}")
     return bool(every)
 

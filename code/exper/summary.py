@@ -31,6 +31,7 @@ class Summary:
     epoch: int | None
     epochs: int | None
     measured: Best | None
+    direction: str | None  # of what is measured: max, min
     started: datetime | None
 
     @property
@@ -50,27 +51,29 @@ def of(run: paths.Run) -> Summary:
     try:
         record = run_json.read(run)
     except Refused:
-        return Summary(run, "damaged", None, None, None, None, None)
+        return Summary(run, "damaged", None, None, None, None, None, None)
     try:
         statistic = files.read_json(run.statistic)
     except (FileNotFoundError, Refused):
         statistic = {}
     hparam, metric = section(statistic, "hparam"), section(statistic, "metric")
+    direction, _, watched = str(hparam.get("monitor") or "").rpartition(" ")
+    measured = _best(section(metric, "best"), watched)
     return Summary(
         run=run,
         status=status.of(run, record),
         seed=record["seed"],
         epoch=section(metric, "last").get("epoch"),
         epochs=hparam.get("epochs"),
-        measured=_best(section(metric, "best"), hparam.get("monitor")),
+        measured=measured,
+        direction=direction if measured and measured.name == watched else None,
         started=run_json.time(record["started"]),
     )
 
 
-def _best(best: dict[str, Any], monitor: object) -> Best | None:
+def _best(best: dict[str, Any], watched: str) -> Best | None:
     names = [name for name in best if name != "epoch"]
-    name = str(monitor or "").rpartition(" ")[2]
-    name = name if name in names else next(iter(names), "")
+    name = watched if watched in names else next(iter(names), "")
     if not name or not isinstance(best[name], (int, float)):
         return None
     return Best(name, best[name], best.get("epoch"))

@@ -3,11 +3,13 @@
 import itertools
 import math
 import re
+import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from exper import cells, groups, tags
+from exper import cells, groups, summary, tags
 from exper import rows as run_rows
 from exper.error import Refused
 from exper.rows import FIRST, Row
@@ -101,3 +103,11 @@ def narrow(table: Table, width: int) -> Table:
     begins = itertools.accumulate((len(header) + 2 for header in table.headers.values()), initial=0)
     kept = (pair for pair, begin in zip(table.headers.items(), begins, strict=False) if begin <= width)
     return replace(table, headers=dict(kept))
+
+
+def shown(table: Table) -> str:
+    """Return the table for people: on a terminal short numbers and what fits, else all."""
+    if not sys.stdout.isatty():
+        return summary.table(table.lines())
+    width = shutil.get_terminal_size().columns
+    return summary.table(narrow(table, width).lines(cells.rounded), width)

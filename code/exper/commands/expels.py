@@ -1,10 +1,11 @@
-"""List the runs of a tag: status, seed, epoch, best metric, age.
+"""List the runs of a tag, or of a search's trials: status, seed, epoch, best metric, age.
 
 With --json: a list of objects with `run`, `status`, `seed`, `epoch`, `epochs`, `best` (`name`, `value`, `epoch`) and
 `started`; what is not known is null.
 
-Example:
+Examples:
     expels baseline
+    expels wide            where `exper search wide` has made trials
 """
 
 from exper import find, paths, summary, tags
@@ -17,11 +18,16 @@ def expels(arguments: list[str], project: paths.Project) -> int:
     parser.add_argument("tag", help="the tag whose runs are listed")
     parser.add_argument("--json", action="store_true", help="raw values")
     options = parser.parse_args(arguments)
-    runs = [summary.of(run) for run in find.runs(project, tags.parse_reference(options.tag))]
+    reference = tags.parse_reference(options.tag)
+    trials = project.trials(reference.tag) if reference.number is None else []
+    runs = [run for tag in trials for run in tag.runs()]
+    if not runs or project.tag(reference.tag).runs():
+        runs = find.runs(project, reference) + runs
+    read = [summary.of(run) for run in runs]
     if options.json:
-        print(summary.as_json(map(summary.values, runs)))
+        print(summary.as_json(map(summary.values, read)))
     else:
-        print(summary.table([["run", "status", "seed", "epoch", "best", "age"], *map(_row, runs)]))
+        print(summary.table([["run", "status", "seed", "epoch", "best", "age"], *map(_row, read)]))
     return 0
 
 

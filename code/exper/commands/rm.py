@@ -1,14 +1,17 @@
 """Remove runs and, with --tag, their git tag too; says what goes, and asks on a terminal.
 
 An id is never given again, unless the tag goes as well. A run that is being worked on, or that a list of yours names,
-is refused; lines in finished.txt go with the run.
+is refused; lines in finished.txt go with the run. The tag of a search goes after those of its trials, and takes what
+the search remembers with it. Write a pattern in quotes.
 
 Examples:
     exper rm baseline/2                one run
     exper rm baseline --tag            all runs of a tag, and the tag
     exper rm baseline --tag --yes      without asking
+    exper rm 'wide+*' --tag            the trials of a search; then: exper rm wide --tag
 """
 
+import fnmatch
 import os
 import sys
 
@@ -16,42 +19,66 @@ from exper import find, lists, paths, removal, status, tags
 from exper.arguments import Parser
 from exper.error import Refused
 from exper.repository import Repository, TagObject, TagTaken
-from exper.say import say
+from exper.say import MOST, say, warn
 
 
 def rm(arguments: list[str], project: paths.Project) -> int:
     """Check everything, say what goes, ask, remove."""
     options = _parser().parse_args(arguments)
-    references = list(dict.fromkeys(map(tags.parse_reference, options.runs)))
-    if options.tag and any(one.number is not None for one in references):
+    words = list(dict.fromkeys(word.rstrip("/") for word in options.runs))
+    if options.tag and any("/" in word for word in words):
         raise Refused("--tag removes all runs of a tag; name the tag alone, without an id.")
-    known = [_git_tag(project, one.tag) for one in references] if options.tag else []
-    named = [run for one in references for run in _runs(project, one, has_tag=options.tag)]
-    runs = list(dict.fromkeys(named))
+    known = _git_tags(project, words) if options.tag else {}
+    runs = list(dict.fromkeys(run for word in words for run in _runs(project, word, known)))
     _check(project, runs)
-    _ask(runs, known, yes=options.yes)
-    for run in runs:
-        removal.remove_run(project, run)
-    for one in known:
-        _remove_tag(project, one)
+    _ask(runs, list(known.values()), yes=options.yes)
+    removal.remove_runs(project, runs)
+    if known:
+        _remove_tags(project, list(known.values()))
     return 0
 
 
 def _parser() -> Parser:
     parser = Parser("rm", __doc__)
-    parser.add_argument("runs", nargs="+", metavar="tag[/id]", help="what to remove")
+    parser.add_argument("runs", nargs="+", metavar="tag[/id]|glob", help="what to remove")
     parser.add_argument("--tag", action="store_true", help="the git tag too")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     return parser
 
 
-def _git_tag(project: paths.Project, name: str) -> TagObject:
-    return find.tag(Repository(project.root), project, name)
+def _git_tags(project: paths.Project, words: list[str]) -> dict[str, TagObject]:
+    """Return the git tags that words mean, by name.
+
+    Raises:
+        Refused: there is none of that name, or one is of a search that has other trials.
+    """
+    repository = Repository(project.root)
+    every = repository.tags_of_commits()
+    known: dict[str, TagObject] = {}
+    for word in words:
+        if find.is_glob(word):
+            known |= {name: every[name] for name in sorted(fnmatch.filter(every, word))}
+        else:
+            name = tags.parse_reference(word).tag
+            known[name] = find.tag(repository, project, name)
+    trials = {name: paths.search_of(name) for name in (*every, *find.with_runs(project)) if name not in known}
+    left = [search for search in trials.values() if search in known]
+    if left:
+        count = f"{len(left)} trial{'s' * (len(left) > 1)}"
+        raise Refused(f"the search {left[0]!r} has {count}. Remove them first: exper rm '{left[0]}+*' --tag")
+    return known
 
 
-def _runs(project: paths.Project, reference: tags.Reference, *, has_tag: bool) -> list[paths.Run]:
-    if has_tag and not project.tag(reference.tag).runs():
-        return []  # a tag alone
+def _runs(project: paths.Project, word: str, known: dict[str, TagObject]) -> list[paths.Run]:
+    """Return the runs that a word means; none where it means a tag alone."""
+    if find.is_glob(word):
+        found = find.matching(project, word)
+        if not found and not fnmatch.filter(known, word):
+            raise Refused(f"no run fits {word!r}. Type: expls")
+        return found
+    reference = tags.parse_reference(word)
+    if known and not project.tag(reference.tag).runs():
+        return []
     return find.runs(project, reference)
 
 
@@ -59,15 +86,20 @@ def _check(project: paths.Project, runs: list[paths.Run]) -> None:
     live = [run for run in runs if status.is_live(run)]
     if live:
         raise Refused(f"{live[0]} is being worked on. End it first, or wait for it.")
-    named = lists.naming(project, {name for run in runs for name in (str(run), run.tag)})
+    names = {name for run in runs for name in (str(run), run.tag)}
+    named = lists.naming(project, names)
     if named:
-        raise Refused(f"the list {named[0]!r} names {runs[0].tag!r} or a run of it. Take it off that list first.")
+        entry = next(entry for entry in lists.entries(project.list_file(named[0])) if entry in names)
+        raise Refused(f"the list {named[0]!r} names {entry!r}. Take it off that list first.")
 
 
 def _ask(runs: list[paths.Run], known: list[TagObject], *, yes: bool) -> None:
-    what = [f"{run} ({status.read(run)}, {_megabytes(run):.1f} MB)" for run in runs]
+    sizes = {run: _megabytes(run) for run in runs}
+    what = [f"{run} ({status.read(run)}, {sizes[run]:.1f} MB)" for run in runs]
     what += [f"the tag {one.name} ({one.commit[:10]})" for one in known]
-    say("\n".join(f"rm: {line}" for line in what))
+    warn("rm", what)
+    if len(what) > MOST:
+        say(f"rm: {len(runs):,} runs ({sum(sizes.values()):.1f} MB) and {len(known):,} tags in all")
     if yes:
         return
     if not sys.stdin.isatty():
@@ -76,12 +108,13 @@ def _ask(runs: list[paths.Run], known: list[TagObject], *, yes: bool) -> None:
         raise Refused("nothing removed.")
 
 
-def _remove_tag(project: paths.Project, known: TagObject) -> None:
+def _remove_tags(project: paths.Project, known: list[TagObject]) -> None:
     try:
-        Repository(project.root).delete_tag(known)
+        Repository(project.root).delete_tags(*known)
     except TagTaken as error:
-        raise Refused(f"the tag {known.name!r} has changed meanwhile and stays: {error}") from None
-    removal.forget_tag(project, project.tag(known.name))
+        raise Refused(f"a tag has changed meanwhile, and so all stay: {error}") from None
+    for one in known:
+        removal.forget_tag(project, project.tag(one.name))
 
 
 def _megabytes(run: paths.Run) -> float:

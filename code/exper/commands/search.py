@@ -17,9 +17,6 @@ Examples:
 """
 
 import argparse
-import shlex
-from collections import Counter
-from typing import TYPE_CHECKING
 
 from exper import life, removal, run_json, settings, tagged, tagging, tags
 from exper.arguments import Parser
@@ -30,9 +27,6 @@ from exper.repository import Repository, TagObject
 from exper.say import say, warn
 from exper.search import plan, space, trial
 from exper.search.trial import Base
-
-if TYPE_CHECKING:
-    from optuna.study import Study
 
 
 def search(arguments: list[str], project: Project) -> int:
@@ -89,7 +83,8 @@ def _check_settings(base: Base, changes: dict[str, settings.Value]) -> None:
 
 
 def _search(base: Base, options: argparse.Namespace, known: TagObject | None, signals: Signals) -> int:
-    from exper.search import study as studies  # Optuna takes a quarter of a second to import
+    from exper.search import results  # with Optuna, which takes a quarter of a second to import
+    from exper.search import study as studies
     from exper.search.searcher import Searcher
 
     project, tag = base.project, base.project.tag(base.tag)
@@ -111,20 +106,10 @@ def _search(base: Base, options: argparse.Namespace, known: TagObject | None, si
     warn("search", [f"{line}" for line in searcher.failed])
     if searcher.failed:
         say("search: these trials failed; the others went on")
+    if studies.ended(study):
+        results.write(results.Search(project, base.tag, base.space, base.metric, base.direction, study), "search")
     if signals.noted is not None:
         say(f"search: interrupted. To go on, type: exper search {base.tag}")
         signals.check()
     warn("search", [f"{line}; it goes on with the next call" for line in searcher.left])
-    _tell_best(base, study)
     return 1 if searcher.failed or searcher.left else 0
-
-
-def _tell_best(base: Base, study: "Study") -> None:
-    from exper.search import study as studies
-
-    states = Counter(one.state.name.lower() for one in studies.ended(study))
-    best = studies.best(study)
-    say(f"search: {', '.join(f'{number} {state}' for state, number in states.items())}")
-    if best is not None:
-        tag = best.user_attrs[studies.TAG]
-        say(f"search: best {base.metric} {best.value:.6g}: {tag}. To train it again, type: rerun {shlex.quote(tag)} -f")

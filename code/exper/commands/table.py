@@ -18,7 +18,6 @@ Examples:
 """
 
 import gc
-import shutil
 import sys
 
 from exper import cells, files, find, lists, paths, rows, summary, tables
@@ -70,13 +69,8 @@ def _write(project: paths.Project, name: str, made: tables.Table, form: str) -> 
     ending, write = cells.FORMATS[form]
     path = project.table_file(name, ending)
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = made.lines()
-    files.replace(path, write(lines).encode(errors="backslashreplace"))
-    if sys.stdout.isatty():
-        width = shutil.get_terminal_size().columns
-        print(summary.table(tables.narrow(made, width).lines(cells.rounded), width))
-    else:
-        print(summary.table(lines))
+    files.replace(path, write(made.lines()).encode(errors="backslashreplace"))
+    print(tables.shown(made))
     size = f"{_count(len(made.rows), 'row')}, {_count(len(made.headers), 'column')}"
     print(f"table: {size} in {paths.from_here(path)}", file=sys.stderr)
 

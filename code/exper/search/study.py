@@ -146,12 +146,22 @@ def _suggest(trial: Trial, name: str, values: Choice | Range) -> Value:
     found = distribution(values)
     if isinstance(found, CategoricalDistribution):
         assert isinstance(values, Choice)
-        chosen = trial.suggest_categorical(name, found.choices)
-        return values.values[list(map(repr, found.choices)).index(repr(chosen))]
+        return _of_ours(values, trial.suggest_categorical(name, found.choices))
     if isinstance(found, IntDistribution):
         return trial.suggest_int(name, found.low, found.high, step=found.step, log=found.log)
     assert isinstance(found, FloatDistribution)
     return trial.suggest_float(name, found.low, found.high, step=found.step, log=found.log)
+
+
+def values(trial: FrozenTrial, space: Space) -> dict[str, Value]:
+    """Return the values of a trial, as far as they have been suggested."""
+    return {name: _of_ours(space[name], value) for name, value in trial.params.items() if name in space}
+
+
+def _of_ours(values: Choice | Range, suggested: Value) -> Value:
+    if isinstance(values, Choice):
+        return values.values[list(map(repr, _choices(values))).index(repr(suggested))]
+    return suggested
 
 
 def distribution(values: Choice | Range) -> BaseDistribution:

@@ -35,7 +35,7 @@ class Base:
 
 def runs(project: paths.Project, tag: str) -> list[paths.Run]:
     """Return the runs of all trials of a search."""
-    return [run for one in project.tags() if one.name.startswith(f"{tag}+") for run in one.runs()]
+    return [run for one in project.trials(tag) for run in one.runs()]
 
 
 def check_tag(tag: str) -> None:

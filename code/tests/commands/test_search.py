@@ -23,7 +23,7 @@ def test_each_combination_of_lists_is_a_tagged_commit_with_a_finished_run(projec
     assert "wide+lr=0.01+sizes=_4_+" in "\n".join(trials(project, "wide"))
     assert all(state(project, f"{tag}/0") == "finished" for tag in trials(project, "wide"))
     assert "best val/acc 1" in said
-    assert "4 complete" in said
+    assert "4 finished" in said
 
 
 def test_a_trial_is_a_child_of_the_searched_commit_that_differs_in_its_settings_alone(project: paths.Project) -> None:
@@ -111,7 +111,7 @@ def test_a_failing_trial_is_told_of_and_the_rest_go_on(project: paths.Project) -
     prepare(project, search='{"optimizer.lr": [0.1, 7.0, 0.01]}')
     said = exper(project, "search", "wide", code=1).stderr
     assert "wide+lr=7.0/0: failed (exit code 1)" in said
-    assert "2 complete" in said
+    assert "2 finished" in said
     assert state(project, "wide+lr=7.0/0") == "failed"
     exper(project, "search", "wide")  # what failed is not tried again
     assert len(noted(project, "begun")) == 3

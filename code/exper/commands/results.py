@@ -1,0 +1,36 @@
+"""Show what a search has found: a table of its trials, the best first, and pictures.
+
+Written are __statistic__/table/<tag>.csv and .md and, in __statistic__/plot/<tag>/, history_plots.png (the curves of
+all trials), importance.png (how much each setting matters, as Optuna estimates it) and parallel_coordinate.png.
+
+The table has the settings that the search varies; a title (see `title -h`) of the search's name chooses others. With
+several seeds a row has the mean of a trial's runs. Trials that have not finished stand below. `exper search` does all
+this at its end.
+
+Examples:
+    exper results wide
+    exper results wide --json                              raw values to stdout; no file is written
+    exper results wide --storage postgresql://host/name    with the trials of other machines
+"""
+
+from exper import summary
+from exper.arguments import Parser
+from exper.paths import Project
+from exper.say import warn
+
+
+def results(arguments: list[str], project: Project) -> int:
+    """Read the runs and what Optuna knows; write and show them."""
+    parser = Parser("exper results", __doc__)
+    parser.add_argument("tag", help="the tag of the search")
+    parser.add_argument("--storage", metavar="URL", help="the database that the search has, as Optuna names it")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON instead")
+    options = parser.parse_args(arguments)
+    from exper.search import results as found  # with Optuna, which takes a quarter of a second to import
+
+    search = found.of(project, options.tag, options.storage)
+    if not options.json:
+        return int(warn("results", found.write(search, "results")))
+    read = found.read(search)
+    print(summary.as_json(read.objects()))
+    return int(warn("results", read.problems))
