@@ -5,12 +5,13 @@ import random
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
 from exper import paths, run_json
-from tests import manager, searching
+from tests import database, manager, searching
 from tests.manager import exper, refused, state, tags, the_run, untouched
 from tests.searching import config_of, noted, prepare, told, trials
 
@@ -325,6 +326,29 @@ def test_a_searcher_takes_over_what_another_has_left(project: paths.Project) -> 
     assert second.stdout is not None
     second.stdout.close()
     assert len(set(noted(project, "ended"))) == len(noted(project, "ended")) == 3
+
+
+@database.needed
+def test_two_machines_share_a_search_in_a_database(project: paths.Project, tmp_path: Path) -> None:
+    prepare(project, seconds="0.2", search='{"optimizer.lr": [0.1, 0.05, 0.02, 0.01, 0.005, 0.002]}')
+    other = paths.Project(tmp_path / "other machine")
+    with database.served() as url:
+        first = manager.start(project, "search", "wide", "-f", "--storage", url)
+        manager.wait_for(lambda: noted(project, "begun"))
+        subprocess.run(["git", "clone", "--quiet", project.root, other.root], check=True)
+        other.data.mkdir(exist_ok=True)
+        second = manager.start(other, "search", "wide", "--storage", url)
+        for one in (first, second):
+            said = one.communicate(timeout=60)[0]
+            assert one.returncode == 0, said
+        shown = exper(other, "results", "wide", "--storage", url, "--json").stdout
+    ended = noted(project, "ended") + noted(other, "ended")
+    assert sorted(ended) == [f"wide+lr={rate}/0" for rate in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)]
+    assert noted(project, "ended")
+    assert noted(other, "ended")
+    assert all(run.removesuffix("/0") in shown for run in ended)
+    everything = "".join(path.read_text() for path in project.result.rglob("run.json"))
+    assert url not in everything
 
 
 def _kill_all(pid: int) -> None:
