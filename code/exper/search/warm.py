@@ -1,9 +1,9 @@
 """Start trials warm: in forks of a server that has imported already what every training imports.
 
 The server is a program of its own (`warm.py <root> <requests> <searching> <threads>`), so that the process that
-searches needs no torch and may have threads. It computes nothing and touches no GPU: then the numbers of a fork are those of a
-Python of its own. It ends with the process that searches, and so do the supervisors that it forks; a server that is
-killed harms none of them.
+searches needs no torch and may have threads. It computes nothing and touches no GPU: then the numbers of a fork are
+those of a Python of its own. It ends with the process that searches, and so do the supervisors that it forks; a server
+that is killed harms none of them.
 """
 
 import contextlib
