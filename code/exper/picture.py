@@ -167,6 +167,7 @@ def by_pyplot(draw: Callable[[], object], width: float, height: float) -> bytes:
     with _looking_as_ours():
         from matplotlib import pyplot
 
+        pyplot.rcdefaults()  # what others draw is made for these
         pyplot.switch_backend("agg")  # it opens no window
         try:
             draw()

@@ -17,8 +17,8 @@ _NAMED = 6  # curves that have a colour and a name
 _GREY: Style = {"color": "#B5B5B5", "linewidth": 0.7, "alpha": 0.6, "marker": ""}
 
 
-def histories(curves: Sequence[tuple[str, Curve]], metric: str) -> bytes:
-    """Return the curves of trials, the best first, in one picture: the best ones with colours and names.
+def histories(curves: Sequence[tuple[str, Curve]], metric: str, *, log: bool) -> bytes:
+    """Return named curves of trials, the best first, in one picture: the best ones with colours and names.
 
     Raises:
         Refused: there are none.
@@ -26,12 +26,12 @@ def histories(curves: Sequence[tuple[str, Curve]], metric: str) -> bytes:
     drawn = [(label, curve) for label, curve in curves if curve.x]
     if not drawn:
         raise Refused(f"no trial has a curve of {metric} here.")
-    legend = {label: picture.style(number) for number, (label, _) in enumerate(drawn[:_NAMED])}
-    looks = [*legend.values(), *[_GREY] * len(drawn[_NAMED:])]
+    looks = [picture.style(number) if number < _NAMED else _GREY for number in range(len(drawn))]
     series = [Series(metric, curve, look) for (_, curve), look in zip(drawn, looks, strict=True)]
+    legend = {label: look for (label, _), look in zip(drawn[:_NAMED], looks, strict=False)}
     if len(drawn) > _NAMED:
-        legend[f"{len(drawn) - _NAMED} more"] = _GREY
-    return picture.draw(series[::-1], legend)  # the best on top
+        legend[f"{len(drawn) - _NAMED:,} more"] = _GREY
+    return picture.draw(series[::-1], legend, log=log)  # the best on top
 
 
 def importance(study: Study, metric: str) -> bytes:

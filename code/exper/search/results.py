@@ -225,8 +225,8 @@ def write(search: Search, command: str) -> list[str]:
     """
     found = read(search)
     path = _write_table(search, found.table)
+    print(tables.shown(replace(found.table, rows=found.table.rows[:MOST])), flush=True)  # pictures take seconds
     pictures = _write_pictures(search, found.table, command)
-    print(tables.shown(replace(found.table, rows=found.table.rows[:MOST])), flush=True)
     count = Counter(str(row["status"]) for row in found.table.rows).most_common()
     size = f"{len(found.table.rows):,} trials" if len(found.table.rows) > 1 else "1 trial"
     say(f"{command}: {size}: {', '.join(f'{number:,} {state}' for state, number in count)}")
@@ -260,7 +260,10 @@ def _write_pictures(search: Search, table: Table, command: str) -> list[Path]:
     from exper.search import pictures
 
     curves = [(_label(search, row), _curve(search, _tag(row))) for row in table.rows]
-    draw: dict[str, Callable[[], bytes]] = {"history_plots": lambda: pictures.histories(curves, search.metric)}
+    is_loss = search.direction == "min"  # a curve that has gone astray would flatten all others
+    draw: dict[str, Callable[[], bytes]] = {
+        "history_plots": lambda: pictures.histories(curves, search.metric, log=is_loss)
+    }
     if search.study is not None:
         study = search.study
         draw["importance"] = lambda: pictures.importance(study, search.metric)
@@ -280,9 +283,11 @@ def _write_pictures(search: Search, table: Table, command: str) -> list[Path]:
 
 
 def _label(search: Search, row: Row) -> str:
-    value = _value(search, row)
-    said = _tag(row).removeprefix(f"{search.tag}+")
-    return said if value is None else f"{said}  {value:.4g}"
+    """Return a trial's values and its result, short enough for a legend."""
+    values = {name: row.get(f"hparam/{name}") for name in search.space}
+    short = {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in values.items()}
+    reached = _value(search, row)
+    return space.described(search.space, short) + ("" if reached is None else f": {reached:.4g}")
 
 
 def _curve(search: Search, tag: str) -> history.Curve:
