@@ -208,15 +208,16 @@ class _Service:
         message, descriptors, _, _ = socket.recv_fds(self._requests, _LONGEST_REQUEST, 1)
         if not message:
             return False
-        report = descriptors[0]
+        request, report = json.loads(message), descriptors[0]
         os.set_inheritable(report, False)
+        self._supervisor.prepare(request)
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # until it is in `_pids`
         pid = -1 if self._is_ending else os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
             self._pids.clear()
             self._requests.close()
-            self._supervisor.work(json.loads(message), report, mask)
+            self._supervisor.work(request, report, mask)
         if pid > 0:
             self._pids.add(pid)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)

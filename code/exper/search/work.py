@@ -32,11 +32,19 @@ class Supervisor:
         self._project, self._threads, self._searching = project, threads, searching
         self._repository = Repository(project.root)
         self._versions = machine.versions()
+        self._is_prepared = False
         self._blas: Any = None
         with contextlib.suppress(ImportError):
             from threadpoolctl import ThreadpoolController
 
             self._blas = ThreadpoolController()
+
+    def prepare(self, request: Request) -> None:
+        """Read what the first commit holds, once for all that follow: those of a search differ in one file."""
+        if not self._is_prepared:
+            self._is_prepared = True
+            with contextlib.suppress(Refused, KeyError):  # the fork will tell
+                self._repository.remember(request["commit"])
 
     def work(self, request: Request, report: int, mask: set[int]) -> NoReturn:
         """Work on a request, then end; what goes wrong is reported."""
