@@ -49,6 +49,7 @@ class Supervisor:
     def work(self, request: Request, report: int, mask: set[int]) -> NoReturn:
         """Work on a request, then end; what goes wrong is reported."""
         try:
+            os.write(report, b"\n")  # the request has not been lost
             os.setsid()  # or a training that stops would stop all that we share a process group with
             with Signals() as signals:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
