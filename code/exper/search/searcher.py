@@ -29,6 +29,7 @@ from exper.settings import Value
 
 _LOOK_SECONDS = 0.2  # between two looks at the curves of running trials
 _TAKE_OVER_SECONDS = 5.0  # between two looks for trials that another searcher has left
+_MOST_LOST = 3  # requests that are made again
 _TO_START = (None, "interrupted", "died")  # what a run is that can be begun, or gone on with
 
 
@@ -64,6 +65,7 @@ class Searcher:
         self._open: list[Open] = []
         self._jobs: dict[int, Job] = {}  # by the pipe that ends with the run
         self._looked = 0.0
+        self._lost = 0  # requests to a server that was killed
         self._refusals: list[str] = []
         self._has_run = bool(studies.ended(study))  # or all that was tried has been refused
         self.failed: list[str] = []
@@ -207,7 +209,11 @@ class Searcher:
             removal.take_back_tag(self._base.project, self._base.repository, job.trial.made)
             self._refusals.append(report["refused"])
             self._close(job.trial, Outcome(why=f"{job.run}: {report['refused']}"))
-        elif job.run.folder.is_dir():
+        elif "lost" in report:
+            if self._lost < _MOST_LOST:
+                job.trial.tried.discard(job.run)
+            self._lost += 1
+        else:
             self._has_run = True
             lists.append(self._base.project, self._base.tag, f"{self._base.tag}+*")
 
