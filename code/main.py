@@ -43,6 +43,9 @@ from transform import Transform
 CODE = Path(__file__).resolve().parent
 
 
+SEARCH = ("search", "search_trials")  # what only `exper search` reads
+
+
 class Built(NamedTuple):
     """What config.py names, ready to train or to be evaluated."""
 
@@ -95,7 +98,7 @@ def build(run: Run, config: dict[str, Any], load: Callable[[Checkpoints], dict[s
     scaler = GradScaler(where.type, enabled=given.amp == "fp16")
     written = (record, checkpoints, run.format, config, started_from, see)
     state = State(model, optimizers, scaler, ema, metric, monitor, *written)
-    hparam = settings.flatten({name: value for name, value in config.items() if name != "search"})
+    hparam = settings.flatten({name: value for name, value in config.items() if name not in SEARCH})
     about = {"format": run.format, "hparam": hparam, "data": about_data, "device": about_device}
     return Built(given, state, batches, loss_of, saved, about)
 

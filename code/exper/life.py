@@ -220,10 +220,10 @@ def mark_session(run: paths.Run, record: run_json.Record, kind: str | None = Non
 
 def _end(project: paths.Project, run: paths.Run, record: run_json.Record, returncode: int, signals: Signals) -> str:
     """Record the end: run.json, then finished.txt, then the snapshot goes if nothing needs it."""
-    how = outcome(returncode)
+    how, pruned = outcome(returncode), None
     if how == "interrupted" and run.prune.exists():
-        how, record = "pruned", record | {"pruned": files.read_json(run.prune)}
-    record = run_json.end(record, how, returncode)
+        how, pruned = "pruned", files.read_json(run.prune)
+    record = run_json.end(record, how, returncode, pruned)
     run_json.write(run, record)
     if how == "finished":
         settle(project, run, ours=run)

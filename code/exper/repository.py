@@ -144,6 +144,11 @@ class Repository:
                 found[name] = TagObject(name, object_, object_ if kind == "commit" else peeled, "")
         return found
 
+    def commit_and_tree(self, tag: str) -> list[str]:
+        """Return the commit of a tag and the project's tree in it by one call; nothing if there are none."""
+        name = f"refs/tags/{tag}"
+        return (self._ask("rev-parse", "--quiet", f"{name}^{{commit}}", f"{name}:{self._prefix}") or "").split()
+
     def has_branch_or_remote(self, name: str) -> bool:
         """Tell whether `name` is a branch, a remote, or a branch of one."""
         refs = self._git("for-each-ref", "--format=%(refname)", f"refs/heads/{name}", f"refs/remotes/{name}").decode()

@@ -59,19 +59,24 @@ def begin(record: Record, command: list[str]) -> Record:
         "ended": None,
         "exit_code": None,
         "signal": None,
+        "pruned": None,
     }
     first = record["sessions"][0]["started"] if record["sessions"] else session["started"]
     top = session | {"started": first, "environment": machine.environment(), "versions": machine.versions()}
     return record | top | {"sessions": [*record["sessions"], session]}
 
 
-def end(record: Record, status: str, returncode: int) -> Record:
-    """Return the record with its last session ended; a negative return code is a signal's number."""
+def end(record: Record, status: str, returncode: int, pruned: Record | None = None) -> Record:
+    """Return the record with its last session ended; a negative return code is a signal's number.
+
+    A pruned one has in `pruned` after which epoch it was, and why.
+    """
     ended = {
         "status": status,
         "ended": now(),
         "exit_code": returncode if returncode >= 0 else None,
         "signal": _signal_name(-returncode) if returncode < 0 else None,
+        "pruned": pruned,
     }
     *before, last = record["sessions"]
     return record | ended | {"sessions": [*before, last | ended]}

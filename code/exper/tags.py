@@ -28,7 +28,7 @@ def check(name: str) -> None:
 
 def check_new(name: str) -> None:
     """Refuse what `run` does not take as a tag."""
-    if "=" in name and not name.startswith("="):
+    if "=" in name.partition("+")[0] and not name.startswith("="):
         raise Refused(f"{name!r} looks like a setting; the tag is missing. Type: run <tag> {name}")
     check(name)
     if name.isdigit():

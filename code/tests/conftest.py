@@ -18,14 +18,17 @@ _INHERITED = ("GIT_", "EXPER_", "PYTHON", "OMP_", "BASH_", "CONDA_", "XDG_")
 
 @pytest.fixture(autouse=True)
 def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Give the test a home of its own, an author, and the Python that runs the tests as the active environment."""
+    isolate(monkeypatch, tmp_path / "home")
+
+
+def isolate(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """Give tests a home of their own, an author, and the Python that runs them as the active environment."""
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):  # nohup, and & in a script, ignore them for us
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)  # what we start does not inherit that
     for name in os.environ:
         if name.startswith(_INHERITED):
             monkeypatch.delenv(name)
-    home = tmp_path / "home"
     home.mkdir()
     (home / ".gitconfig").write_text("[user]\nname = A U Thor\nemail = author@example.com\n[init]\ntemplateDir =\n")
     variables = {

@@ -63,6 +63,7 @@ def prepare(project: paths.Project, config: str = CONFIG, **changed: str) -> Non
     lines = [line for line in config.splitlines() if line.partition(" ")[0] not in changed]
     lines += [f"{name} = {value}" for name, value in changed.items()]
     manager.write(project, main=MAIN, config="\n".join(lines) + "\n")
+    manager.git(project.root, "pack-refs")  # a search does so with its tags; nothing else in .git may change
 
 
 def noted(project: paths.Project, what: str) -> list[str]:

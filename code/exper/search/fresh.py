@@ -19,7 +19,7 @@ import threading
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from exper.process import Program
 
@@ -195,9 +195,13 @@ def _end() -> bool:
                 with contextlib.suppress(OSError, ValueError):  # closed, or no way to write it any more
                     file.flush()
     ctypes.CDLL(None).fflush(None)
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except (OSError, ValueError, AttributeError):
-        return False
+    return _is_flushed(sys.stdout) & _is_flushed(sys.stderr)
+
+
+def _is_flushed(stream: TextIO | None) -> bool:
+    if stream is not None and not getattr(stream, "closed", False):
+        try:
+            stream.flush()
+        except Exception:
+            return False
     return True

@@ -16,9 +16,10 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import Trial
 
-from exper import files, lists, paths, run_json, status
+from exper import files, lists, paths, removal, run_json, status, tagged
 from exper.error import Refused
 from exper.interrupt import Signals
+from exper.repository import TagObject
 from exper.search import study as studies
 from exper.search import trial as trials
 from exper.search import warm
@@ -39,8 +40,8 @@ class Open:
 
     asked: Trial
     values: dict[str, Value]
+    made: TagObject
     tag: paths.Tag
-    commit: str
     tried: set[paths.Run] = field(default_factory=set)  # the runs that we have started; each once
 
     def run(self, number: int) -> paths.Run:
@@ -85,12 +86,16 @@ class Searcher:
             while True:
                 self._settle()
                 while signals.noted is None and len(self._jobs) < len(self._plan.gpus) and (found := self._next()):
-                    server = server or stack.enter_context(warm.Server(self._base.project, self._base.threads))
+                    server = server or stack.enter_context(self._server())
                     self._start(server, *found)
                     signals.receiver = server.pid
                 if not self._jobs and (signals.noted is not None or not self._open):
                     return
                 self._wait()
+
+    def _server(self) -> warm.Server:
+        required = tagged.requirements(self._base.repository, self._base.commit)
+        return warm.Server(self._base.project, self._base.threads, required)
 
     def _next(self) -> tuple[Open, int] | None:
         """Return the run to start next: one of a trial that is open, else of a new trial; None: there is none now."""
@@ -148,18 +153,17 @@ class Searcher:
             self._fail(asked, f"trial {asked.number}", str(refusal))
             return
         asked.set_user_attr(studies.TAG, made.name)
-        self._open.append(Open(asked, values, self._base.project.tag(made.name), made.commit))
+        self._open.append(Open(asked, values, made, self._base.project.tag(made.name)))
 
     def _start(self, server: warm.Server, one: Open, number: int) -> None:
         run = one.run(number)
         one.tried.add(run)
-        lists.append(self._base.project, self._base.tag, f"{self._base.tag}+*")
         slot = min(set(range(len(self._plan.gpus))) - {job.slot for job in self._jobs.values()})
         gpu = self._plan.gpus[slot]
         request = {
             "tag": run.tag,
             "id": number,
-            "commit": one.commit,
+            "commit": one.made.commit,
             "seed": self._base.seed + number,
             "threads": self._base.threads,
             "command": ["search", self._base.tag],
@@ -196,9 +200,12 @@ class Searcher:
         if "bug" in report:
             raise RuntimeError(f"the supervisor of {job.run} failed\n{report['bug']}")
         if "refused" in report:
+            removal.take_back_tag(self._base.project, self._base.repository, job.trial.made)
             if not studies.ended(self._study) and not self._jobs:
                 raise Refused(report["refused"])
             self._drop(job.trial, str(job.run), report["refused"])
+        else:
+            lists.append(self._base.project, self._base.tag, f"{self._base.tag}+*")
 
     def _settle(self) -> None:
         """Tell Optuna of the trials whose runs have ended."""

@@ -1,9 +1,9 @@
 """Start trials warm: in forks of a server that has imported already what every training imports.
 
-The server is a program of its own (`warm.py <root> <requests> <searching> <threads>`), so that the process that
-searches needs no torch and may have threads. It computes nothing and touches no GPU: then the numbers of a fork are those of a
-Python of its own. It ends with the process that searches, and so do the supervisors that it forks; a server that is
-killed harms none of them.
+The server is a program of its own (`warm.py <root> <packages> <requests> <searching> <threads>`), so that the process
+that searches needs no torch and may have threads. It computes nothing and touches no GPU: then the numbers of a fork
+are those of a Python of its own. It ends with the process that searches, and so do the supervisors that it forks; a
+server that is killed harms none of them.
 """
 
 import contextlib
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import weakref
+from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, TYPE_CHECKING, Any
@@ -29,12 +30,16 @@ if TYPE_CHECKING:
 
 _EXPER = Path(__file__).resolve().parents[1]
 _LONGEST_REQUEST = 1 << 16  # bytes
-# What is there is imported: nothing of the user's, for any module may compute as it is imported.
-_IMPORTED = (
-    *("torch", "torchvision", "torchvision.transforms.v2", "torch.utils.data", "sklearn.datasets"),
-    *("tensorboard.compat.proto.event_pb2", "tensorboard.compat.proto.summary_pb2"),
-    "tensorboard.summary.writer.record_writer",
-)
+# Of what the code requires, this is imported: nothing of the user's, for any module may compute as it is imported.
+_IMPORTED = {
+    "torch": ("torch", "torch.utils.data"),
+    "torchvision": ("torchvision", "torchvision.transforms.v2"),
+    "scikit-learn": ("sklearn.datasets",),
+    "tensorboard": (
+        *("tensorboard.compat.proto.event_pb2", "tensorboard.compat.proto.summary_pb2"),
+        "tensorboard.summary.writer.record_writer",
+    ),
+}
 
 # -- in the process that searches --------------------------------------------------------------------------------------
 
@@ -42,9 +47,10 @@ _IMPORTED = (
 class Server:
     """The server of warm starts, as long as the block lasts; what it has started is asked to end with the block."""
 
-    def __init__(self, project: "paths.Project", threads: int) -> None:
-        """Serve trials of `threads` threads; of another number they start as well, but cold."""
+    def __init__(self, project: "paths.Project", threads: int, required: Iterable[str] = tuple(_IMPORTED)) -> None:
+        """Serve trials of `threads` threads whose code has these requirements; others start as well, but slower."""
         self._project, self._threads = project, threads
+        self._packages = [name for name in _IMPORTED if name in set(required)]
 
     def __enter__(self) -> "Server":
         self._searching = os.pipe()
@@ -88,7 +94,7 @@ class Server:
         handed = theirs.fileno(), self._searching[0]
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-s", __file__, str(self._project.root), *map(str, (*handed, self._threads))],
+                [sys.executable, "-s", __file__, *self._words(*handed)],
                 cwd=self._project.root,
                 # As training has it: what is imported there is to be as it would be here.
                 env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
@@ -98,6 +104,9 @@ class Server:
                 pass_fds=handed,
                 start_new_session=True,
             )
+
+    def _words(self, *handed: int) -> list[str]:
+        return [str(self._project.root), ",".join(self._packages), *map(str, (*handed, self._threads))]
 
     def _relaunch(self) -> None:
         """Start another server in the place of one that was killed, or asked to end."""
@@ -137,7 +146,7 @@ def prune(run: "paths.Run", epoch: int, why: str) -> None:
 # -- in the server -----------------------------------------------------------------------------------------------------
 
 
-def main(root: str, requests: int, searching: int, threads: int) -> None:
+def main(root: str, packages: str, requests: int, searching: int, threads: int) -> None:
     """Import, then serve the process that holds the other ends of the socket `requests` and the pipe `searching`."""
     sys.path[:] = [path for path in sys.path if Path(path or ".").resolve() != _EXPER / "search"]
     runpy.run_path(str(_EXPER / "launch.py"))["load_package"]()
@@ -146,17 +155,17 @@ def main(root: str, requests: int, searching: int, threads: int) -> None:
 
     for handed in (requests, searching):
         os.set_inheritable(handed, False)
-    _import_warm(threads)
+    _import_warm(packages.split(","), threads)
     _Service(socket.socket(fileno=requests), Supervisor(Project(Path(root)), threads, searching)).run()
     os._exit(0)  # Python would take all modules apart
 
 
-def _import_warm(threads: int) -> None:
+def _import_warm(packages: list[str], threads: int) -> None:
     """Import under the thread counts that libraries read once, such that no thread is started."""
     before = dict(os.environ)
     os.environ |= {"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": "1"}
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    for name in _IMPORTED:
+    for name in [module for package in packages for module in _IMPORTED.get(package, ())]:
         with contextlib.suppress(Exception):  # training will say what is wrong
             importlib.import_module(name)
     os.environ.clear()
@@ -225,4 +234,4 @@ class _Service:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(int, sys.argv[2:]))
+    main(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:]))

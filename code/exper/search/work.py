@@ -70,8 +70,10 @@ class Supervisor:
             if now not in status.OVER:
                 raise Refused(f"{run} is {now}, as another process has it.")
             return None
-        tree = repository.tree(request["commit"])
-        record = run_json.new(request["tag"], request["commit"], tree, request["seed"], request["threads"])
+        commit, tree = repository.commit_and_tree(request["tag"]) or (None, None)
+        if commit != request["commit"]:
+            raise Refused(f"the tag {request['tag']!r} has just been removed, or moved to another commit.")
+        record = run_json.new(request["tag"], commit, tree, request["seed"], request["threads"])
         return life.begin(project, record, command, repository=repository, signals=signals, number=request["id"])
 
     def _start(self, program: Program, live: life.Live) -> Training:
