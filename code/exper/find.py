@@ -3,6 +3,7 @@
 import fnmatch
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from exper import lists, paths, run_json, say, tags
@@ -20,13 +21,20 @@ def runs(project: paths.Project, reference: Reference) -> list[paths.Run]:
     tag = project.tag(reference.tag)
     found = tag.runs()
     if not found:
-        raise Refused(f"no run has the tag {reference.tag!r}.{tags.nearest(reference.tag, with_runs(project))}")
+        raise Refused(f"no run has the tag {reference.tag!r}.{_hint(project, reference.tag, with_runs(project))}")
     if reference.number is None:
         return found
     if tag.run(reference.number) not in found:
         ids = ", ".join(str(run.id) for run in found)
         raise Refused(f"there is no run {reference}. {reference.tag!r} has: {ids}.")
     return [tag.run(reference.number)]
+
+
+def _hint(project: paths.Project, tag: str, known: Iterable[str]) -> str:
+    """Return what may be meant; among thousands of trials that is one of them only if it is written like one."""
+    if tag in project.searches():
+        return f" It is a search. For its trials type: expels {tag}"
+    return tags.nearest(tag, [name for name in known if paths.search_of(tag) or not paths.search_of(name)])
 
 
 def chosen(project: paths.Project, words: list[str]) -> tuple[list[paths.Run], list[str]]:
@@ -130,7 +138,7 @@ def matching(project: paths.Project, entry: str) -> list[paths.Run]:
 
 def with_runs(project: paths.Project) -> list[str]:
     """Return the tags that have a folder."""
-    return [tag.name for tag in project.tags()]
+    return project.tag_names()
 
 
 def code_of(repository: Repository, run: paths.Run, record: run_json.Record) -> str:
@@ -161,6 +169,5 @@ def tag(repository: Repository, project: paths.Project, name: str) -> TagObject:
     """
     known = repository.tag(name)
     if known is None:
-        near = tags.nearest(name, {*with_runs(project), *repository.tags()})
-        raise Refused(f"there is no tag {name!r}.{near}")
+        raise Refused(f"there is no tag {name!r}.{_hint(project, name, {*with_runs(project), *repository.tags()})}")
     return known

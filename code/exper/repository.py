@@ -33,6 +33,7 @@ _GIT = (
 _HASH = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 _SUBMODULE = "160000"
 _LFS_POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?oid sha256:([0-9a-f]{64})\n")
+_MANY_TAGS = 50  # from which on packing their objects pays
 _LFS_POINTER_SIZE = 1024  # bytes; a pointer is shorter
 _MOST_REMEMBERED = 1 << 26  # bytes
 
@@ -316,9 +317,19 @@ class Repository:
         except GitFailed as error:
             raise TagTaken(str(error)) from None
 
-    def pack_tags(self) -> None:
-        """Pack the references of tags into one file, so that thousands of them stay fast; branches stay as they are."""
+    def pack_tags(self, pattern: str, base: str) -> None:
+        """Pack the references of tags into one file, so that thousands of them stay fast; branches stay as they are.
+
+        Where the tags of a pattern are many, their objects are packed too, as git would some day: all that is new
+        since the commit `base`, of which each tag's commit is a child.
+        """
         self._git("pack-refs")
+        found = self._git("for-each-ref", "--format=%(objectname)", f"refs/tags/{pattern}")
+        if found.count(b"\n") >= _MANY_TAGS:
+            name = self._common / "objects" / "pack" / "pack"
+            options = ("--revs", "--incremental", "--non-empty", "--delta-base-offset", "--quiet")
+            self._git("pack-objects", *options, os.fspath(name), stdin=found + f"^{base}\n".encode())
+            self._git("prune-packed", "--quiet")
 
     # -- how we ask ------------------------------------------------------------------------------------------------
 

@@ -50,7 +50,7 @@ _exper_complete() {
         return 0
     fi
     while IFS= read -r candidate; do
-        if [[ "${candidate}" == *= ]]; then
+        if [[ "${candidate}" == *[=+] ]]; then
             compopt -o nospace
         fi
         if [[ "${before}" != [\"\']* ]]; then # else readline closes the quote

@@ -36,8 +36,8 @@ _exper_complete() {
     emulate -L zsh
     local -a candidates
     candidates=(${(f)"$(_exper complete "${(@)words[1,CURRENT-1]}" "$PREFIX" 2>/dev/null)"})
-    compadd -S '' -- ${(M)candidates:#*=}
-    compadd -- ${candidates:#*=}
+    compadd -S '' -- ${(M)candidates:#*[=+]}
+    compadd -- ${candidates:#*[=+]}
 }
 if typeset -f compdef >/dev/null; then
     compdef _exper_complete exper run continue con rerun re record title table expls expels itb

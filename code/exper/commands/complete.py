@@ -11,7 +11,7 @@ from exper import commands, paths
 _SHORT = {"con": "continue", "re": "rerun"}
 _TAKE_A_VALUE = (
     *("-m", "--message", "--include", "-l", "--list", "--sort", "--group", "--format", "--metric", "-o", "--output"),
-    *("--epoch", "--pictures"),
+    *("--epoch", "--pictures", "-j", "--trials", "--seeds", "--sampler", "--pruner", "--storage"),
 )
 
 
@@ -41,14 +41,14 @@ def _fitting(words: list[str], project: paths.Project) -> Iterator[str]:
 
 def _candidates(words: list[str], project: paths.Project) -> Iterable[str]:
     command, given, current = _SHORT.get(words[0], words[0]), words[1:-1], words[-1]
-    if given and given[-1] in ("-l", "--list"):
-        return _lists(project, current)
+    if given and given[-1] in _VALUES:
+        return _VALUES[given[-1]](project, current)
     if current.startswith("-") or "--" in given or (given and given[-1] in _TAKE_A_VALUE):
         return []
     positional = _positional(given)
     if command in _KINDS and not (positional and command in _TAKE_ONE):
         return _KINDS[command](project, current)
-    if command == "run":
+    if command in ("run", "search"):
         already = {word.partition("=")[0] for word in positional[1:]}
         return (f"{name}=" for name in _settings(project) if name not in already)
     return []
@@ -71,7 +71,22 @@ def _runs(project: paths.Project, current: str) -> Iterable[str]:
     tag, slash, _ = current.partition("/")
     if slash:
         return map(str, project.tag(tag).runs())
-    return (tag.name for tag in project.tags())
+    return _without_trials(project.tag_names(), current)
+
+
+def _without_trials(names: Iterable[str], current: str) -> Iterable[str]:
+    """Return tags, of the thousands of trials that a search may have only `<search>+`, until that is typed."""
+    if "+" in current:
+        return names
+    return {f"{search}+" if (search := paths.search_of(name)) else name for name in names}
+
+
+def _searches(project: paths.Project, _current: str) -> Iterable[str]:
+    return project.searches()
+
+
+def _runs_and_searches(project: paths.Project, current: str) -> Iterable[str]:
+    return [*_runs(project, current), *_searches(project, current)]
 
 
 def _lists_and_runs(project: paths.Project, current: str) -> Iterable[str]:
@@ -84,10 +99,15 @@ def _runs_and_tags(project: paths.Project, current: str) -> Iterable[str]:
     return [*_runs(project, current), *_tags(project, current)]
 
 
-def _tags(project: paths.Project, _current: str) -> Iterable[str]:
+def _tags(project: paths.Project, current: str) -> Iterable[str]:
     from exper.repository import Repository  # starts git: not for every command
 
-    return Repository(project.root).tags()
+    return _without_trials(Repository(project.root).tags(), current)
+
+
+def _new_tags(project: paths.Project, _current: str) -> Iterable[str]:
+    """Return the tags that `run` may be meant to name; none is that of a trial."""
+    return (name for name in _tags(project, "") if not name.endswith("+"))
 
 
 def _settings(project: paths.Project) -> Iterable[str]:
@@ -107,15 +127,35 @@ def _is_control(character: str) -> bool:
     return ord(character) < 32 or ord(character) == 127
 
 
-_TAKE_ONE = ("run", "continue", "rerun", "expels", "title", "table", "board", "evaluate")
+def _samplers(*_: object) -> Iterable[str]:
+    from exper.search import plan
+
+    return plan.SAMPLERS
+
+
+def _pruners(*_: object) -> Iterable[str]:
+    from exper.search import plan
+
+    return plan.PRUNERS
+
+
+_TAKE_ONE = ("run", "search", "results", "continue", "rerun", "expels", "title", "table", "board", "evaluate")
+_VALUES: dict[str, Callable[[paths.Project, str], Iterable[str]]] = {
+    "-l": _lists,
+    "--list": _lists,
+    "--sampler": _samplers,
+    "--pruner": _pruners,
+}
 _KINDS: dict[str, Callable[[paths.Project, str], Iterable[str]]] = {
-    "run": _tags,
+    "run": _new_tags,
+    "search": _searches,
+    "results": _searches,
     "continue": _runs,
     "rerun": _runs_and_tags,
     "record": _runs,
     "title": _lists,
     "table": _lists,
-    "expels": _runs,
+    "expels": _runs_and_searches,
     "report": _lists_and_runs,
     "itb": _lists_and_runs,
     "plot": _lists_and_runs,

@@ -9,6 +9,7 @@ Example:
     expls
 """
 
+import gc
 import math
 from collections import Counter
 from typing import Any
@@ -25,6 +26,7 @@ def expls(arguments: list[str], project: paths.Project) -> int:
     parser = Parser("expls", __doc__)
     parser.add_argument("--json", action="store_true", help="raw values")
     options = parser.parse_args(arguments)
+    gc.disable()  # many objects and a short life: it would look through them all again and again, for nothing
     found = ((tag, [summary.of(run) for run in tag.runs()]) for tag in project.tags())
     tags = [(tag, runs) for tag, runs in found if runs]
     if options.json:

@@ -102,7 +102,7 @@ def _search(base: Base, options: argparse.Namespace, known: TagObject | None, si
         if made is not None and not trial.runs(project, base.tag):
             removal.take_back_tag(project, base.repository, made)
         raise
-    base.repository.pack_tags()
+    base.repository.pack_tags(f"{base.tag}+*", base.commit)
     warn("search", [f"{line}" for line in searcher.failed])
     if searcher.failed:
         say("search: these trials failed; the others went on")

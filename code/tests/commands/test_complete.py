@@ -21,7 +21,7 @@ def used(project: paths.Project, git: Git) -> paths.Project:
     project.lists.mkdir(parents=True)
     for name in ("finished", "best of all", "it's"):
         project.list_file(name).touch()
-    for tag in ("baseline", "fetched"):
+    for tag in ("baseline", "fetched", "trial", "trial+lr=0.1", "trial+lr=0.3"):
         git("tag", tag)
     return project
 
@@ -31,11 +31,11 @@ def used(project: paths.Project, git: Git) -> paths.Project:
     [
         (["exper", "ex"], "expels expls"),
         (["exper", "run", "f"], "fetched"),
-        (["run", ""], "baseline fetched"),
+        (["run", ""], "baseline fetched trial"),
         (["run", "new", ""], "epochs= optimizer.lr= optimizer.name="),
         (["run", "new", "opt"], "optimizer.lr= optimizer.name="),
         (["run", "-f", "new", "optimizer.lr=0.5", "optimizer."], "optimizer.name="),
-        (["run", "-m", "why", ""], "baseline fetched"),
+        (["run", "-m", "why", ""], "baseline fetched trial"),
         (["run", "new", "-m", ""], ""),
         (["run", "new", "-"], ""),
         (["run", "new", "epochs="], "epochs="),
@@ -65,6 +65,21 @@ def used(project: paths.Project, git: Git) -> paths.Project:
         (["exper", "report", "big-batch/"], "big-batch/0"),
         (["exper", "report", "baseline", "-o", ""], ""),
         (["expls", ""], ""),
+        (["continue", "t"], "trial+"),
+        (["continue", "trial+"], "trial+lr=0.1 trial+lr=0.2"),
+        (["rerun", "tr"], "trial trial+"),
+        (["rerun", "trial+lr=0.3"], "trial+lr=0.3"),
+        (["expels", "t"], "trial trial+"),
+        (["exper", "rm", "t"], "trial trial+"),
+        (["exper", "search", ""], "trial"),
+        (["exper", "search", "trial", "-j", "2", "ep"], "epochs="),
+        (["exper", "search", "-j", "2", "t"], "trial"),
+        (["exper", "search", "-j", ""], ""),
+        (["exper", "search", "trial", "--sampler", ""], "cmaes grid random tpe"),
+        (["exper", "search", "trial", "--pruner", "h"], "halving hyperband"),
+        (["exper", "results", ""], "trial"),
+        (["exper", "results", "trial", "--storage", ""], ""),
+        (["exper", "results", "trial", ""], ""),
         (["unheard-of", ""], ""),
         (["exper"], ""),
         ([], ""),
@@ -145,6 +160,7 @@ def quote(path: Path) -> str:
         ("run new optimizer.lr=0.5 ep\t9", "<run><new><optimizer.lr=0.5><epochs=9>."),
         ("con bi\t", "<con><big-batch>."),
         ("con big-batch/\t", "<con><big-batch/0>."),
+        ("con tr\tlr=0.2/\t", "<con><trial+lr=0.2/0>."),
         ("con trial+lr=0.2/\t", "<con><trial+lr=0.2/0>."),
         ("con 'trial+lr=0.1/\t", "<con><trial+lr=0.1/0>."),
         ("title be\t", "<title><best of all>."),

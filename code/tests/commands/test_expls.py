@@ -1,11 +1,12 @@
 """`expls` and `expels`: what is listed, whatever the files hold."""
 
 import json
+import re
 import subprocess
 
 import pytest
 
-from exper import paths
+from exper import paths, run_json
 from tests import manager
 from tests.manager import exper, refused, write
 
@@ -87,3 +88,72 @@ def test_a_reader_that_leaves_early_is_no_error(project: paths.Project) -> None:
     line = " ".join(f'"{word}"' for word in manager.command(project, "expls"))
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {line} | true"], capture_output=True, text=True)
     assert (done.returncode in (0, 141), done.stderr) == (True, "")
+
+
+# -- a search ----------------------------------------------------------------------------------------------------------
+
+
+def _trials(project: paths.Project, monitor: str | None, values: dict[str, tuple[str, float]]) -> None:
+    """Write runs with a status and their best val/acc."""
+    for name, (state, value) in values.items():
+        run = manager.the_run(project, name)
+        run.folder.mkdir(parents=True)
+        record = run_json.begin(run_json.new(run.tag, None, None, 0, 1), ["search", "wide"])
+        run_json.write(run, run_json.end(record | {"id": run.id}, state, 0))
+        best = {"epoch": 2, "val/acc": value}
+        _write_statistic(project, name, {"hparam": {"monitor": monitor}, "metric": {"best": best}})
+
+
+WIDE = {
+    "wide+lr=0.1/0": ("finished", 0.75),
+    "wide+lr=0.2/0": ("finished", 0.5),
+    "wide+lr=0.3/0": ("finished", float("nan")),
+    "wide+lr=0.4/0": ("pruned", 0.875),
+    "wide+lr=0.5/0": ("failed", 0.125),
+}
+
+
+@pytest.mark.parametrize(
+    ("monitor", "best"), [("max val/acc", "0.75"), ("min val/acc", "0.5"), ("max acc", ""), (None, "")]
+)
+def test_a_search_is_one_line_with_the_best_that_has_finished(
+    project: paths.Project, monitor: str | None, best: str
+) -> None:
+    _trials(project, monitor, WIDE)
+    header, line = exper(project, "expls").stdout.splitlines()
+    assert header.split() == ["tag", "runs", "epoch", "best", "age"]
+    shown = f"val/acc {best} @2" if best else ""
+    assert re.fullmatch(rf"wide\+\*  5 trials: 3 finished, 1 pruned, 1 failed +{shown} +\d+ s", line)
+
+
+def test_a_search_stands_behind_its_own_tag_and_counts_runs_where_trials_have_several(project: paths.Project) -> None:
+    names = ("wide+lr=0.1/0", "wide+lr=0.1/1", "wide/0", "wide-2/0", "a/0")
+    _trials(project, None, dict.fromkeys(names, ("finished", 0.5)))
+    lines = exper(project, "expls").stdout.splitlines()[1:]
+    assert [line.split()[0] for line in lines] == ["a", "wide", "wide+*", "wide-2"]
+    assert "1 trial, 2 runs: 2 finished" in lines[2]
+
+
+def test_json_has_an_object_a_tag_that_names_its_search(project: paths.Project) -> None:
+    _trials(project, "max val/acc", WIDE | {"base/0": ("finished", 0.5)})
+    found = json.loads(exper(project, "expls", "--json").stdout)
+    assert {one["tag"]: one["search"] for one in found} == {
+        "base": None,
+        **{name.partition("/")[0]: "wide" for name in WIDE},
+    }
+
+
+def test_expels_of_a_search_lists_the_runs_of_its_trials(project: paths.Project) -> None:
+    _trials(project, "max val/acc", WIDE)
+    assert [line.split()[0] for line in exper(project, "expels", "wide").stdout.splitlines()[1:]] == sorted(WIDE)
+    assert [one["run"] for one in json.loads(exper(project, "expels", "wide", "--json").stdout)] == sorted(WIDE)
+    _trials(project, None, {"wide/0": ("finished", 0.5)})
+    assert exper(project, "expels", "wide").stdout.splitlines()[1].split()[0] == "wide/0"
+    assert "no run has the tag 'wid'" in refused(project, "expels", "wid")
+
+
+def test_a_search_that_is_taken_for_a_run_is_named(project: paths.Project) -> None:
+    _trials(project, None, WIDE)
+    for words in (["continue", "wide"], ["record", "wide"]):
+        assert "It is a search. For its trials type: expels wide" in refused(project, *words)
+    assert "Did you mean 'wide+lr=0.1'?" in refused(project, "continue", "wide+lr=0.11")

@@ -120,3 +120,76 @@ def test_an_id_does_not_come_twice_where_a_kill_kept_last_id_from_being_written(
     exper(project, "rm", "base/0", "--yes")
     exper(project, "run", "base")
     assert [run.id for run in project.tag("base").runs()] == [1]
+
+
+# -- patterns and searches ---------------------------------------------------------------------------------------------
+
+
+def searched(project: paths.Project) -> None:
+    """Make what a search leaves: its tag and journal, a tag with a run for each trial, the line of its list."""
+    for tag in ("wide+lr=0.1", "wide+lr=0.2", "wider"):
+        git(project.root, "tag", tag)
+        exper(project, "run" if "+" not in tag else "rerun", tag)
+    git(project.root, "tag", "wide")
+    project.tag("wide").folder.mkdir()
+    project.tag("wide").journal.write_text("{}")
+    project.tag("wide").journal.with_name("search.journal.lock").touch()
+    project.list_file("wide").write_text("wide+*\n")
+
+
+def test_a_search_goes_after_its_trials_and_leaves_nothing(project: paths.Project) -> None:
+    searched(project)
+    before = manager.left(project), manager.tags(project)
+    said = refused(project, "rm", "wide", "--tag", "--yes")
+    assert "the search 'wide' has 2 trials. Remove them first: exper rm 'wide+*' --tag" in said
+    assert (manager.left(project), manager.tags(project)) == before
+    with untouched(project.root):
+        exper(project, "rm", "wide+*", "--tag", "--yes")
+        assert manager.tags(project) == ["wide", "wider"]
+        assert manager.finished(project) == ["wider/0"]
+        exper(project, "rm", "wide", "--tag", "--yes")
+    assert (manager.left(project), manager.tags(project)) == (["wider"], ["wider"])
+    assert not project.list_file("wide").exists()
+
+
+def test_a_search_and_its_trials_can_go_together(project: paths.Project) -> None:
+    searched(project)
+    project.list_file("wide").write_text("# mine\nwide+*\nwider\n")
+    exper(project, "rm", "wide", "wide+*", "--tag", "--yes")
+    assert manager.left(project) == ["wider"]
+    assert project.list_file("wide").read_text() == "# mine\nwider\n"
+
+
+def test_a_pattern_without_tag_removes_runs_whose_ids_are_given_to_nobody_again(project: paths.Project) -> None:
+    searched(project)
+    exper(project, "rerun", "wide+lr=0.1")
+    exper(project, "rm", "wide+*/1", "--yes")
+    assert [str(run) for run in project.runs()] == ["wide+lr=0.1/2", "wider/0"]
+    exper(project, "rm", "w*", "--yes")
+    assert project.runs() == []
+    exper(project, "rerun", "wide+lr=0.2")
+    assert [str(run) for run in project.runs()] == ["wide+lr=0.2/2"]
+
+
+def test_a_pattern_that_fits_nothing_is_refused(project: paths.Project) -> None:
+    searched(project)
+    assert "no run fits 'deep+*'" in refused(project, "rm", "deep+*", "--yes")
+    assert "no run fits 'deep+*'" in refused(project, "rm", "wide+*", "deep+*", "--tag", "--yes")
+    assert "name the tag alone" in refused(project, "rm", "wide+*/1", "--tag", "--yes")
+    assert len(project.runs()) == 3
+
+
+def test_a_list_of_the_users_that_names_a_trial_keeps_it(project: paths.Project) -> None:
+    searched(project)
+    project.list_file("good").write_text("wide+lr=0.2/1\n")
+    assert "the list 'good' names 'wide+lr=0.2/1'" in refused(project, "rm", "wide+*", "--tag", "--yes")
+    assert len(project.runs()) == 3
+
+
+def test_of_many_that_go_the_first_are_named_and_all_counted(project: paths.Project) -> None:
+    for number in range(12):
+        git(project.root, "tag", "--annotate", "--message=x", f"wide+lr={number}")
+    said = exper(project, "rm", "wide+*", "--tag", "--yes").stderr.splitlines()
+    assert len(said) == 12
+    assert said[-2:] == ["rm: and 2 more", "rm: 0 runs (0.0 MB) and 12 tags in all"]
+    assert manager.tags(project) == []
