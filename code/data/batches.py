@@ -3,7 +3,7 @@
 import atexit
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -12,6 +12,8 @@ from torch.utils.data import DataLoader
 
 from exper.training import stop, streams
 from transform import Batch, Transform
+
+MOST = 2**26  # numbers that are kept as floats, 256 MB: four times the bytes that they come from
 
 
 class Dataset(Protocol):
@@ -121,6 +123,15 @@ class Batches:
         finally:
             loader._shutdown_workers()
             atexit.unregister(loader._shutdown_workers)
+
+    def normalized(self) -> "Batches":
+        """Return the same batches; of images in memory, if `normalize` comes first, normalized once for all epochs."""
+        normalize, left = self.transform.divided()
+        data = self.dataset
+        if normalize is None or not isinstance(data, Tensors) or data.images.numel() > MOST:
+            return self
+        images, targets = normalize(data.images, data.targets, None)
+        return replace(self, dataset=Tensors(images, targets, data.classes, data.own), transform=left)
 
     def in_memory(self) -> Tensors:
         """Read every sample of the data set, the workers' way."""
