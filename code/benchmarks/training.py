@@ -296,7 +296,8 @@ def parts_of_batch(state: State, image_BCHW: Tensor, label_B: Tensor, loss: Tens
     for image_PCHW, _ in zip(image_BCHW.chunk(1), label_B.chunk(1), strict=True):
         with epoch.precision(None, CPU):
             pass
-        state.scaler.scale(loss * (len(image_PCHW) / len(image_BCHW)))
+        share = len(image_PCHW) / len(image_BCHW)
+        state.scaler.scale(loss if share == 1 else loss * share)
 
 
 def end_epoch(state: State) -> None:
