@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from exper.training import stop, streams
 from transform import Batch, Transform
 
-MOST = 2**26  # numbers that are kept as floats, 256 MB: four times the bytes that they come from
+MOST = 2**26  # numbers normalized ahead: 256 MB as floats, four times their bytes, in each of several runs at once
 
 
 class Dataset(Protocol):
