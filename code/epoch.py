@@ -37,7 +37,7 @@ def train(state: State, batches: Batches, loss_of: nn.Module, given: Settings) -
 
             # backward
             share = len(image_PCHW) / len(image_BCHW)
-            state.scaler.scale(loss * share).backward()
+            state.scaler.scale(loss if share == 1 else loss * share).backward()
             done.append((loss, output_PK, target_P))
 
         # step

@@ -35,9 +35,10 @@ class CrossEntropy(nn.Module):
     def forward(self, output_BK: Tensor, target_B: Tensor) -> Tensor:
         # For images torch's own mean is not deterministic on GPUs; with weights it is another mean.
         reduction = "mean" if output_BK.ndim == 2 and self.class_weights is None else "none"
-        return functional.cross_entropy(
+        loss = functional.cross_entropy(
             output_BK, target_B, self.class_weights, reduction=reduction, label_smoothing=self.smoothing
-        ).mean()
+        )
+        return loss if reduction == "mean" else loss.mean()
 
 
 class NLL(nn.Module):

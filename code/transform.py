@@ -171,7 +171,7 @@ class Transform:
     """The list `transform` of config.py, one after the other."""
 
     def __init__(self, listed: list[dict[str, Any]]) -> None:
-        self._steps = [_step(part) for part in listed]
+        self._listed, self.steps = listed, [_step(part) for part in listed]
         names = [part["name"] for part in listed]
         for name in {"brightness", "contrast"} & {*names}:
             if "normalize" in names[: names.index(name)]:
@@ -185,10 +185,16 @@ class Transform:
             target: class numbers, int64, of images (B,) or of pixels (B, H, W), which go where the image's pixels go.
             random: what is drawn depends on it alone.
         """
-        for step in self._steps:
+        for step in self.steps:
             if random is not None or not step.is_random:
                 image_BCHW, target = step(image_BCHW, target, random)
         return image_BCHW / 255 if image_BCHW.dtype == torch.uint8 else image_BCHW, target
+
+    def divided(self) -> tuple["Transform | None", "Transform"]:
+        """Return `normalize`, if it comes first and so can be done ahead, and what is left to do to batches."""
+        if not self._listed or self._listed[0]["name"] != "normalize":
+            return None, self
+        return Transform(self._listed[:1]), Transform(self._listed[1:])
 
     def check(self, image_BCHW: Tensor, target: Tensor) -> tuple[int, ...]:
         """Return the shape of an image (C, H, W) as the model gets it.

@@ -72,5 +72,6 @@ def load(
     train.shape = transform.check(*train.dataset.__getitems__(index["train"][:2]))
     if not train.workers:
         train.dataset.to(device)
+        train = train.normalized()
     val = replace(train, index_N=index["val"], size=reading.eval_batch_size, seed=None, length=None)
     return {"train": train, "val": val, "test": replace(val, index_N=index["test"])}, about

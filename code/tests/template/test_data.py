@@ -63,6 +63,20 @@ def test_workers_give_the_numbers_of_memory() -> None:
     assert torch.equal(state, torch.get_rng_state())
 
 
+def test_normalizing_ahead_of_all_epochs_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    normalize: dict[str, Any] = {"name": "normalize", "mean": [0.3053], "std": [0.3761]}
+    augment: list[dict[str, Any]] = [{"name": "crop", "padding": 2}, {"name": "brightness", "by": 0.1}]
+    for listed, is_ahead in (([normalize], True), ([normalize, augment[0]], True), ([*augment, normalize], False)):
+        monkeypatch.setattr(data.batches, "MOST", 2**26)
+        ahead = loaded(transform=listed)
+        monkeypatch.setattr(data.batches, "MOST", 0)
+        each = loaded(transform=listed)
+        assert ahead["train"].dataset.__getitems__(torch.arange(2))[0].is_floating_point() == is_ahead
+        assert not each["train"].dataset.__getitems__(torch.arange(2))[0].is_floating_point()
+        for name in ahead:
+            assert all(map(torch.equal, read(ahead[name], 1), read(each[name], 1)))
+
+
 def test_evaluation_is_in_order_and_without_random_transforms() -> None:
     plain, augmented = loaded()["val"], loaded(transform=[{"name": "crop", "padding": 2}, {"name": "flip"}])["val"]
     assert torch.equal(read(plain)[0], read(augmented)[0])
