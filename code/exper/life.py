@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exper import beside, board, files, ids, interrupt, lists, lock, paths, process, removal, run_json, snapshot
+from exper import beside, board, files, ids, interrupt, lists, lock, paths, process, removal, run_json, snapshot, status
 from exper.error import Refused
 from exper.interrupt import Signals
 from exper.repository import Repository
@@ -225,10 +225,8 @@ def _end(project: paths.Project, run: paths.Run, record: run_json.Record, return
         how, pruned = "pruned", files.read_json(run.prune)
     record = run_json.end(record, how, returncode, pruned)
     run_json.write(run, record)
-    if how == "finished":
-        settle(project, run, ours=run)
-    if how == "pruned":
-        snapshot.release(project, project.tag(run.tag), ours=run)
+    if how in status.OVER:
+        settle(project, run, how, ours=run)
     if how == "interrupted":
         raise interruption(returncode, signals)
     return run_json.ending(record)
@@ -253,7 +251,8 @@ def _signal_in(returncode: int) -> int:
     return -returncode if returncode < 0 else returncode - 128
 
 
-def settle(project: paths.Project, run: paths.Run, *, ours: paths.Run | None = None) -> None:
-    """Do what follows the record of a finished run, whose lock we may hold; a second time changes nothing."""
-    lists.append(project, lists.FINISHED, str(run))
+def settle(project: paths.Project, run: paths.Run, how: str, *, ours: paths.Run | None = None) -> None:
+    """Do what follows the record of a run that is over, whose lock we may hold; a second time changes nothing."""
+    if how == "finished":
+        lists.append(project, lists.FINISHED, str(run))
     snapshot.release(project, project.tag(run.tag), ours=ours)

@@ -35,6 +35,7 @@ _SUBMODULE = "160000"
 _LFS_POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?oid sha256:([0-9a-f]{64})\n")
 _MANY_TAGS = 50  # from which on packing their objects pays
 _LFS_POINTER_SIZE = 1024  # bytes; a pointer is shorter
+_MOST_REMEMBERED = 1 << 26  # bytes
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class Repository:
         self._prefix = os.path.relpath(root.resolve(), self.top.resolve())
         self._prefix = "" if self._prefix == "." else self._prefix + "/"
         self._listed: dict[str, list[Entry]] = {}  # by commit
+        self._remembered: dict[str, bytes] = {}  # by blob
 
     # -- what there is ---------------------------------------------------------------------------------------------
 
@@ -228,6 +230,15 @@ class Repository:
         uses_lfs = self._uses_lfs(entries)
         for entry, data in self._blobs(entries):
             yield entry, (self._resolve_lfs(entry, data) if uses_lfs else data)
+
+    def remember(self, commit: str) -> None:
+        """Keep what the files of a commit hold, for commits that differ little from it; of a large one a part."""
+        size = 0
+        for entry, data in self._blobs(self.files(commit)):
+            size += len(data)
+            if size > _MOST_REMEMBERED:
+                return
+            self._remembered[entry.blob] = data
 
     def check_lfs(self, entries: list[Entry]) -> None:
         """Refuse if an LFS pointer names an object that is not here."""
@@ -361,6 +372,12 @@ class Repository:
                 (("NAME", name), ("EMAIL", email))}  # fmt: skip
 
     def _blobs(self, entries: list[Entry]) -> Iterator[tuple[Entry, bytes]]:
+        unknown = self._read([entry for entry in entries if entry.blob not in self._remembered])
+        for entry in entries:
+            known = self._remembered.get(entry.blob)
+            yield entry, next(unknown) if known is None else known
+
+    def _read(self, entries: list[Entry]) -> Iterator[bytes]:
         if not entries:
             return
         with tempfile.TemporaryFile() as wanted:
@@ -379,7 +396,7 @@ class Repository:
                         raise Refused(f"{entry.path} is not in this repository (a partial clone?). Type: git fetch")
                     data = process.stdout.read(int(header[2]))
                     process.stdout.read(1)
-                    yield entry, data
+                    yield data
                 process.stdout.close()
 
     def _update(self, env: dict[str, str], changes: list[Change]) -> None:

@@ -9,15 +9,22 @@ _ENDING_SECONDS = 30
 
 
 def take_up(
-    project: paths.Project, repository: Repository, run: paths.Run, command: list[str], *, exact: bool = False
+    project: paths.Project,
+    repository: Repository,
+    run: paths.Run,
+    record: run_json.Record,
+    command: list[str],
+    *,
+    exact: bool = False,
 ) -> tuple[life.Live, dict[str, settings.Value]]:
     """Return a run that has ended before it finished, ready to train from its own commit, and its settings.
+
+    `record` is as the caller read it before it looked at the run's state.
 
     Raises:
         Refused: its tag is gone or moved, its code can't be trained here, somebody works on it, or, with `exact`,
             bits may differ.
     """
-    record = run_json.read(run)
     commit = find.code_of(repository, run, record)
     config = tagged.check(repository, commit)
     needed = tagged.requirements(repository, commit)

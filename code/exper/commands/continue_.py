@@ -24,13 +24,14 @@ def continue_(arguments: list[str], project: paths.Project) -> int:
     reference = tags.parse_reference(options.run)
     tags.check_kept(reference)
     run = _choose(find.runs(project, reference), is_named=reference.number is not None)
+    record = run_json.read(run)
     if state(run) == "finished":
-        life.settle(project, run)  # a kill after the record may have lost the rest of the end
+        life.settle(project, run, "finished")  # a kill after the record may have lost the rest of the end
         say(f"continue: {run} has finished already. To train it again, type: rerun {run} -f")
         return 0
     repository = Repository(project.root)
     with Signals() as signals:
-        live, config = take_up(project, repository, run, ["continue", str(run)], exact=options.exact)
+        live, config = take_up(project, repository, run, record, ["continue", str(run)], exact=options.exact)
         return life.carry_out(project, live, signals, config)
 
 

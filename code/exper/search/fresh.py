@@ -24,6 +24,7 @@ from typing import Any, NoReturn, TextIO
 from exper.process import Program
 
 _NOT_FLUSHED = 120  # Python's exit code for it
+_OURS: list[types.ModuleType] = []  # keeps what is still in use, and saves taking it apart
 
 
 @dataclass
@@ -68,10 +69,9 @@ def _become(program: Program) -> None:
     sys.dont_write_bytecode = True
     if not getattr(sys.flags, "safe_path", False):
         sys.path.insert(0, str(program.file.parent))
-    sys.path_importer_cache.clear()
     importlib.invalidate_caches()
-    for name in [name for name in sys.modules if name.partition(".")[0] == "exper"]:
-        del sys.modules[name]
+    ours = [name for name in sys.modules if name.partition(".")[0] == "exper"]
+    _OURS.extend(map(sys.modules.pop, ours))
     _open_standard_streams()
     _forget_chance()
 

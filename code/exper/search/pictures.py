@@ -58,7 +58,15 @@ def parallel_coordinate(study: Study, metric: str) -> bytes:
     if not _finished(study):
         raise Refused("no trial has finished.")
     names = {name for one in _finished(study) for name in one.params}
-    return _drawn(lambda: plots.plot_parallel_coordinate(study, target_name=metric), 3 + 1.6 * len(names), 5)
+    return _drawn(lambda: _lines(study, metric), 3 + 1.6 * len(names), 5)
+
+
+def _lines(study: Study, metric: str) -> None:
+    axes = plots.plot_parallel_coordinate(study, target_name=metric)
+    for one in axes.figure.axes:
+        if one.get_label() == "<colorbar>":  # else it stands on the numbers of the last setting
+            left, bottom, width, height = one.get_position().bounds
+            one.set_position((left + 0.06, bottom, width, height))
 
 
 def _finished(study: Study) -> list[FrozenTrial]:

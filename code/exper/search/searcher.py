@@ -5,25 +5,23 @@ killed is taken up by the same command, and several searchers can share one stud
 """
 
 import contextlib
-import math
 import select
-import statistics
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import Trial
 
-from exper import files, lists, paths, removal, run_json, status, tagged
+from exper import lists, paths, removal, status, tagged
 from exper.error import Refused
 from exper.interrupt import Signals
 from exper.repository import TagObject
+from exper.search import outcome, warm
 from exper.search import study as studies
 from exper.search import trial as trials
-from exper.search import warm
 from exper.search.curve import Curve
+from exper.search.outcome import Outcome
 from exper.search.plan import Plan
 from exper.search.progress import Progress
 from exper.search.trial import Base
@@ -31,7 +29,8 @@ from exper.settings import Value
 
 _LOOK_SECONDS = 0.2  # between two looks at the curves of running trials
 _TAKE_OVER_SECONDS = 5.0  # between two looks for trials that another searcher has left
-_GOING_ON = ("interrupted", "died")
+_MOST_LOST = 3  # requests that are made again
+_TO_START = (None, "interrupted", "died")  # what a run is that can be begun, or gone on with
 
 
 @dataclass
@@ -39,13 +38,9 @@ class Open:
     """A trial of ours that has not ended."""
 
     asked: Trial
-    values: dict[str, Value]
     made: TagObject
-    tag: paths.Tag
-    tried: set[paths.Run] = field(default_factory=set)  # the runs that we have started; each once
-
-    def run(self, number: int) -> paths.Run:
-        return self.tag.run(number)
+    runs: list[paths.Run]  # one for each seed
+    tried: set[paths.Run] = field(default_factory=set)  # those that we have started; each once
 
 
 @dataclass
@@ -59,7 +54,7 @@ class Job:
 
 
 class Searcher:
-    """Run a search to its end; `failed` then has a line for each run or trial that did not work."""
+    """Run a search to its end; then `failed` has a line for each trial that did, `left` for each run to go on with."""
 
     def __init__(self, base: Base, study: Study, plan: Plan) -> None:
         self._base, self._study, self._plan = base, study, plan
@@ -70,8 +65,11 @@ class Searcher:
         self._open: list[Open] = []
         self._jobs: dict[int, Job] = {}  # by the pipe that ends with the run
         self._looked = 0.0
+        self._lost = 0  # requests to a server that was killed
+        self._refusals: list[str] = []
+        self._has_run = bool(studies.ended(study))  # or all that was tried has been refused
         self.failed: list[str] = []
-        self.left: list[str] = []  # runs to go on with
+        self.left: list[str] = []
 
     # -- the loop ------------------------------------------------------------------------------------------------------
 
@@ -79,16 +77,19 @@ class Searcher:
         """Train until all trials have ended, or until asked to stop.
 
         Raises:
-            Refused: main.py refuses the settings, before any run has come to be.
+            Refused: main.py refuses the settings of the first trials, so maybe those of all.
         """
         with contextlib.closing(self._progress), contextlib.ExitStack() as stack:
             server = None
             while True:
                 self._settle()
-                while signals.noted is None and len(self._jobs) < len(self._plan.gpus) and (found := self._next()):
+                is_refused = bool(self._refusals) and not self._has_run
+                while signals.noted is None and not is_refused and (found := self._next()):
                     server = server or stack.enter_context(self._server())
                     self._start(server, *found)
                     signals.receiver = server.pid
+                if not self._jobs and is_refused:
+                    raise Refused(self._refusals[0])
                 if not self._jobs and (signals.noted is not None or not self._open):
                     return
                 self._wait()
@@ -97,29 +98,49 @@ class Searcher:
         required = tagged.requirements(self._base.repository, self._base.commit)
         return warm.Server(self._base.project, self._base.threads, required)
 
-    def _next(self) -> tuple[Open, int] | None:
+    def _next(self) -> tuple[Open, paths.Run] | None:
         """Return the run to start next: one of a trial that is open, else of a new trial; None: there is none now."""
-        while True:
+        while len(self._jobs) < len(self._plan.gpus):
             for one in self._open:
-                for number in self._wanted(one):
-                    return one, number
+                run = self._startable(one)
+                if run is not None:
+                    return one, run
             if not self._ask():
                 return None
+        return None
 
-    def _wanted(self, one: Open) -> Iterator[int]:
-        """Yield the ids that a trial's runs still need, unless somebody works on them; the first run comes first."""
-        for number in range(self._plan.seeds):
-            run = one.run(number)
-            state = _state(run)
-            is_ours = any(job.run == run for job in self._jobs.values())
-            if not is_ours and run not in one.tried and (state is None or state in _GOING_ON) and not _is_held(run):
-                yield number
-            if number == 0 and state != "finished":
-                return  # what it shows decides on the others
+    def _startable(self, one: Open) -> paths.Run | None:
+        """Return a run that a trial still needs and nobody works on; what the first one shows decides on the others."""
+        busy = {job.run for job in self._jobs.values()}
+        for run in one.runs:
+            state = outcome.state(run)
+            if state in _TO_START and run not in one.tried | busy and (state is None or not status.is_live(run)):
+                return run
+            if run == one.runs[0] and state != "finished":
+                return None
+        return None
+
+    def _start(self, server: warm.Server, one: Open, run: paths.Run) -> None:
+        one.tried.add(run)
+        slot = min(set(range(len(self._plan.gpus))) - {job.slot for job in self._jobs.values()})
+        gpu = self._plan.gpus[slot]
+        request = {
+            "tag": run.tag,
+            "id": run.id,
+            "commit": one.made.commit,
+            "seed": self._base.seed + run.id,
+            "threads": self._base.threads,
+            "command": ["search", self._base.tag],
+            "environment": {"CUDA_VISIBLE_DEVICES": gpu} if gpu else {},
+        }
+        self._jobs[server.start(request)] = Job(one, run, slot, Curve(run, self._base.metric))
+        self._progress.start(slot, run)
+
+    # -- what is tried -------------------------------------------------------------------------------------------------
 
     def _ask(self) -> bool:
-        """Take over a trial that nobody cares for, or ask for a new one; return whether there is one more."""
-        taken = self._take_over()
+        """Take over a trial that nobody cares for, or ask for a new one; return whether there was one more."""
+        taken = self._left_alone()
         if taken is not None:
             self._begin(taken, studies.take(taken, self._base.space, self._sampler))
             return True
@@ -132,46 +153,32 @@ class Searcher:
         self._begin(asked, values)
         return True
 
-    def _take_over(self) -> Trial | None:
+    def _left_alone(self) -> Trial | None:
         if time.monotonic() - self._looked < _TAKE_OVER_SECONDS:
             return None
         ours = {one.asked.number for one in self._open}
-        for left in studies.left_alone(self._study):
-            if left.number not in ours:
-                return left
-        self._looked = time.monotonic()
-        return None
+        left = next((one for one in studies.left_alone(self._study) if one.number not in ours), None)
+        if left is None:
+            self._looked = time.monotonic()
+        return left
 
     def _sampler(self, number: int) -> BaseSampler:
         return studies.sampler(self._plan.sampler, self._base.space, self._base.seed, number)
 
     def _begin(self, asked: Trial, values: dict[str, Value]) -> None:
-        """Make the trial's tag; its runs follow."""
+        """Make the trial's tag; its runs follow. What is known already is answered at once."""
         try:
             made = trials.make(self._base, values)
         except Refused as refusal:
-            self._fail(asked, f"trial {asked.number}", str(refusal))
+            self._tell(asked, f"trial {asked.number}", Outcome(why=f"trial {asked.number}: {refusal}"))
             return
         asked.set_user_attr(studies.TAG, made.name)
-        self._open.append(Open(asked, values, made, self._base.project.tag(made.name)))
-
-    def _start(self, server: warm.Server, one: Open, number: int) -> None:
-        run = one.run(number)
-        one.tried.add(run)
-        slot = min(set(range(len(self._plan.gpus))) - {job.slot for job in self._jobs.values()})
-        gpu = self._plan.gpus[slot]
-        request = {
-            "tag": run.tag,
-            "id": number,
-            "commit": one.made.commit,
-            "seed": self._base.seed + number,
-            "threads": self._base.threads,
-            "command": ["search", self._base.tag],
-            "environment": {"CUDA_VISIBLE_DEVICES": gpu} if gpu else {},
-        }
-        job = Job(one, run, slot, Curve(run, self._base.metric))
-        self._jobs[server.start(request)] = job
-        self._progress.start(slot, run)
+        known = studies.known_value(self._study, asked)
+        if known is not None:
+            self._tell(asked, made.name, Outcome(known))
+            return
+        tag = self._base.project.tag(made.name)
+        self._open.append(Open(asked, made, [tag.run(number) for number in range(self._plan.seeds)]))
 
     # -- what comes of it ----------------------------------------------------------------------------------------------
 
@@ -187,12 +194,11 @@ class Searcher:
         """Show how far a run is, and end it if it is not worth its time."""
         for epoch, value in job.curve.more():
             self._progress.show(job.slot, epoch, value)
-            if self._plan.pruner == "none" or job.run.id or epoch == self._epochs:
+            if self._plan.pruner == "none" or job.run.id or epoch == self._epochs or job.run.prune.exists():
                 continue
             if studies.is_hopeless(job.trial.asked, epoch, value):
                 said = f"{self._plan.pruner} pruner: {self._base.metric} {value:.4g} is behind other trials'"
                 warm.prune(job.run, epoch, said)
-                return
 
     def _end(self, job: Job, report: dict[str, str]) -> None:
         self._look(job)
@@ -201,77 +207,36 @@ class Searcher:
             raise RuntimeError(f"the supervisor of {job.run} failed\n{report['bug']}")
         if "refused" in report:
             removal.take_back_tag(self._base.project, self._base.repository, job.trial.made)
-            if not studies.ended(self._study) and not self._jobs:
-                raise Refused(report["refused"])
-            self._drop(job.trial, str(job.run), report["refused"])
+            self._refusals.append(report["refused"])
+            self._close(job.trial, Outcome(why=f"{job.run}: {report['refused']}"))
+        elif "lost" in report:
+            if self._lost < _MOST_LOST:
+                job.trial.tried.discard(job.run)
+            self._lost += 1
         else:
+            self._has_run = True
             lists.append(self._base.project, self._base.tag, f"{self._base.tag}+*")
 
     def _settle(self) -> None:
-        """Tell Optuna of the trials whose runs have ended."""
+        """Tell of the trials whose runs have ended, and leave to a later call those that somebody else has stopped."""
+        busy = {job.run for job in self._jobs.values()}
         for one in list(self._open):
-            states = [_state(one.run(number)) for number in range(self._plan.seeds)]
-            known = studies.known_value(self._study, one.asked) if states[0] is None else None
-            failed = [one.run(number) for number, state in enumerate(states) if state in ("failed", "damaged")]
-            if known is not None:
-                self._finish(one, known)
-            elif failed:
-                ended = run_json.ending(run_json.read(failed[0])) if _state(failed[0]) == "failed" else "damaged"
-                self._drop(one, str(failed[0]), ended)
-            elif states[0] == "pruned":
-                studies.tell(one.asked)
-                self._open.remove(one)
-                self._progress.finish(None, one.tag.name)
-            elif all(state == "finished" for state in states):
-                self._value(one)
-            else:
-                self._leave(one, states)
+            found = outcome.of(one.runs, self._base.metric)
+            if found is not None:
+                self._close(one, found)
+            elif one.tried and not busy.intersection(one.runs):
+                stopped = [run for run in one.runs if run in one.tried and outcome.state(run) in _TO_START]
+                if stopped and not any(status.is_live(run) for run in one.runs if run.folder.is_dir()):
+                    self.left += [f"{run} {outcome.state(run) or 'was not begun'}" for run in stopped]
+                    self._open.remove(one)
 
-    def _value(self, one: Open) -> None:
-        """Tell the mean over a trial's runs of the best that each has reached."""
-        found = [_best(one.run(number), self._base.metric) for number in range(self._plan.seeds)]
-        lacking = [number for number, value in enumerate(found) if value is None]
-        if lacking:
-            self._drop(one, str(one.run(lacking[0])), f"has no {self._base.metric}")
-        else:
-            self._finish(one, statistics.fmean(value for value in found if value is not None))
-
-    def _finish(self, one: Open, value: float) -> None:
-        studies.tell(one.asked, value)
-        self._open.remove(one)
-        self._progress.finish(value, one.tag.name)
-
-    def _leave(self, one: Open, states: list[str | None]) -> None:
-        """Leave a trial to a later call, whose run was stopped by somebody else or has died."""
-        stopped = [
-            run for run, state in ((one.run(number), state) for number, state in enumerate(states))
-            if run in one.tried and state in _GOING_ON and not _is_held(run)
-            and all(job.run != run for job in self._jobs.values())
-        ]  # fmt: skip
-        if stopped and all(job.trial is not one for job in self._jobs.values()):
-            self.left += [f"{run} {_state(run)}" for run in stopped]
+    def _close(self, one: Open, found: Outcome) -> None:
+        if one in self._open:  # or another of its runs has closed it
             self._open.remove(one)
+            self._tell(one.asked, one.made.name, found)
 
-    def _drop(self, one: Open, what: str, why: str) -> None:
-        if one in self._open:
-            self._open.remove(one)
-        self._fail(one.asked, what, why)
-
-    def _fail(self, asked: Trial, what: str, why: str) -> None:
-        studies.tell(asked, failed=why)
-        self._progress.finish(None, what)
-        self.failed.append(f"{what}: {why}")
-
-
-def _state(run: paths.Run) -> str | None:
-    return status.read(run) if run.folder.is_dir() else None
-
-
-def _is_held(run: paths.Run) -> bool:
-    return run.folder.is_dir() and status.is_live(run)
-
-
-def _best(run: paths.Run, metric: str) -> float | None:
-    best = files.read_json(run.statistic).get("metric", {}).get("best", {})
-    value = best.get(metric)
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+    def _tell(self, asked: Trial, name: str, found: Outcome) -> None:
+        studies.tell(asked, found.value, failed=found.why)
+        self._progress.finish(found.value, name)
+        if found.why is not None:
+            self.failed.append(found.why)

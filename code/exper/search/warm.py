@@ -68,9 +68,7 @@ class Server:
         return self._process.pid
 
     def start(self, request: dict[str, Any]) -> int:
-        """Begin or take up a run; return a pipe, to read with `report` once it is readable.
-
-        A pipe that ends while the run is not there means that the server was killed: ask again.
+        """Begin or take up a run; return a pipe that ends with its supervisor, to be read by `report`.
 
         Raises:
             RuntimeError: the server can't work.
@@ -125,10 +123,16 @@ class Server:
 
 
 def report(pipe: int) -> dict[str, str]:
-    """Wait until the supervisor behind a pipe has ended; return {"refused": text}, {"bug": traceback}, or nothing."""
+    """Wait until the supervisor behind a pipe has ended; return nothing, or what went wrong.
+
+    That is one of {"refused": text}, {"bug": traceback}, and {"lost": text}: the server ended before it could begin, so
+    ask again, unless it was asked to end.
+    """
     with open(pipe, "rb") as file:
         text = file.read()
-    content: dict[str, str] = json.loads(text) if text else {}
+    if not text:
+        return {"lost": "the server of warm starts ended before it began the run"}
+    content: dict[str, str] = json.loads(text) if text.strip() else {}
     return content
 
 
@@ -217,15 +221,16 @@ class _Service:
         message, descriptors, _, _ = socket.recv_fds(self._requests, _LONGEST_REQUEST, 1)
         if not message:
             return False
-        report = descriptors[0]
+        request, report = json.loads(message), descriptors[0]
         os.set_inheritable(report, False)
+        self._supervisor.prepare(request)
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # until it is in `_pids`
         pid = -1 if self._is_ending else os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
             self._pids.clear()
             self._requests.close()
-            self._supervisor.work(json.loads(message), report, mask)
+            self._supervisor.work(request, report, mask)
         if pid > 0:
             self._pids.add(pid)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -21,6 +21,7 @@ from exper.search import fresh
 from exper.take_up import state, take_up
 
 Request = dict[str, Any]
+_READ_LATE = {"CUDA_VISIBLE_DEVICES"}  # variables that no import reads
 
 
 class Supervisor:
@@ -31,22 +32,32 @@ class Supervisor:
         self._project, self._threads, self._searching = project, threads, searching
         self._repository = Repository(project.root)
         self._versions = machine.versions()
+        self._is_prepared = False
         self._blas: Any = None
         with contextlib.suppress(ImportError):
             from threadpoolctl import ThreadpoolController
 
             self._blas = ThreadpoolController()
 
+    def prepare(self, request: Request) -> None:
+        """Read what the first commit holds, once for all that follow: those of a search differ in one file."""
+        if not self._is_prepared:
+            self._is_prepared = True
+            with contextlib.suppress(Refused, KeyError):  # the fork will tell
+                self._repository.remember(request["commit"])
+
     def work(self, request: Request, report: int, mask: set[int]) -> NoReturn:
         """Work on a request, then end; what goes wrong is reported."""
         try:
+            os.write(report, b"\n")  # the request has not been lost
             os.setsid()  # or a training that stops would stop all that we share a process group with
             with Signals() as signals:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
                 os.environ.update(request["environment"])
                 live = self._begin(request, signals)
                 if live is not None:
-                    life.train(self._project, live, signals, start=lambda program: self._start(program, live))
+                    is_ours = request["environment"].keys() <= _READ_LATE and self._is_ours(live.record)
+                    life.train(self._project, live, signals, start=lambda program: self._start(program, is_ours))
         except Interrupted:
             pass
         except Refused as error:
@@ -62,13 +73,12 @@ class Supervisor:
         project, repository, command = self._project, self._repository, request["command"]
         run = project.tag(request["tag"]).run(request["id"])
         if run.folder.exists():
-            now = state(run)
-            if now == "finished":
-                life.settle(project, run)  # a kill after the record may have lost the rest of the end
+            record, now = run_json.read(run), state(run)
             if now in status.UNFINISHED:
-                return take_up(project, repository, run, command)[0]
+                return take_up(project, repository, run, record, command)[0]
             if now not in status.OVER:
                 raise Refused(f"{run} is {now}, as another process has it.")
+            life.settle(project, run, now)  # a kill after the record may have lost the rest of the end
             return None
         if run.id == 0 and ids.last(project.tag(run.tag)) >= 0:  # of a trial's runs this one comes first
             raise Refused(f"{run} has been removed, and no id is given twice.")
@@ -78,10 +88,10 @@ class Supervisor:
         record = run_json.new(request["tag"], commit, tree, request["seed"], request["threads"])
         return life.begin(project, record, command, repository=repository, signals=signals, number=request["id"])
 
-    def _start(self, program: Program, live: life.Live) -> Training:
+    def _start(self, program: Program, is_ours: bool) -> Training:
         """Start training warm, or cold where that would not be the same; then look after who searches."""
         training: Training
-        if self._is_same(program, live.record):
+        if is_ours and self._is_same(program):
             training = fresh.start(program, lambda: self._set_blas_threads(program.environment))
         else:
             training = process.start(program)
@@ -89,13 +99,15 @@ class Supervisor:
         watch.start()  # only now: a process with threads must not be forked
         return training
 
-    def _is_same(self, program: Program, record: run_json.Record) -> bool:
-        """Tell whether what is imported here is what the program would import, and as it would."""
+    def _is_ours(self, record: run_json.Record) -> bool:
+        """Tell whether a run has the packages that are imported here, and the threads that OpenMP reads only once."""
+        return (record["threads"], record["versions"]) == (self._threads, self._versions)
+
+    def _is_same(self, program: Program) -> bool:
+        """Tell whether the program would find the modules that are imported here, and can have them."""
         path = program.environment.get("PYTHONPATH")
         return (
-            record["threads"] == self._threads  # OpenMP has read it once, for all threads to come
-            and record["versions"] == self._versions
-            and psutil.Process().num_threads() == 1
+            psutil.Process().num_threads() == 1
             and (not path or all(map(os.path.isabs, path.split(os.pathsep))))
             and (self._blas is not None or _blas_threads(program.environment) == 1)
             and not _shadowed(program.file.parent)

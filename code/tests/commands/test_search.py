@@ -118,11 +118,12 @@ def test_a_failing_trial_is_told_of_and_the_rest_go_on(project: paths.Project) -
     assert len(noted(project, "begun")) == 3
 
 
-def test_settings_that_training_refuses_at_once_leave_nothing(project: paths.Project) -> None:
-    prepare(project, search='{"optimizer.lr": [-1.0]}')
+@pytest.mark.parametrize("jobs", ["1", "3"])
+def test_settings_that_training_refuses_at_once_leave_nothing(project: paths.Project, jobs: str) -> None:
+    prepare(project, search='{"optimizer.lr": [-1.0, -2.0, -3.0, -4.0, -5.0]}')
     before = manager.left(project)
     with untouched(project.root):
-        assert "optimizer.lr must be above 0." in refused(project, "search", "wide")
+        assert "optimizer.lr must be above 0." in refused(project, "search", "wide", "-j", jobs)
     assert tags(project) == []
     assert manager.left(project) == before
 
@@ -133,7 +134,7 @@ def test_a_refused_trial_among_others_is_told_of_and_leaves_no_tag(project: path
     assert "wide+lr=-1.0/0: optimizer.lr must be above 0." in said
     assert trials(project, "wide") == ["wide+lr=0.01", "wide+lr=0.1"]
     failed = [one.user_attrs["why"] for one in told(project, "wide") if one.state.name == "FAIL"]
-    assert failed == ["optimizer.lr must be above 0."]
+    assert failed == ["wide+lr=-1.0/0: optimizer.lr must be above 0."]
 
 
 def test_a_hopeless_trial_is_pruned_and_says_when_and_why(project: paths.Project) -> None:

@@ -287,8 +287,10 @@ ENDS = {
     "has a hook": "sys.excepthook = lambda *what: print('hook', what[0], what[2] is None)\n1 / 0",
     "closes its output": "sys.stdout.close()",
     "starts workers": "import multiprocessing\ndef work(x): return x + 1\nif __name__ == '__main__':\n"
-    "    with multiprocessing.get_context('spawn').Pool(1) as pool: print(pool.map(work, [1]))\n"
-    "    with multiprocessing.get_context('fork').Pool(1) as pool: print(pool.map(work, [1]))",
+    "    for kind in ('spawn', 'fork', 'forkserver'):\n"
+    "        pool = multiprocessing.get_context(kind).Pool(1)\n"
+    "        print(kind, pool.map(work, [1]), flush=True)\n"
+    "        pool.close(); pool.join()",
     "pickles": "import pickle\nclass Mine: pass\nprint(pickle.dumps(Mine()), type(pickle.loads(pickle.dumps(Mine()))))",
 }
 
@@ -429,9 +431,13 @@ def test_a_killed_server_harms_no_trial_and_another_takes_its_place(
     begun: tuple[str, int, int], laboratory: Laboratory, server: warm.Server
 ) -> None:
     name, pipe, _ = begun
-    before = server.pid
-    os.kill(before, signal.SIGKILL)
     laboratory.write("after", SHOWS)
+    before = server.pid
+    os.kill(before, signal.SIGSTOP)
+    lost = server.start(laboratory.request("after/0"))
+    os.kill(before, signal.SIGKILL)
+    assert list(warm.report(lost)) == ["lost"]
+    manager.wait_for(lambda: manager.is_gone(before))
     laboratory.warm(server, "after/0")
     assert server.pid != before
     assert log(laboratory.project, "after/0") == ["warm"]

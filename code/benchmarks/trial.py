@@ -1,0 +1,119 @@
+"""python code/benchmarks/trial.py [--rounds 10] [--folder /tmp]
+
+What a trial of a search costs beyond its training, warm and cold. A trial is a whole run of this project, of one epoch
+on digits: it is asked of a server of warm starts until its supervisor has ended; or, cold, it is a `rerun`. Training is
+the call of main() in main.py, by the clock of that process: it reads the data, builds, trains, tests and saves. All
+else is overhead: the start of processes, the copy of the code, imports, also of the trial's own modules, and the end.
+
+A slow disk measures itself (launch.py tells more); take another `--folder`.
+"""  # noqa: D415  the first line is to be typed
+
+import argparse
+import functools
+import itertools
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from measure import CODE, commit, git, said_by, table, take_turns, verdict
+
+sys.path.insert(0, str(CODE))
+
+from exper import paths, settings
+from exper.search import warm
+
+MARK = "seconds "
+CALL = "        main(this,"
+SETTINGS = {"epochs": 1, "logger": [], "verbose": "quiet", "threads": 1}
+TAG = "trial"
+Times = dict[str, float]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--folder", help="where the repository is made for a while; else where temporary files are")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="exper-benchmark-", dir=options.folder) as folder:
+        project = make_project(Path(folder) / "project")
+        with warm.Server(project, threads=1) as server:
+            numbers = itertools.count(1)
+            cases = {"warm": functools.partial(start_warm, project, server, numbers),
+                     "cold": functools.partial(start_cold, project, numbers)}  # fmt: skip
+            show(take_turns(cases, options.rounds))
+
+
+def make_project(root: Path) -> paths.Project:
+    """Commit this project, such that main.py tells its times, and train it once; all that follow are reruns."""
+    project = paths.Project(root)
+    shutil.copytree(CODE, project.code, ignore=shutil.ignore_patterns("__pycache__", ".*cache"))
+    shutil.copy(CODE.parent / ".gitignore", root)
+    config, program = project.code / "config.py", project.code / "main.py"
+    config.write_bytes(settings.edit(config.read_bytes(), SETTINGS))
+    text = program.read_text()
+    assert text.count(CALL) == 1
+    text = text.replace(CALL, f"        began = time.monotonic()\n{CALL}")
+    last = f"print('{MARK}' + repr([first, began, time.monotonic()]))"
+    program.write_text(f"import time\nfirst = time.monotonic()\n{text}        {last}\n")
+    git(root, "init", "--quiet")
+    commit(root)
+    said_by([*command(project), "run", TAG, "-f"], root)
+    return project
+
+
+def command(project: paths.Project) -> list[str]:
+    """Return how a command begins, as source.sh starts it."""
+    return [sys.executable, "-I", str(project.code / "exper" / "launch.py")]
+
+
+def start_warm(project: paths.Project, server: warm.Server, numbers: "itertools.count[int]") -> Times:
+    """Return the times of a trial that the server starts."""
+    run = project.tag(TAG).run(next(numbers))
+    known = {"tag": TAG, "id": run.id, "commit": said_by(["git", "rev-parse", "HEAD"], project.root)}
+    started = time.monotonic()
+    report = warm.report(
+        server.start({**known, "seed": 1, "threads": 1, "command": ["search", TAG], "environment": {}})
+    )
+    ended = time.monotonic()
+    assert report == {}, report
+    return times(run, started, ended)
+
+
+def start_cold(project: paths.Project, numbers: "itertools.count[int]") -> Times:
+    """Return the times of a `rerun`."""
+    run = project.tag(TAG).run(next(numbers))
+    started = time.monotonic()
+    said_by([*command(project), "rerun", f"{TAG}/0", "-f"], project.root)
+    return times(run, started, time.monotonic())
+
+
+def times(run: paths.Run, started: float, ended: float) -> Times:
+    """Return the parts of a trial's time; main.py's are in its log."""
+    first, began, over = json.loads(run.log.read_text().partition(MARK)[2].splitlines()[0])
+    parts = {"to its first line": first - started, "imports": began - first, "end": ended - over}
+    return {"overhead": sum(parts.values()), **parts, "training": over - began}
+
+
+# -- what came out -------------------------------------------------------------------------------------------------
+
+
+def show(samples: dict[str, list[Times]]) -> None:
+    """Print medians and the figure to hold."""
+    names = list(samples["warm"][0])
+    rows = []
+    for case, found in samples.items():
+        for what, of in (("median", statistics.median), ("least", min)):
+            rows.append([f"{case}, {what}", *(f"{of([one[name] for one in found]) * 1000:.0f}" for name in names)])
+    table(f"a trial, {len(samples['warm'])} times, ms", ["start", *names], rows)
+    print()
+    overhead = statistics.median(one["overhead"] for one in samples["warm"])
+    verdict("warm: seconds of a trial beyond its training", overhead, 0.1)
+
+
+if __name__ == "__main__":
+    main()
