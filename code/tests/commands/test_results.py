@@ -83,7 +83,10 @@ def test_a_search_ends_with_what_results_shows(searched: paths.Project) -> None:
         assert "5 trials: 3 finished, 2 failed" in said
         assert f"best val/acc 1: {BEST}. To train it again, type: rerun {BEST} -f" in said
         assert "__statistic__/table/wide.csv and .md; pictures: __statistic__/plot/wide/history_plots.png, " in said
-    assert done.stdout.splitlines()[1].split()[:2] == ["wide+lr=0.01/0", "finished"]
+    header, first, *_ = done.stdout.splitlines()
+    assert header.split()[:4] == ["status", "epoch", "optimizer.lr", "best/val/acc"]
+    assert first.split()[:3] == ["finished", "3", "0.01"]
+    assert first.endswith(f"{BEST}/0")
 
 
 def test_there_are_pictures_of_curves_and_settings(searched: paths.Project) -> None:
