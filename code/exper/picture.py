@@ -135,6 +135,7 @@ def draw(
     best: float | None = None,
     log: bool = False,
     dpi: int = 150,
+    longest: int = 40,
 ) -> bytes:
     """Return the picture: panels side by side, under them one legend.
 
@@ -146,12 +147,13 @@ def draw(
         best: an epoch to be marked.
         log: a logarithmic y where all values are above 0.
         dpi: of a png, pixels an inch; the width is 10 inches.
+        longest: what the legend says is cut to so many characters.
     """
     with _looking_as_ours():
         shown = panels(one.metric for one in series)
         columns = len(shown) if len(shown) < 4 else 2 if len(shown) == 4 else 3
         rows = math.ceil(len(shown) / columns)
-        figure = _figure(_WIDTH, rows * (_ROW if columns > 1 else 1.5 * _ROW), title, legend)
+        figure = _figure(_WIDTH, rows * (_ROW if columns > 1 else 1.5 * _ROW), title, legend, longest)
         for number, panel in enumerate(shown, 1):
             axes = figure.add_subplot(rows, columns, number)
             _fill(axes, panel, [one for one in series if one.metric in panel.metrics], log=log)
@@ -192,13 +194,13 @@ def _looking_as_ours() -> Iterator[None]:
         yield
 
 
-def _figure(width: float, height: float, title: str, legend: Mapping[str, Style]) -> "Figure":
+def _figure(width: float, height: float, title: str, legend: Mapping[str, Style], longest: int) -> "Figure":
     """Return a figure with a title on top and a legend at the bottom, in as many columns as fit; inches."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
     # matplotlib leaves out what begins with _
-    texts = short([f" {text}" if text.startswith("_") else text for text in map(printable, legend)])
+    texts = short([f" {text}" if text.startswith("_") else text for text in map(printable, legend)], longest)
     columns = max(1, min(len(texts), int(width / (0.6 + 0.068 * max(map(len, texts), default=0)))))
     figure = Figure((width, height + 0.15 + _LEGEND_ROW * math.ceil(len(texts) / columns)), layout="constrained")
     if title:
@@ -241,9 +243,9 @@ def _marked(one: Series) -> list[int]:
     return sorted({*alone, *(range(0, len(is_shown), 1 + len(is_shown) // 8) if one.style["marker"] else ())})
 
 
-def short(texts: list[str]) -> list[str]:
+def short(texts: list[str], longest: int = 40) -> list[str]:
     """Cut long texts in their middle, as far as they stay different."""
-    for limit in range(40, max(map(len, texts), default=0), 20):
+    for limit in range(longest, max(map(len, texts), default=0), 20):
         cut = [text if len(text) <= limit else f"{text[: limit // 2]}…{text[-limit // 2 + 1 :]}" for text in texts]
         if len(set(cut)) == len(set(texts)):
             return cut

@@ -31,7 +31,7 @@ def histories(curves: Sequence[tuple[str, Curve]], metric: str, *, log: bool) ->
     legend = {label: look for (label, _), look in zip(drawn[:_NAMED], looks, strict=False)}
     if len(drawn) > _NAMED:
         legend[f"{len(drawn) - _NAMED:,} more"] = _GREY
-    return picture.draw(series[::-1], legend, log=log)  # the best on top
+    return picture.draw(series[::-1], legend, log=log, longest=80)  # the best on top
 
 
 def importance(study: Study, metric: str) -> bytes:

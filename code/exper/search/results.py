@@ -225,7 +225,7 @@ def write(search: Search, command: str) -> list[str]:
     """
     found = read(search)
     path = _write_table(search, found.table)
-    print(tables.shown(replace(found.table, rows=found.table.rows[:MOST])), flush=True)  # pictures take seconds
+    print(tables.shown(_for_people(found.table)), flush=True)  # pictures take seconds
     pictures = _write_pictures(search, found.table, command)
     count = Counter(str(row["status"]) for row in found.table.rows).most_common()
     size = f"{len(found.table.rows):,} trials" if len(found.table.rows) > 1 else "1 trial"
@@ -238,6 +238,13 @@ def write(search: Search, command: str) -> list[str]:
             again = f"To train it again, type: rerun {shlex.quote(_tag(row))} -f"
             say(f"{command}: best {search.metric} {value:.6g}: {_tag(row)}. {again}")
     return found.problems
+
+
+def _for_people(table: Table) -> Table:
+    """Return the first rows, under short headers; what a run is called says its settings again, so it comes last."""
+    short = {name: header.removeprefix("hparam/").removeprefix("metric/") for name, header in table.headers.items()}
+    last = {name: short.pop(name) for name in ("run", "tag") if name in short}
+    return Table(short | last, table.rows[:MOST])
 
 
 def _value(search: Search, row: Row) -> float | None:

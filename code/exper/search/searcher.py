@@ -194,6 +194,8 @@ class Searcher:
         """Show how far a run is, and end it if it is not worth its time."""
         for epoch, value in job.curve.more():
             self._progress.show(job.slot, epoch, value)
+            if job.trial not in self._open:  # its end was recorded before its last epochs were read
+                continue
             if self._plan.pruner == "none" or job.run.id or epoch == self._epochs or job.run.prune.exists():
                 continue
             if studies.is_hopeless(job.trial.asked, epoch, value):

@@ -5,6 +5,7 @@ import hashlib
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from decimal import Decimal
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -150,7 +151,8 @@ def _suggest(trial: Trial, name: str, values: Choice | Range) -> Value:
     if isinstance(found, IntDistribution):
         return trial.suggest_int(name, found.low, found.high, step=found.step, log=found.log)
     assert isinstance(found, FloatDistribution)
-    return trial.suggest_float(name, found.low, found.high, step=found.step, log=found.log)
+    suggested = trial.suggest_float(name, found.low, found.high, step=found.step, log=found.log)
+    return _of_ours(values, suggested)
 
 
 def values(trial: FrozenTrial, space: Space) -> dict[str, Value]:
@@ -159,9 +161,13 @@ def values(trial: FrozenTrial, space: Space) -> dict[str, Value]:
 
 
 def _of_ours(values: Choice | Range, suggested: Value) -> Value:
+    """Return what Optuna suggests as config.py would have it: one of its values, and 0.3 for 0.30000000000000004."""
     if isinstance(values, Choice):
         return values.values[list(map(repr, _choices(values))).index(repr(suggested))]
-    return suggested
+    if values.step is None or isinstance(suggested, int):
+        return suggested
+    steps = round((suggested - values.low) / values.step)
+    return float(Decimal(str(values.low)) + steps * Decimal(str(values.step)))
 
 
 def distribution(values: Choice | Range) -> BaseDistribution:

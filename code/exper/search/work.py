@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import psutil
 
-from exper import life, machine, paths, process, run_json, status
+from exper import ids, life, machine, paths, process, run_json, status
 from exper.error import Refused
 from exper.interrupt import Interrupted, Signals
 from exper.process import Program, Training
@@ -80,6 +80,8 @@ class Supervisor:
                 raise Refused(f"{run} is {now}, as another process has it.")
             life.settle(project, run, now)  # a kill after the record may have lost the rest of the end
             return None
+        if run.id == 0 and ids.last(project.tag(run.tag)) >= 0:  # of a trial's runs this one comes first
+            raise Refused(f"{run} has been removed, and no id is given twice.")
         commit, tree = repository.commit_and_tree(request["tag"]) or (None, None)
         if commit != request["commit"]:
             raise Refused(f"the tag {request['tag']!r} has just been removed, or moved to another commit.")

@@ -1,10 +1,12 @@
 """`exper rm`: what goes, what stays, and what is refused."""
 
+import signal
+
 import pexpect
 import pytest
 
-from exper import paths
-from tests import manager
+from exper import paths, status
+from tests import manager, searching
 from tests.manager import exper, git, record, refused, state, untouched, write
 
 
@@ -193,3 +195,15 @@ def test_of_many_that_go_the_first_are_named_and_all_counted(project: paths.Proj
     assert len(said) == 12
     assert said[-2:] == ["rm: and 2 more", "rm: 0 runs (0.0 MB) and 12 tags in all"]
     assert manager.tags(project) == []
+
+
+def test_a_search_gives_no_id_of_a_removed_run_again(project: paths.Project) -> None:
+    searching.prepare(project, seconds="1.0", search='{"optimizer.lr": [0.1]}')
+    under_way = manager.start(project, "search", "wide")
+    manager.wait_for(lambda: searching.noted(project, "begun"), 60)
+    under_way.send_signal(signal.SIGKILL)
+    under_way.communicate()
+    manager.wait_for(lambda: not status.is_live(manager.the_run(project, "wide+lr=0.1/0")))
+    exper(project, "rm", "wide+lr=0.1/0", "--yes")
+    assert "has been removed, and no id is given twice" in refused(project, "search", "wide")
+    assert project.runs() == []
