@@ -123,7 +123,7 @@ def results(folder: Path, count: int, rounds: int) -> None:
     rows = [[name, f"{statistics.median(values):.2f}"] for name, values in samples.items()]
     table(f"{count:,} trials, whole processes", ["", "s"], rows)
     print()
-    verdict("exper results, seconds", statistics.median(samples["exper results"]), 5.0)
+    verdict("exper results, seconds", statistics.median(samples["exper results"]), 10.0)
 
 
 # -- disk --------------------------------------------------------------------------------------------------------------

@@ -26,11 +26,12 @@ def results(arguments: list[str], project: Project) -> int:
     parser.add_argument("--storage", metavar="URL", help="the database that the search has, as Optuna names it")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON instead")
     options = parser.parse_args(arguments)
-    from exper.search import results as found  # with Optuna, which takes a quarter of a second to import
+    from exper.search import found  # with Optuna, which takes a quarter of a second to import
+    from exper.search import results as shown
 
     search = found.of(project, options.tag, options.storage)
     if not options.json:
-        return int(warn("results", found.write(search, "results")))
+        return int(warn("results", shown.write(search, "results")))
     read = found.read(search)
     print(summary.as_json(read.objects()))
     return int(warn("results", read.problems))

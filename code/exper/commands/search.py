@@ -85,6 +85,7 @@ def _check_settings(base: Base, changes: dict[str, settings.Value]) -> None:
 def _search(base: Base, options: argparse.Namespace, known: TagObject | None, signals: Signals) -> int:
     from exper.search import results  # with Optuna, which takes a quarter of a second to import
     from exper.search import study as studies
+    from exper.search.found import Search
     from exper.search.searcher import Searcher
 
     project, tag = base.project, base.project.tag(base.tag)
@@ -107,7 +108,7 @@ def _search(base: Base, options: argparse.Namespace, known: TagObject | None, si
     if searcher.failed:
         say("search: these trials failed; the others went on")
     if studies.ended(study):
-        results.write(results.Search(project, base.tag, base.space, base.metric, base.direction, study), "search")
+        results.write(Search(project, base.tag, base.space, base.metric, base.direction, study), "search")
     if signals.noted is not None:
         say(f"search: interrupted. To go on, type: exper search {base.tag}")
         signals.check()

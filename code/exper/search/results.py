@@ -1,216 +1,18 @@
-"""What a search has found: a table of its trials, best first, pictures, and how to train the best again.
-
-The files of runs decide, and the study tells of trials without files here: those of another machine, or those whose
-settings were refused. Of a trial only the runs that the search has made count, not what was rerun by hand.
-"""
+"""What a search has found is written: the table, pictures; shown: its first rows, how to train the best again."""
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from pathlib import Path
 
-from optuna.study import Study
-from optuna.trial import FrozenTrial
-
-from exper import cells, files, groups, history, mean_curve, paths, rows, settings, tables, tagged, tags
-from exper import title as titles
+from exper import cells, files, history, mean_curve, paths, tables
 from exper.error import Refused
-from exper.repository import Repository
 from exper.rows import Row
 from exper.say import MOST, say
-from exper.search import space
-from exper.search import study as studies
+from exper.search import found, space
 from exper.search.curve import Curve
-from exper.search.space import Space
+from exper.search.found import Search
 from exper.tables import Table
-
-_OPEN = "open"  # asked for, and not known to have ended
-_STATES = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed"}
-
-
-@dataclass(frozen=True)
-class Search:
-    """A search, and what Optuna knows of it; None: nothing."""
-
-    project: paths.Project
-    tag: str
-    space: Space
-    metric: str  # that `monitor` names
-    direction: str  # max, min
-    study: Study | None
-
-    @property
-    def seeds(self) -> int:
-        """Return how many runs of a trial count; those that there are, if nobody knows."""
-        if self.study is not None:
-            return int(self.study.user_attrs.get("seeds", 1))
-        return max((run.id + 1 for tag in self.project.trials(self.tag) for run in tag.runs()), default=1)
-
-
-def of(project: paths.Project, tag: str, storage: str | None) -> Search:
-    """Return the search of a tag, with the study in its journal or in a database.
-
-    Raises:
-        Refused: there is none, or it has no trials yet.
-    """
-    if paths.search_of(tag):
-        raise Refused(f"{tag!r} is a trial. Type: exper results {paths.search_of(tag)}")
-    repository = Repository(project.root)
-    known = repository.tag(tag)
-    source = repository.file(known.commit, tagged.CONFIG) if known else None
-    config = settings.read(source) if source is not None else {}
-    direction, _, metric = str(config.get("monitor")).partition(" ")
-    if known is None or source is None or not config.get("search") or not metric:
-        what = f"there is no tag {tag!r}" if known is None else f"the tag {tag!r} is of no search"
-        raise Refused(f"{what}.{tags.nearest(tag, project.searches())}")
-    study = studies.load(project.tag(tag), known.commit, storage)
-    if study is None and storage is not None:
-        raise Refused(f"that storage knows no search {tag!r}.")
-    if study is None and not project.trials(tag):
-        raise Refused(f"the search {tag!r} has no trials here. Type: exper search {tag}")
-    return Search(project, tag, space.read(source), metric, direction, study)
-
-
-@dataclass(frozen=True)
-class Results:
-    """The table of a search, what can't be read, and why trials have failed, by tag, as far as the study knows."""
-
-    table: Table
-    problems: list[str]
-    why: dict[str, str]
-
-    def objects(self) -> list[Row]:
-        """Return the rows with raw values, under the names of columns; what has failed says `why`, if that is known."""
-        shown = [{name: row[name] for name in self.table.headers if name in row} for row in self.table.rows]
-        whys = ({"why": self.why[_tag(row)]} if _tag(row) in self.why else {} for row in self.table.rows)
-        return [row | why for row, why in zip(shown, whys, strict=True)]
-
-
-def read(search: Search) -> Results:
-    """Read the runs of all trials, and arrange them."""
-    known = _known(search)
-    by_tag = {name: _runs(search, name) for name in _tags(search, known)}
-    read = rows.read_all([run for runs in by_tag.values() for run in runs])
-    lines = iter(row for row, _ in read)
-    of_trials = {name: [next(lines) for _ in runs] for name, runs in by_tag.items()}
-    for name, found in of_trials.items():
-        found += [] if found else [_without_files(search, name, known[name])]
-        _add_settings(search, found, known.get(name))
-    table = _table(search, of_trials, known)
-    why = {name: str(one.user_attrs[studies.WHY]) for name, one in known.items() if studies.WHY in one.user_attrs}
-    return Results(_best_first(search, table), [problem for _, problem in read if problem], why)
-
-
-def _tag(row: Row) -> str:
-    """Return the tag of the trial that a row is of."""
-    return str(row["tag"] if "tag" in row else row["run"].rpartition("/")[0])
-
-
-def _known(search: Search) -> dict[str, FrozenTrial]:
-    """Return the trials that Optuna knows, by tag; of several with the same values one that has a result."""
-    found: dict[str, FrozenTrial] = {}
-    for one in search.study.get_trials(deepcopy=False) if search.study else ():
-        name = one.user_attrs.get(studies.TAG)
-        if name is not None and (name not in found or found[name].value is None):
-            found[name] = one
-    return found
-
-
-def _tags(search: Search, known: Iterable[str]) -> list[str]:
-    """Return the tags of all trials, in the order in which they were asked for."""
-    here = [tag.name for tag in search.project.trials(search.tag) if tag.runs()]
-    return list(dict.fromkeys([*known, *here]))
-
-
-def _runs(search: Search, tag: str) -> list[paths.Run]:
-    return [run for run in search.project.tag(tag).runs() if run.id < search.seeds]
-
-
-# -- the table ---------------------------------------------------------------------------------------------------------
-
-
-def _without_files(search: Search, tag: str, known: FrozenTrial) -> Row:
-    """Return the row of a trial of which there are no files here."""
-    row: Row = {"run": f"{tag}/0", "status": _state(known), "epoch": None}
-    return row | ({_best(search): known.value} if known.value is not None else {})
-
-
-def _state(known: FrozenTrial | None) -> str:
-    return _STATES.get(known.state.name, _OPEN) if known else _OPEN
-
-
-def _best(search: Search) -> str:
-    """Return the column that a search makes best, of single runs."""
-    return f"metric/best/{search.metric}"
-
-
-def _column(search: Search) -> str:
-    """Return the column that a search makes best."""
-    return _best(search) if search.seeds == 1 else f"{_best(search)}/mean"
-
-
-def _add_settings(search: Search, found: list[Row], known: FrozenTrial | None) -> None:
-    """Add the values that Optuna has suggested to rows of runs that have not written theirs."""
-    values = settings.flatten(studies.values(known, search.space)) if known else {}
-    for row in found:
-        for name, value in values.items():
-            row.setdefault(f"hparam/{name}", value)
-
-
-def _table(search: Search, of_trials: dict[str, list[Row]], known: dict[str, FrozenTrial]) -> Table:
-    """Return the table of a search: as its title says, else with the settings that it varies and all metrics."""
-    title = titles.read(search.project.title_file(search.tag))
-    table = tables.of([row for found in of_trials.values() for row in found], title)
-    if title is None:
-        table = replace(table, headers=_headers(search, table.headers))
-    return table if search.seeds == 1 else _by_trial(search, table, of_trials, known)
-
-
-def _headers(search: Search, headers: dict[str, str]) -> dict[str, str]:
-    """Return the columns without settings that the search does not vary, and its metric as the first."""
-    kept = [name for name in headers if not name.startswith("hparam/") or _is_searched(search, name)]
-    first = [name for name in kept if not name.startswith("metric/")] + [_best(search)] * (_best(search) in headers)
-    return {name: headers[name] for name in dict.fromkeys([*first, *kept])}
-
-
-def _is_searched(search: Search, column: str) -> bool:
-    setting = column.removeprefix("hparam/")
-    return any(setting == name or setting.startswith(f"{name}.") for name in search.space)
-
-
-def _by_trial(search: Search, table: Table, of_trials: dict[str, list[Row]], known: dict[str, FrozenTrial]) -> Table:
-    """Return the table with a row for each trial, of several runs; its status is that of all of them."""
-    grouped = tables.grouped(table, "tag")
-    for row in grouped.rows:
-        found, asked = of_trials[row["tag"]], known.get(row["tag"])
-        row["status"] = _state_of_all(found, search.seeds, asked)
-        if not _runs(search, row["tag"]):  # what is known is a mean of runs that are elsewhere
-            for name in (*groups.FIRST, f"{_best(search)}/n"):
-                row.pop(name, None)
-    first = {"tag": grouped.headers["tag"], "status": "status"}
-    return replace(grouped, headers=first | grouped.headers)
-
-
-def _state_of_all(found: list[Row], seeds: int, known: FrozenTrial | None) -> str:
-    unfinished = [str(row["status"]) for row in found if row["status"] != "finished"]
-    if unfinished or len(found) == seeds:
-        return unfinished[0] if unfinished else "finished"
-    return _state(known)
-
-
-def _best_first(search: Search, table: Table) -> Table:
-    """Return the table with the trials that have finished on top, the best first, and the others as they were."""
-    finished = [row for row in table.rows if row["status"] == "finished"]
-    others = [row for row in table.rows if row["status"] != "finished"]
-    name = _column(search)
-    if any(name in row for row in finished):
-        ordered = tables.ordered(replace(table, rows=finished), name, is_ascending=search.direction == "min")
-        finished = ordered.rows
-    return replace(table, rows=finished + others)
-
-
-# -- what is written and said ------------------------------------------------------------------------------------------
 
 
 def write(search: Search, command: str) -> list[str]:
@@ -223,21 +25,21 @@ def write(search: Search, command: str) -> list[str]:
     Returns:
         What can't be read.
     """
-    found = read(search)
-    path = _write_table(search, found.table)
-    print(tables.shown(_for_people(found.table)), flush=True)  # pictures take seconds
-    pictures = _write_pictures(search, found.table, command)
-    count = Counter(str(row["status"]) for row in found.table.rows).most_common()
-    size = f"{len(found.table.rows):,} trials" if len(found.table.rows) > 1 else "1 trial"
+    results = found.read(search)
+    trials = results.table.rows
+    path = _write_table(search, results.table)
+    print(tables.shown(_for_people(results.table)), flush=True)  # pictures take seconds
+    pictures = _write_pictures(search, results.table, command)
+    count = Counter(str(row["status"]) for row in trials).most_common()
+    size = f"{len(trials):,} trial{'s' * (len(trials) != 1)}"
     say(f"{command}: {size}: {', '.join(f'{number:,} {state}' for state, number in count)}")
     where = f"; pictures: {', '.join(map(paths.from_here, pictures))}" if pictures else ""
     say(f"{command}: table: {paths.from_here(path)} and .md{where}")
-    for row in found.table.rows[:1]:
-        value = _value(search, row)
-        if value is not None:
-            again = f"To train it again, type: rerun {shlex.quote(_tag(row))} -f"
-            say(f"{command}: best {search.metric} {value:.6g}: {_tag(row)}. {again}")
-    return found.problems
+    if trials and (value := _value(search, trials[0])) is not None:
+        tag = found.tag_of(trials[0])
+        again = f"To train it again, type: rerun {shlex.quote(tag)} -f"
+        say(f"{command}: best {search.metric} {value:.6g}: {tag}. {again}")
+    return results.problems
 
 
 def _for_people(table: Table) -> Table:
@@ -249,7 +51,7 @@ def _for_people(table: Table) -> Table:
 
 def _value(search: Search, row: Row) -> float | None:
     """Return the value that counts of a trial that has finished."""
-    value = row.get(_column(search)) if row["status"] == "finished" else None
+    value = row.get(found.column(search)) if row["status"] == "finished" else None
     return value if history.is_number(value) else None
 
 
@@ -266,7 +68,7 @@ def _write_pictures(search: Search, table: Table, command: str) -> list[Path]:
     """Write what can be drawn; a line is said of what can't."""
     from exper.search import pictures
 
-    curves = [(_label(search, row), _curve(search, _tag(row))) for row in table.rows]
+    curves = [(_label(search, row), _curve(search, found.tag_of(row))) for row in table.rows]
     is_loss = search.direction == "min"  # a curve that has gone astray would flatten all others
     draw: dict[str, Callable[[], bytes]] = {
         "history_plots": lambda: pictures.histories(curves, search.metric, log=is_loss)
@@ -291,15 +93,18 @@ def _write_pictures(search: Search, table: Table, command: str) -> list[Path]:
 
 def _label(search: Search, row: Row) -> str:
     """Return a trial's values and its result, short enough for a legend."""
-    values = {name: row.get(f"hparam/{name}") for name in search.space}
-    short = {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in values.items()}
     reached = _value(search, row)
-    return space.described(search.space, short) + ("" if reached is None else f": {reached:.4g}")
+    end = "" if reached is None else f": {reached:.4g}"
+    values = {name: row.get(f"hparam/{name}") for name in search.space}
+    if any(f"hparam/{name}" not in row for name in values):  # a whole part
+        return found.tag_of(row).removeprefix(f"{search.tag}+") + end
+    short = {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in values.items()}
+    return space.described(search.space, short) + end
 
 
 def _curve(search: Search, tag: str) -> history.Curve:
     """Return a trial's curve, the mean of its runs."""
-    points = [list(Curve(run, search.metric).more()) for run in _runs(search, tag)]
+    points = [list(Curve(run, search.metric).more()) for run in found.runs(search, tag)]
     curves = [history.Curve([epoch for epoch, _ in one], [value for _, value in one]) for one in points if one]
     if len(curves) == 1:
         return curves[0]

@@ -148,7 +148,7 @@ class Searcher:
             return False
         asked, values = studies.ask(self._study, self._base.space, self._sampler)
         if asked.number >= self._plan.trials:  # another searcher asked at the same moment
-            studies.tell(asked, failed="one more than wanted")
+            studies.tell(asked, failed=studies.TOO_MANY)
             return False
         self._begin(asked, values)
         return True

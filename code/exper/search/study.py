@@ -31,6 +31,7 @@ _PRUNERS: dict[str, Callable[[int], BasePruner]] = {  # from the number of epoch
 }
 _ASKING_SECONDS = 10  # in which a trial that has just been asked for gets its owner
 _OWNER, TAG, WHY = "owner", "tag", "why"
+TOO_MANY = "one more than wanted"
 
 
 def create(tag: paths.Tag, commit: str, direction: str, storage: str | None) -> Study:
