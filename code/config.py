@@ -21,7 +21,7 @@ data = {  # each set, and the arguments it has: docs/data.md
     },
     "workers": 0,  # processes that read files ahead; 0: data in memory, on the device
 }
-transform = [  # in this order; {"name": "crop", "padding": 4} and {"name": "flip"}, for training only, come first
+transform = [  # in this order; behind it {"name": "crop", "padding": 4} and {"name": "flip"}, for training only
     {"name": "normalize", "mean": [0.3053], "std": [0.3761]},  # of each channel, of pixels in 0..1
 ]
 
