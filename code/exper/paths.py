@@ -75,6 +75,16 @@ class Run:
         return self.folder / "prune"
 
     @property
+    def job_script(self) -> Path:
+        """What SLURM runs."""
+        return self.folder / "job.sh"
+
+    @property
+    def job_log(self) -> Path:
+        """What SLURM and the manager say in a job."""
+        return self.folder / "job.log"
+
+    @property
     def checkpoint(self) -> Path:
         return self.folder / "checkpoint"
 

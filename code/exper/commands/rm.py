@@ -83,6 +83,9 @@ def _runs(project: paths.Project, word: str, known: dict[str, TagObject]) -> lis
 
 
 def _check(project: paths.Project, runs: list[paths.Run]) -> None:
+    queued = [run for run in runs if status.read(run) in status.QUEUED]
+    if queued:
+        raise Refused(f"{queued[0]} is queued. Take it out of the queue first: exper cancel {queued[0]}")
     live = [run for run in runs if status.is_live(run)]
     if live:
         raise Refused(f"{live[0]} is being worked on. End it first, or wait for it.")

@@ -1,0 +1,220 @@
+"""`exper submit` and `exper cancel`: jobs of a real SLURM."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from exper import paths
+from tests import manager, slurm
+from tests.manager import exper, log, record, refused, state, wait_for, write
+
+pytestmark = slurm.needed
+
+# Counts its lives, as checkpoints would; saves at the notice and at the end of a job.
+LIVES = (
+    manager.READY
+    + """\
+lives = run / "checkpoint" / "lives"
+number = int(lives.read_text()) + 1 if lives.exists() else 1
+lives.write_text(str(number))
+print("life", number, "seed", os.environ["EXPER_SEED"], "threads", os.environ["OMP_NUM_THREADS"], flush=True)
+def save(number, frame):
+    sys.exit(128 + number)
+for one in (signal.SIGTERM, signal.SIGUSR1):
+    signal.signal(one, save)
+(run / f"life_{number}").touch()
+if number < 3:
+    time.sleep(60)
+"""
+)
+
+
+DEAF = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+
+
+@pytest.fixture(scope="session")
+def served() -> Iterator[dict[str, str]]:
+    with slurm.served() as environment:
+        yield environment
+
+
+@pytest.fixture(autouse=True)
+def _cluster(served: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name, value in served.items():
+        monkeypatch.setenv(name, value)
+    yield
+    slurm.all_over()
+
+
+@pytest.fixture
+def without(tmp_path: Path) -> dict[str, str]:
+    """Return the environment of a host that has no SLURM."""
+    (tmp_path / "git").symlink_to(str(shutil.which("git")))
+    return os.environ | {"PATH": str(tmp_path)}
+
+
+def _lives(project: paths.Project, number: int, run: str = "base/0") -> None:
+    wait_for(lambda: (manager.the_run(project, run).folder / f"life_{number}").exists(), seconds=60)
+
+
+def _sessions(project: paths.Project, run: str = "base/0") -> list[str]:
+    return [one["status"] for one in record(project, run)["sessions"]]
+
+
+def test_a_job_trains_the_tag_and_the_run_is_queued_at_once(project: paths.Project) -> None:
+    with manager.untouched(project.root):
+        said = exper(project, "submit", "base", "-f", "--", "--hold").stderr
+        number = slurm.job(project, "base/0")
+        assert said == f"submit: base/0 is queued with seed 42 and 1 threads, as job {number} of the cluster 'tests'\n"
+        assert state(project, "base/0") == "queued"
+        assert record(project, "base/0")["job"] == {"id": number, "cluster": "tests"}
+        assert "1 queued" in exper(project, "expls").stdout
+        slurm.tell("scontrol", "release", number)
+        slurm.end(project, "base/0")
+    assert log(project, "base/0") == ["hello"]
+    assert [one["command"] for one in record(project, "base/0")["sessions"]] == [["submit", "base", "-f"]]
+    assert record(project, "base/0")["job"]["id"] == number
+    wait_for(lambda: manager.finished(project) == ["base/0"])
+    assert "hello" not in manager.the_run(project, "base/0").job_log.read_text()
+
+
+def test_a_job_goes_on_after_the_notice_as_the_same_run(project: paths.Project) -> None:
+    write(project, main=LIVES)
+    exper(project, "submit", "base", "--", "--cpus-per-task=2")
+    number = slurm.job(project, "base/0")
+    for life in (1, 2):
+        _lives(project, life)
+        slurm.notice(number)
+    slurm.end(project, "base/0")
+    sessions = record(project, "base/0")["sessions"]
+    assert [one["status"] for one in sessions] == ["interrupted", "interrupted", "finished"]
+    assert {one["job"]["id"] for one in sessions} == {number}
+    first, *others = [line.partition(" seed")[2] for line in log(project, "base/0")]
+    assert others == [first, first]
+    assert first.endswith("threads 2")
+    assert "goes back into the queue" in manager.the_run(project, "base/0").job_log.read_text()
+
+
+def test_between_two_lives_it_is_queued(project: paths.Project) -> None:
+    write(project, main=LIVES)
+    exper(project, "submit", "base")
+    _lives(project, 1)
+    slurm.notice(slurm.job(project, "base/0"))
+    slurm.end(project, "base/0", "queued")
+    error = refused(project, "continue", "base")
+    assert "exper cancel base/0" in error
+    assert "exper cancel base/0" in refused(project, "rm", "base/0", "--yes")
+    exper(project, "cancel", "base/0")
+    assert state(project, "base/0") == "interrupted"
+
+
+def test_a_job_that_slurm_requeues_goes_on(project: paths.Project) -> None:
+    write(project, main=LIVES)
+    exper(project, "submit", "base")
+    _lives(project, 1)
+    slurm.tell("scontrol", "requeue", slurm.job(project, "base/0"))
+    slurm.end(project, "base/0", "queued")
+    assert _sessions(project) == ["interrupted", "queued"]
+    _lives(project, 2)
+
+
+def test_a_job_whose_processes_were_killed_goes_on_when_it_is_requeued(project: paths.Project) -> None:
+    write(project, main=DEAF + LIVES.replace("SIGTERM", "SIGUSR1"))
+    exper(project, "submit", "base")
+    _lives(project, 1)
+    slurm.tell("scontrol", "requeue", slurm.job(project, "base/0"))
+    slurm.end(project, "base/0", "queued", seconds=40)
+    assert record(project, "base/0")["status"] == "running"
+    _lives(project, 2)
+    assert _sessions(project) == ["died", "running"]
+
+
+def test_a_job_that_fails_is_failed(project: paths.Project) -> None:
+    write(project, main="raise ValueError('the loss is NaN')")
+    exper(project, "submit", "base")
+    slurm.end(project, "base/0", "failed")
+    wait_for(lambda: slurm.state(slurm.job(project, "base/0")) == "FAILED")
+    assert "ValueError: the loss is NaN" in log(project, "base/0")
+
+
+def test_refused_settings_fail_the_run_and_say_why(project: paths.Project) -> None:
+    write(project, main=manager.REFUSES)
+    exper(project, "submit", "base")
+    slurm.end(project, "base/0", "failed")
+    assert "exper: lr must be above 0." in log(project, "base/0")
+    assert manager.tags(project) == ["base"]
+
+
+def test_cancel_ends_a_running_job_after_it_has_saved(project: paths.Project) -> None:
+    write(project, main=LIVES)
+    exper(project, "submit", "base")
+    _lives(project, 1)
+    assert "base/0 is interrupted" in exper(project, "cancel", "base").stderr
+    assert record(project, "base/0")["exit_code"] == 143
+    assert "no job" in refused(project, "cancel", "base/0")
+    exper(project, "submit", "--continue", "base")
+    _lives(project, 2)
+    assert state(project, "base/0") == "running"
+
+
+def test_a_cancelled_queued_run_goes_on_in_a_new_job_or_without(project: paths.Project) -> None:
+    exper(project, "submit", "base", "--", "--hold")
+    exper(project, "cancel", "base/0")
+    assert state(project, "base/0") == "interrupted"
+    exper(project, "submit", "--continue", "base/0", "--", "--hold")
+    assert state(project, "base/0") == "queued"
+    exper(project, "cancel", "base/0")
+    exper(project, "continue", "base/0")
+    assert _sessions(project) == ["interrupted", "interrupted", "finished"]
+    assert record(project, "base/0")["job"] is None
+
+
+def test_a_queued_run_whose_job_is_gone_has_died(project: paths.Project) -> None:
+    exper(project, "submit", "base", "--", "--hold")
+    slurm.tell("scancel", slurm.job(project, "base/0"))
+    slurm.end(project, "base/0", "died")
+    exper(project, "continue", "base")
+    assert state(project, "base/0") == "finished"
+
+
+def test_without_squeue_a_queued_run_has_a_question_mark(project: paths.Project, without: dict[str, str]) -> None:
+    exper(project, "submit", "base", "--", "--hold")
+    assert "1 queued?" in exper(project, "expls", env=without).stdout
+    assert "exper cancel" in refused(project, "continue", "base", env=without)
+    assert "1 queued?" not in exper(project, "expls").stdout
+
+
+def test_where_slurm_is_missing_or_silent_nothing_is_tagged(project: paths.Project, without: dict[str, str]) -> None:
+    with manager.nothing_left(project):
+        assert "there is no sbatch here" in refused(project, "submit", "base", env=without)
+        assert "SLURM does not answer" in refused(
+            project, "submit", "base", env=os.environ | {"SLURM_CONF": "/nonexistent"}
+        )
+
+
+def test_what_sbatch_refuses_leaves_nothing(project: paths.Project) -> None:
+    with manager.nothing_left(project):
+        error = refused(project, "submit", "base", "--", "--partition=nowhere")
+    assert "SLURM does not take the job" in error
+    assert "partition" in error
+
+
+def test_a_refused_continuation_leaves_the_run_as_it_was(project: paths.Project) -> None:
+    write(project, main="raise SystemExit(1)")
+    exper(project, "run", "base", code=1)
+    before = manager.the_run(project, "base/0").record.read_bytes()
+    refused(project, "submit", "--continue", "base", "--", "--partition=nowhere")
+    assert manager.the_run(project, "base/0").record.read_bytes() == before
+    assert state(project, "base/0") == "failed"
+
+
+def test_a_job_that_may_not_be_requeued_stays_interrupted(project: paths.Project) -> None:
+    write(project, main=LIVES)
+    exper(project, "submit", "base", "--", "--no-requeue")
+    _lives(project, 1)
+    slurm.notice(slurm.job(project, "base/0"))
+    slurm.end(project, "base/0", "interrupted")
+    assert "does not requeue" in manager.the_run(project, "base/0").job_log.read_text()
