@@ -49,6 +49,36 @@ def hand_over(project: paths.Project, live: life.Live, flags: Sequence[str], clu
     return job
 
 
+def submit_search(
+    project: paths.Project, tag: paths.Tag, command: Sequence[str], tasks: int, flags: Sequence[str]
+) -> slurm.Job:
+    """Submit a search as an array of jobs, which share what it knows; return the job.
+
+    Raises:
+        Refused: SLURM does not take it.
+    """
+    write_script(tag.job_script, project, command)
+    output = f"--output={pattern(tag.job_log.parent)}/{tag.job_log.name}"
+    words = [f"--job-name={tag.name}", output, f"--array=0-{tasks - 1}", *flags]
+    job = slurm.sbatch([*words, str(tag.job_script)], slurm.check_here())
+    with files.open_to_append(tag.jobs) as file:
+        file.write(f"{job['id']} {job['cluster']}\n".encode())
+    return job
+
+
+def of_search(tag: paths.Tag) -> list[slurm.Job]:
+    """Return the jobs that a search was submitted as."""
+    if not tag.jobs.exists():
+        return []
+    lines = [line.split(maxsplit=1) for line in tag.jobs.read_text().splitlines()]
+    return [{"id": number, "cluster": cluster} for number, cluster in lines]
+
+
+def is_alive(job: slurm.Job) -> bool:
+    """Tell whether SLURM still has a job."""
+    return slurm.word(job, os.getuid(), 0.0) in (slurm.WAITING, slurm.RUNNING)
+
+
 def pattern(path: Path) -> str:
     """Return a path as sbatch takes it for output, where % begins a pattern."""
     return str(path).replace("%", "%%")

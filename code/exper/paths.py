@@ -129,6 +129,20 @@ class Tag:
         """What Optuna knows of a search."""
         return self.folder / "search.journal"
 
+    @property
+    def jobs(self) -> Path:
+        """The jobs of a search, one a line."""
+        return self.folder / "search.jobs"
+
+    @property
+    def job_script(self) -> Path:
+        return self.folder / "search.sh"
+
+    @property
+    def job_log(self) -> Path:
+        """What the tasks of a search say; sbatch puts their number for %a."""
+        return self.folder / "search.%a.log"
+
     def run(self, number: int) -> Run:
         return Run(self.folder / str(number))
 

@@ -84,6 +84,12 @@ def restarts() -> int:
     return int(os.environ.get("SLURM_RESTART_COUNT") or 0)
 
 
+def this_life() -> Job | None:
+    """Return what names this job, and of its lives this one; None outside of our jobs."""
+    cluster = os.environ.get("SLURM_CLUSTER_NAME")
+    return None if this_job() is None else {"id": this_job(), "cluster": cluster, "restarts": restarts()}
+
+
 def is_ours(job: Job | None) -> bool:
     """Tell whether this process is that job."""
     return job is not None and str(job.get("id")) == this_job()
@@ -150,6 +156,13 @@ def word(job: Job, owner: int, recorded: float) -> str | None:
     if job["id"] not in known.jobs and os.getuid() not in (0, owner):
         return None
     return known.jobs.get(job["id"], GONE)
+
+
+def is_over(life: Job) -> bool:
+    """Tell whether a life of a job is over for sure: an earlier one of this job, or of one that is gone."""
+    if is_ours(life):
+        return bool(life["restarts"] < restarts())
+    return word(life, os.getuid(), 0.0) == GONE
 
 
 def forget_answers() -> None:

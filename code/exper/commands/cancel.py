@@ -25,6 +25,9 @@ def cancel(arguments: list[str], project: paths.Project) -> int:
     parser.add_argument("run", metavar="tag[/id]", help="the run, or all of a tag or a search")
     options = parser.parse_args(arguments)
     reference = tags.parse_reference(options.run)
+    searching = [job for job in jobs.of_search(project.tag(reference.tag)) if jobs.is_alive(job)]
+    if reference.number is None and searching:
+        return _cancel_search(searching)
     runs = [run for run in find.runs(project, reference) if status.read(run) in (*status.QUEUED, "running")]
     found = {run: job for run in runs if (job := run_json.read(run).get("job"))}
     if not found:
@@ -32,6 +35,20 @@ def cancel(arguments: list[str], project: paths.Project) -> int:
     for job in found.values():
         slurm.cancel(job)
     return max(map(_wait, found))
+
+
+def _cancel_search(searching: list[slurm.Job]) -> int:
+    for job in searching:
+        slurm.cancel(job)
+    deadline = time.monotonic() + _SECONDS
+    while any(map(jobs.is_alive, searching)):
+        if time.monotonic() > deadline:
+            say(f"cancel: {jobs.described(searching[0])} still runs, {_SECONDS} s after SLURM was told to end it")
+            return 1
+        time.sleep(0.2)
+        slurm.forget_answers()
+    say(f"cancel: {', '.join(map(jobs.described, searching))} has ended")
+    return 0
 
 
 def _wait(run: paths.Run) -> int:

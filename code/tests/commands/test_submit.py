@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from exper import paths
-from tests import manager, slurm
+from tests import manager, searching, slurm
 from tests.manager import exper, log, record, refused, state, wait_for, write
 
 pytestmark = slurm.needed
@@ -218,3 +218,34 @@ def test_a_job_that_may_not_be_requeued_stays_interrupted(project: paths.Project
     slurm.notice(slurm.job(project, "base/0"))
     slurm.end(project, "base/0", "interrupted")
     assert "does not requeue" in manager.the_run(project, "base/0").job_log.read_text()
+
+
+def test_an_array_shares_a_search_and_goes_on_after_the_notice(project: paths.Project) -> None:
+    searching.prepare(project, seconds="0.3", search='{"optimizer.lr": [0.1, 0.05, 0.02, 0.01, 0.005, 0.001]}')
+    exper(project, "search", "wide", "--submit", "2")
+    wait_for(lambda: len({path.name for path in project.tag("wide").folder.glob("search.?.log")}) == 2, seconds=30)
+    wait_for(lambda: len(searching.noted(project, "begun")) >= 2, seconds=30)
+    number = project.tag("wide").jobs.read_text().split()[0]
+    slurm.notice(f"{number}_0")
+    wait_for(lambda: not slurm.tell("squeue", "--noheader"), seconds=90)
+    said = project.tag("wide").folder / "search.0.log"
+    assert "goes back into the queue" in said.read_text()
+    assert len(searching.told(project, "wide")) == 6
+    assert {trial.state.name for trial in searching.told(project, "wide")} == {"COMPLETE"}
+    assert sorted(searching.noted(project, "ended")) == sorted(f"{tag}/0" for tag in searching.trials(project, "wide"))
+
+
+def test_a_submitted_search_is_cancelled_by_its_tag_and_not_removed_before(project: paths.Project) -> None:
+    searching.prepare(project)
+    exper(project, "search", "wide", "--submit", "2", "--", "--hold")
+    assert "exper cancel wide" in refused(project, "rm", "wide", "--tag", "--yes")
+    exper(project, "cancel", "wide")
+    exper(project, "rm", "wide", "--tag", "--yes")
+    assert manager.left(project) == []
+
+
+def test_flags_of_sbatch_without_submit_are_refused(project: paths.Project) -> None:
+    searching.prepare(project)
+    with manager.nothing_left(project):
+        assert "--submit" in refused(project, "search", "wide", "--", "--hold")
+        refused(project, "search", "wide", "--submit", "2", "--", "--partition=nowhere")
