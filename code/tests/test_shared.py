@@ -28,9 +28,7 @@ def _pass_seconds(project: paths.Project, name: str, seconds: float) -> None:
     os.utime(manager.the_run(project, name).heartbeat, (time.time() - seconds,) * 2)
 
 
-@pytest.mark.skipif(
-    not shutil.which("rsync"), reason="rsync is not installed: no copy was tried"
-)
+@pytest.mark.skipif(not shutil.which("rsync"), reason="rsync is not installed: no copy was tried")
 def test_a_copy_of_a_run_in_the_middle_is_readable_and_goes_on_once_it_is_dead(
     project: paths.Project, tmp_path: Path
 ) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from exper import paths
-from tests import manager, searching, slurm
+from exper import history, paths
+from tests import campaign, manager, searching, slurm
 from tests.manager import exper, log, record, refused, state, wait_for, write
 
 pytestmark = slurm.needed
@@ -58,6 +58,11 @@ def without(tmp_path: Path) -> dict[str, str]:
 
 def _lives(project: paths.Project, number: int, run: str = "base/0") -> None:
     wait_for(lambda: (manager.the_run(project, run).folder / f"life_{number}").exists(), seconds=60)
+
+
+def _epoch(run: paths.Run, number: int) -> None:
+    """Wait until a run has taken an epoch."""
+    wait_for(lambda: number in history.curves(run).get("val/loss", history.Curve([], [])).x, seconds=90)
 
 
 def _sessions(project: paths.Project, run: str = "base/0") -> list[str]:
@@ -249,3 +254,18 @@ def test_flags_of_sbatch_without_submit_are_refused(project: paths.Project) -> N
     with manager.nothing_left(project):
         assert "--submit" in refused(project, "search", "wide", "--", "--hold")
         refused(project, "search", "wide", "--submit", "2", "--", "--partition=nowhere")
+
+
+def test_a_job_that_met_two_notices_ends_with_the_bits_of_an_unbroken_run(tmp_path: Path) -> None:
+    project = paths.Project(campaign.make_project(tmp_path / "project"))
+    settings = ["epochs=12", "threads=1", "ema=0.99", "log_every_steps=10"]
+    exper(project, "submit", "broken", "-f", *settings)
+    run = manager.the_run(project, "broken/0")
+    for epoch in (2, 5):
+        _epoch(run, epoch)
+        slurm.notice(slurm.job(project, "broken/0"))
+    exper(project, "run", "whole", "-f", *settings, timeout=200)
+    slurm.end(project, "broken/0", seconds=120)
+    assert _sessions(project, "broken/0") == ["interrupted", "interrupted", "finished"]
+    whole = manager.the_run(project, "whole/0")
+    assert campaign.result(run.folder) == campaign.result(whole.folder)
