@@ -48,7 +48,7 @@ def _candidates(words: list[str], project: paths.Project) -> Iterable[str]:
     positional = _positional(given)
     if command in _KINDS and not (positional and command in _TAKE_ONE):
         return _KINDS[command](project, current)
-    if command == "run":
+    if command in ("run", "submit"):
         already = {word.partition("=")[0] for word in positional[1:]}
         return (f"{name}=" for name in _settings(project) if name not in already)
     return []
@@ -107,7 +107,7 @@ def _is_control(character: str) -> bool:
     return ord(character) < 32 or ord(character) == 127
 
 
-_TAKE_ONE = ("run", "continue", "rerun", "expels", "title", "table", "board", "evaluate")
+_TAKE_ONE = ("run", "continue", "rerun", "expels", "title", "table", "board", "evaluate", "submit", "cancel")
 _KINDS: dict[str, Callable[[paths.Project, str], Iterable[str]]] = {
     "run": _tags,
     "continue": _runs,
@@ -122,4 +122,6 @@ _KINDS: dict[str, Callable[[paths.Project, str], Iterable[str]]] = {
     "board": lambda *_: ["stop"],
     "evaluate": _runs,
     "rm": _runs_and_tags,
+    "submit": _runs_and_tags,
+    "cancel": _runs,
 }

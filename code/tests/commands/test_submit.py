@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -135,6 +136,21 @@ def test_a_job_whose_processes_were_killed_goes_on_when_it_is_requeued(project: 
     assert record(project, "base/0")["status"] == "running"
     _lives(project, 2)
     assert _sessions(project) == ["died", "running"]
+
+
+def test_a_node_that_failed_leaves_the_run_to_the_next_once_its_heart_beats_no_more(project: paths.Project) -> None:
+    exper(project, "submit", "base", "--", "--hold")
+    number, run = slurm.job(project, "base/0"), manager.the_run(project, "base/0")
+    elsewhere = {"host": "node7", "boot_id": "another boot of another kernel"}  # as it would have written it
+    manager.edit_record(project, "base/0", status="running", **elsewhere)
+    assert state(project, "base/0") == "running"
+    os.utime(run.heartbeat, (time.time() - 91,) * 2)
+    assert state(project, "base/0") == "queued"
+    os.utime(run.heartbeat, (time.time() - 85,) * 2)
+    slurm.tell("scontrol", "release", number)
+    slurm.end(project, "base/0")
+    assert _sessions(project) == ["died", "finished"]
+    assert time.time() - run.heartbeat.stat().st_mtime < 60
 
 
 def test_a_job_that_fails_is_failed(project: paths.Project) -> None:
