@@ -77,7 +77,7 @@ class Run:
     @property
     def job_script(self) -> Path:
         """What SLURM runs."""
-        return self.folder / "job.sh"
+        return self.folder / "job"
 
     @property
     def job_log(self) -> Path:
@@ -136,7 +136,7 @@ class Tag:
 
     @property
     def job_script(self) -> Path:
-        return self.folder / "search.sh"
+        return self.folder / "search.job"
 
     @property
     def job_log(self) -> Path:

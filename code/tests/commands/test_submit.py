@@ -174,7 +174,8 @@ def test_cancel_ends_a_running_job_after_it_has_saved(project: paths.Project) ->
     exper(project, "submit", "base")
     _lives(project, 1)
     assert "base/0 is interrupted" in exper(project, "cancel", "base").stderr
-    assert record(project, "base/0")["exit_code"] == 143
+    ended = record(project, "base/0")  # SLURM and the supervisor both send it: the second may meet a Python that ends
+    assert ended["exit_code"] == 143 or ended["signal"] == "SIGTERM"
     assert "no job" in refused(project, "cancel", "base/0")
     exper(project, "submit", "--continue", "base")
     _lives(project, 2)
