@@ -98,12 +98,14 @@ def is_ours(job: Job | None) -> bool:
 def is_to_come_back(number: int) -> bool:
     """Tell whether this job, which a signal has ended, goes on later.
 
-    It does after the notice that its time is nearly over: `requeue` is the next thing to call. After another signal it
-    does if SLURM has put it back into the queue, for a job that is more urgent or a node that goes down.
+    It does after the notice that its time is nearly over, unless the user has forbidden it: `requeue` is the next thing
+    to call. After another signal it does if SLURM has put it back into the queue, for a job that is more urgent or a
+    node that goes down.
     """
     if this_job() is None:
         return False
-    return number == signal.SIGUSR1 or _field(str(this_job()), "Restarts") not in (None, str(restarts()))
+    said = _about_this_job()
+    return _is_back(said) or (number == signal.SIGUSR1 and said.get("Requeue") != "0")
 
 
 def requeue() -> str | None:
@@ -111,16 +113,20 @@ def requeue() -> str | None:
 
     To be called last: SLURM then ends all processes of the job.
     """
-    if _field(str(this_job()), "Restarts") != str(restarts()):
+    if _is_back(_about_this_job()):
         return None
     done = _call("scontrol", "requeue", str(this_job()))
     return None if done.returncode == 0 else _said(done)
 
 
-def _field(number: str, name: str) -> str | None:
-    done = _call("scontrol", "--oneliner", "show", "job", number, seconds=_SECONDS)
-    found = [word.partition("=")[2] for word in done.stdout.split() if word.startswith(f"{name}=")]
-    return found[0] if found else None
+def _about_this_job() -> dict[str, str]:
+    done = _call("scontrol", "--oneliner", "show", "job", str(this_job()), seconds=_SECONDS)
+    fields = (word.partition("=") for word in done.stdout.split())
+    return {name: value for name, _, value in fields}
+
+
+def _is_back(said: dict[str, str]) -> bool:
+    return said.get("Restarts", str(restarts())) != str(restarts())
 
 
 # -- what SLURM says of jobs -------------------------------------------------------------------------------------------

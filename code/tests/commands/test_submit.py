@@ -233,13 +233,26 @@ def test_a_refused_continuation_leaves_the_run_as_it_was(project: paths.Project)
     assert state(project, "base/0") == "failed"
 
 
-def test_a_job_that_may_not_be_requeued_stays_interrupted(project: paths.Project) -> None:
+def test_a_job_that_may_not_be_requeued_is_interrupted_for_good(project: paths.Project) -> None:
     write(project, main=LIVES)
     exper(project, "submit", "base", "--", "--no-requeue")
     _lives(project, 1)
     slurm.notice(slurm.job(project, "base/0"))
     slurm.end(project, "base/0", "interrupted")
-    assert "does not requeue" in manager.the_run(project, "base/0").job_log.read_text()
+    assert _sessions(project) == ["interrupted"]
+
+
+def test_a_run_whose_job_slurm_does_not_requeue_is_interrupted_and_says_so(
+    project: paths.Project, without: dict[str, str]
+) -> None:
+    write(project, main=LIVES)
+    exper(project, "submit", "base", "--", f"--export=ALL,PATH={without['PATH']}")
+    _lives(project, 1)
+    slurm.notice(slurm.job(project, "base/0"))
+    said = manager.the_run(project, "base/0").job_log
+    wait_for(lambda: "SLURM does not requeue the job" in said.read_text(), seconds=60)
+    assert state(project, "base/0") == "interrupted"
+    assert _sessions(project) == ["interrupted"]
 
 
 def test_an_array_shares_a_search_and_goes_on_after_the_notice(project: paths.Project) -> None:
