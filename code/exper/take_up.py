@@ -3,6 +3,7 @@
 import time
 
 from exper import find, life, machine, paths, run_json, same, settings, slurm, status, tagged
+from exper.error import Refused
 from exper.repository import Repository
 
 _ENDING_SECONDS = 30
@@ -27,6 +28,8 @@ def take_up(
             bits may differ.
     """
     record = run_json.read(run)
+    if status.of(run, record) in ("running", "finished"):  # since it was chosen
+        raise Refused(f"another process has just worked on {run}. Type the command again.")
     commit = find.code_of(repository, run, record)
     config = tagged.check(repository, commit)
     needed = tagged.requirements(repository, commit)
