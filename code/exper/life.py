@@ -7,7 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exper import beside, board, files, ids, interrupt, lists, lock, paths, process, removal, run_json, snapshot, status
+from exper import (
+    beside,
+    board,
+    files,
+    ids,
+    interrupt,
+    lists,
+    lock,
+    paths,
+    process,
+    removal,
+    run_json,
+    slurm,
+    snapshot,
+    status,
+)
 from exper.error import Refused
 from exper.interrupt import Signals
 from exper.repository import Repository
@@ -37,6 +52,7 @@ def begin(
     least: int = 0,
     number: int | None = None,
     is_first: bool = False,
+    status: str = "running",
 ) -> Live:
     """Prepare a run beside, with its snapshot if it has a commit, and rename it into being.
 
@@ -64,7 +80,7 @@ def begin(
                     _check_tag(repository, record)
                 if repository is None or tag.snapshot.is_dir():  # else the last run of the tag has just finished
                     record = record | {"id": max(ids.last(tag) + 1, least) if number is None else number}
-                    record = run_json.begin(record, command)
+                    record = run_json.begin(record, command, status)
                     run = _give_id(tag, folder, record)
     return Live(run, held, record, None)
 
@@ -99,8 +115,9 @@ def resume(
     command: list[str],
     *,
     repository: Repository,
+    status: str = "running",
 ) -> Live:
-    """Take up a run that has ended before it finished; `record` is as the caller has read it.
+    """Take up a run that has ended before it finished, or is queued; `record` is as the caller has read it.
 
     Raises:
         Refused: somebody else works on it, or a live run uses another snapshot of the tag.
@@ -109,16 +126,17 @@ def resume(
     if held is None:
         raise Refused(f"{run} is being worked on by another process.")
     try:
-        _check_unchanged(run, record)
-        before = run.record.read_bytes()
         tag = project.tag(run.tag)
         with beside.new(project, tag) as (folder, _):
             snapshot.prepare(project, tag, record["commit"], repository, folder, ours=run)
-        run.refused.unlink(missing_ok=True)
-        run.prune.unlink(missing_ok=True)
-        run.heartbeat.write_bytes(b"")
-        now = run_json.begin(record | expected, command)
-        run_json.write(run, now)
+        with lock.held(project.lock):  # of a run's own lock, not every network disk tells other hosts
+            _check_unchanged(run, record)
+            before = run.record.read_bytes()
+            run.refused.unlink(missing_ok=True)
+            run.prune.unlink(missing_ok=True)
+            run.heartbeat.write_bytes(b"")
+            now = run_json.begin(_as_left(record) | expected, command, status)
+            run_json.write(run, now)
     except BaseException:
         os.close(held)
         raise
@@ -128,6 +146,16 @@ def resume(
 def _check_unchanged(run: paths.Run, record: run_json.Record) -> None:
     if run_json.read(run)["sessions"] != record["sessions"]:
         raise Refused(f"another process has just worked on {run}. Type the command again.")
+
+
+def _as_left(record: run_json.Record) -> run_json.Record:
+    """Return the record of a run as it was left: what ended without a word has died; a job of ours goes on with it."""
+    is_ours = slurm.is_ours(record.get("job"))
+    if is_ours and record["status"] == "queued":
+        return record
+    if record["status"] in ("queued", "running"):
+        record = run_json.mark_died(record)
+    return run_json.queue_again(record) if is_ours else record
 
 
 def _give_id(tag: paths.Tag, folder: Path, record: run_json.Record) -> paths.Run:
@@ -158,11 +186,25 @@ def carry_out(project: paths.Project, live: Live, signals: Signals, config: dict
     try:
         how = train(project, live, signals, lambda: say(announcement.line()))
     except interrupt.Interrupted as error:
-        say(f"exper: {run} {error}. To go on, type: continue {run}")
+        if run_json.read(run)["status"] == "queued":
+            say(f"exper: {run} {error}; it goes back into the queue")
+            _requeue(run)
+        else:
+            say(f"exper: {run} {error}. To go on, type: continue {run}")
         raise
     say(f"exper: {run} {how}. Its files: {folder}/" if how == "finished" else f"exper: {run} {how}: {folder}/log")
     say(announcement.line(is_last=True))
     return 0 if how == "finished" else 1
+
+
+def _requeue(run: paths.Run) -> None:
+    """Put the job that we are back into the queue; it ends with that."""
+    refusal = slurm.requeue()
+    held = refusal and lock.take(run.lock)
+    if held:
+        run_json.write(run, run_json.unqueue(run_json.read(run)))
+        os.close(held)
+        say(f"exper: SLURM does not requeue the job: {refusal}. To go on, type: exper submit --continue {run}")
 
 
 def train(
@@ -187,7 +229,9 @@ def train(
             run, folder, environment, live.lock, signals, between_lines=between_lines, start=start
         )
         if returncode == 2 and run.refused.exists():
-            raise _refusal(project, live)
+            if not slurm.is_ours(record["job"]):
+                raise _refusal(project, live)
+            _log_refusal(run)  # nobody would see it: the run stays, as failed
         return _end(project, run, record, returncode, signals)
     finally:
         os.close(live.lock)
@@ -202,6 +246,11 @@ def _refusal(project: paths.Project, live: Live) -> Refused:
         live.run.refused.unlink()
         files.replace(live.run.record, live.before)
     return Refused(text)
+
+
+def _log_refusal(run: paths.Run) -> None:
+    with files.open_to_append(run.log) as log:
+        log.write(f"exper: {run.refused.read_text(errors='replace').strip()}\n".encode())
 
 
 def differences(record: run_json.Record) -> str:
@@ -224,6 +273,8 @@ def _end(project: paths.Project, run: paths.Run, record: run_json.Record, return
     if how == "interrupted" and run.prune.exists():
         how, pruned = "pruned", files.read_json(run.prune)
     record = run_json.end(record, how, returncode, pruned)
+    if how == "interrupted" and slurm.is_ours(record["job"]) and slurm.is_to_come_back(_signal_in(returncode)):
+        record = run_json.queue_again(record)  # at once, or somebody else could take it up in between
     run_json.write(run, record)
     if how in status.OVER:
         settle(project, run, how, ours=run)

@@ -1,5 +1,8 @@
 """Locks that the system releases when their last holder dies, and that can be asked without being taken.
 
+Not every network disk tells other hosts of them. So `held`, which guards what several hosts may do at once, makes a
+link besides: to make one that exists fails on every host.
+
 On Linux an open-file-description lock: it lives in the open file, so a child that was handed the descriptor holds
 it too, and a question never gets in the way of somebody who wants it. Elsewhere flock, where asking takes it for a
 moment. Never unlock: close, or the other holders lose it as well.
@@ -14,6 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from exper import machine
 from exper.error import Refused
 
 _HAS_OFD = hasattr(fcntl, "F_OFD_SETLK")
@@ -78,15 +82,47 @@ def is_handed(handle: int, path: Path) -> bool:
 
 @contextlib.contextmanager
 def held(path: Path, wait_seconds: float = 60.0) -> Iterator[None]:
-    """Hold the lock `path` for a short job.
+    """Hold the lock `path` for a short job, on all hosts that share its folder.
 
     Raises:
         Refused: somebody else held it all the time.
     """
+    deadline = time.monotonic() + wait_seconds
     handle = take(path, wait_seconds)
     if handle is None:
         raise Refused(f"another process has held {path} for {wait_seconds:.0f} s. Try again.")
+    everywhere = path.with_name(f"{path.name}.host")
     try:
-        yield
+        while not _make(everywhere):
+            if time.monotonic() >= deadline:
+                raise Refused(_who_holds(everywhere, wait_seconds))
+            time.sleep(0.01)
+        try:
+            yield
+        finally:
+            everywhere.unlink(missing_ok=True)
     finally:
         os.close(handle)
+
+
+def _make(path: Path) -> bool:
+    """Make a link that names this host, unless another host has; one of ours is what a killed process has left."""
+    try:
+        os.symlink(f"{machine.boot_id()}@{machine.host()}", path)
+    except FileExistsError:
+        if machine.is_here(_holder(path)):
+            path.unlink(missing_ok=True)
+        return False
+    return True
+
+
+def _holder(path: Path) -> dict[str, object]:
+    with contextlib.suppress(FileNotFoundError):
+        boot_id, _, host = os.readlink(path).partition("@")
+        return {"boot_id": boot_id, "host": host}
+    return {}
+
+
+def _who_holds(path: Path, seconds: float) -> str:
+    host = _holder(path).get("host")
+    return f"the host {host} has held {path} for {seconds:.0f} s. If it works no more, remove that file."

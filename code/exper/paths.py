@@ -75,6 +75,16 @@ class Run:
         return self.folder / "prune"
 
     @property
+    def job_script(self) -> Path:
+        """What SLURM runs."""
+        return self.folder / "job"
+
+    @property
+    def job_log(self) -> Path:
+        """What SLURM and the manager say in a job."""
+        return self.folder / "job.log"
+
+    @property
     def checkpoint(self) -> Path:
         return self.folder / "checkpoint"
 
@@ -118,6 +128,20 @@ class Tag:
     def journal(self) -> Path:
         """What Optuna knows of a search."""
         return self.folder / "search.journal"
+
+    @property
+    def jobs(self) -> Path:
+        """The jobs of a search, one a line."""
+        return self.folder / "search.jobs"
+
+    @property
+    def job_script(self) -> Path:
+        return self.folder / "search.job"
+
+    @property
+    def job_log(self) -> Path:
+        """What the tasks of a search say; sbatch puts their number for %a."""
+        return self.folder / "search.%a.log"
 
     def run(self, number: int) -> Run:
         return Run(self.folder / str(number))

@@ -56,7 +56,7 @@ def take_back_tag(project: paths.Project, repository: Repository, made: TagObjec
 def _remove_folder(tag: paths.Tag) -> None:
     beside.sweep(tag)
     shutil.rmtree(tag.snapshot, ignore_errors=True)
-    for path in (tag.last_id, *tag.folder.glob(f"{tag.journal.name}*")):  # Optuna's lock is beside the journal
+    for path in (tag.last_id, *tag.folder.glob("search.*")):  # journal, Optuna's lock beside it, and jobs
         path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # a start is under way in it, or it is not there
         tag.folder.rmdir()

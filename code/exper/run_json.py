@@ -45,25 +45,48 @@ def new(tag: str, commit: str | None, tree: str | None, seed: int, threads: int)
         "recorded": None,
         "exact": False,
         "different": [],
+        "job": None,
         "sessions": [],
     }
 
 
-def begin(record: Record, command: list[str]) -> Record:
-    """Return the record with a new session that runs here and now; what the last session has stands on top as well."""
-    session = {
-        "command": command,
-        "status": "running",
-        **machine.this_process(),
-        "started": now(),
-        "ended": None,
-        "exit_code": None,
-        "signal": None,
-        "pruned": None,
-    }
-    first = record["sessions"][0]["started"] if record["sessions"] else session["started"]
-    top = session | {"started": first, "environment": machine.environment(), "versions": machine.versions()}
-    return record | top | {"sessions": [*record["sessions"], session]}
+def begin(record: Record, command: list[str], status: str = "running") -> Record:
+    """Return the record with a new session here and now; what the last session has stands on top as well.
+
+    A session that was queued becomes the one that runs, and keeps its command and its job.
+    """
+    before, job = record["sessions"], None
+    if record.get("status") == "queued":
+        command, before, job = record["command"], before[:-1], record["job"]
+    about = {"environment": machine.environment(), "versions": machine.versions()}
+    return _with(record | about, before, _session(command, status, job))
+
+
+def _session(command: list[str], status: str, job: Record | None) -> Record:
+    ended = dict.fromkeys(("ended", "exit_code", "signal", "pruned"))
+    return {"command": command, "status": status, "job": job, **machine.this_process(), "started": now(), **ended}
+
+
+def _with(record: Record, before: list[Record], session: Record) -> Record:
+    sessions = [*before, session]
+    return record | session | {"started": sessions[0]["started"], "sessions": sessions}
+
+
+def give_job(record: Record, job: Record) -> Record:
+    """Return the record of a queued run with the job that will train it."""
+    *before, last = record["sessions"]
+    return _with(record, before, last | {"job": job})
+
+
+def queue_again(record: Record) -> Record:
+    """Return the record of a run that has just been interrupted, and whose job has another go at it later."""
+    return _with(record, record["sessions"], _session(record["command"], "queued", record["job"]))
+
+
+def unqueue(record: Record) -> Record:
+    """Return the record as it was before `queue_again`."""
+    *before, last, _ = record["sessions"]
+    return _with(record, before, last)
 
 
 def end(record: Record, status: str, returncode: int, pruned: Record | None = None) -> Record:

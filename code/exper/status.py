@@ -6,10 +6,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from exper import lock, machine, paths, run_json
+from exper import lock, machine, paths, run_json, slurm
 from exper.error import Refused
 
 UNFINISHED = ("failed", "interrupted", "died")
+QUEUED = ("queued", "queued?")  # the second: SLURM can't be asked
 OVER = ("finished", "pruned")
 HEARTBEAT_SECONDS = 15
 _FRESH_SECONDS = 90
@@ -18,12 +19,23 @@ _FRESH_SECONDS = 90
 def of(run: paths.Run, record: run_json.Record) -> str:
     """Return queued, running, finished, failed, interrupted, pruned or died.
 
-    A stored `running` counts only while somebody holds the run's lock or, on another host, its heart beats.
+    A stored `running` counts only while somebody holds the run's lock or, on another host, its heart beats. Of a job,
+    SLURM decides: it may have put a run that was cut off into the queue again, and of a queued one the job may be gone.
+    Where SLURM can't be asked, what is stored as queued is `queued?`.
     """
     stored = str(record["status"])
-    if stored == "running" and not _is_held(run, record):
+    job = record.get("job")
+    is_believed = stored == "queued" and (slurm.is_ours(job) or (not job and _is_held(run, record)))  # just submitted
+    if stored not in ("queued", "running") or is_believed or (stored == "running" and _is_held(run, record)):
+        return stored
+    if not job or slurm.is_ours(job):
         return "died"
-    return stored
+    word = _word_on_job(run, job)
+    if word is None:
+        return "died" if stored == "running" else "queued?"
+    if word == slurm.GONE:
+        return _if_unchanged(run, record, "died")
+    return stored if word == slurm.RUNNING else "queued"
 
 
 def read(run: paths.Run) -> str:
@@ -61,6 +73,23 @@ def _is_held(run: paths.Run, record: run_json.Record) -> bool:
     if lock.is_held(run.lock):
         return True
     return not machine.is_here(record) and _heart_beats(run)
+
+
+def _word_on_job(run: paths.Run, job: slurm.Job) -> str | None:
+    try:
+        about = run.record.stat()
+    except OSError:  # it has just been removed
+        return slurm.GONE
+    return slurm.word(job, about.st_uid, about.st_mtime)
+
+
+def _if_unchanged(run: paths.Run, record: run_json.Record, state: str) -> str:
+    """Return `state`, unless the run has gone on since its record was read."""
+    try:
+        now = run_json.read(run)
+    except Refused:
+        return state
+    return state if now["sessions"] == record["sessions"] else of(run, now)
 
 
 def _heart_beats(run: paths.Run) -> bool:

@@ -42,10 +42,10 @@ def requirements(repository: Repository, commit: str) -> set[str]:
     return {machine.package_name(line) for line in lines if line and not line.startswith("-")}
 
 
-def threads(config: dict[str, settings.Value]) -> int:
-    """Return the thread count of a new run: the setting, or this machine's default."""
+def threads(config: dict[str, settings.Value], default: int | None = None) -> int:
+    """Return the thread count of a new run: the setting, else `default`, else this machine's."""
     wanted = config.get("threads")
-    return wanted if type(wanted) is int else machine.default_threads()
+    return wanted if type(wanted) is int else default or machine.default_threads()
 
 
 def trailers(seed: int, threads: int, changes: list[str]) -> list[tuple[str, object]]:

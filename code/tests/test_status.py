@@ -127,7 +127,7 @@ def test_asking_does_not_get_in_the_way_of_who_wants_the_lock(project: paths.Pro
         asking.kill()
 
 
-@pytest.mark.parametrize("stored", ["finished", "failed", "interrupted", "pruned", "queued"])
+@pytest.mark.parametrize("stored", ["finished", "failed", "interrupted", "pruned"])
 def test_what_has_ended_is_as_stored(project: paths.Project, stored: str) -> None:
     exper(project, "run", "base")
     edit_record(project, "base/0", status=stored)

@@ -48,7 +48,7 @@ def _candidates(words: list[str], project: paths.Project) -> Iterable[str]:
     positional = _positional(given)
     if command in _KINDS and not (positional and command in _TAKE_ONE):
         return _KINDS[command](project, current)
-    if command in ("run", "search"):
+    if command in ("run", "search", "submit"):
         already = {word.partition("=")[0] for word in positional[1:]}
         return (f"{name}=" for name in _settings(project) if name not in already)
     return []
@@ -139,7 +139,10 @@ def _pruners(*_: object) -> Iterable[str]:
     return plan.PRUNERS
 
 
-_TAKE_ONE = ("run", "search", "results", "continue", "rerun", "expels", "title", "table", "board", "evaluate")
+_TAKE_ONE = (
+    *("run", "search", "results", "continue", "rerun", "expels", "title", "table", "board", "evaluate"),
+    *("submit", "cancel"),
+)
 _VALUES: dict[str, Callable[[paths.Project, str], Iterable[str]]] = {
     "-l": _lists,
     "--list": _lists,
@@ -162,4 +165,6 @@ _KINDS: dict[str, Callable[[paths.Project, str], Iterable[str]]] = {
     "board": lambda *_: ["stop"],
     "evaluate": _runs,
     "rm": _runs_and_tags,
+    "submit": _runs_and_tags,
+    "cancel": _runs,
 }

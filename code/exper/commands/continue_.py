@@ -9,7 +9,7 @@ Examples:
     continue baseline/2 --exact        refuse if versions, device or data are not what they were
 """
 
-from exper import find, life, paths, run_json, status, tags
+from exper import find, jobs, life, paths, run_json, slurm, status, tags
 from exper.arguments import Parser
 from exper.error import Refused
 from exper.interrupt import Signals
@@ -23,7 +23,7 @@ def continue_(arguments: list[str], project: paths.Project) -> int:
     options = _parser().parse_args(arguments)
     reference = tags.parse_reference(options.run)
     tags.check_kept(reference)
-    run = _choose(find.runs(project, reference), is_named=reference.number is not None)
+    run = choose(find.runs(project, reference), is_named=reference.number is not None)
     record = run_json.read(run)
     if state(run) == "finished":
         life.settle(project, run, "finished")  # a kill after the record may have lost the rest of the end
@@ -43,7 +43,7 @@ def _parser() -> Parser:
     return parser
 
 
-def _choose(runs: list[paths.Run], *, is_named: bool) -> paths.Run:
+def choose(runs: list[paths.Run], *, is_named: bool) -> paths.Run:
     """Return the run started last among those that can go on; one that is just ending is waited for.
 
     Raises:
@@ -51,11 +51,15 @@ def _choose(runs: list[paths.Run], *, is_named: bool) -> paths.Run:
     """
     states = {run: state(run) for run in runs}
     able = [run for run in runs if states[run] in status.UNFINISHED or (is_named and states[run] == "pruned")]
+    able = able or [run for run in runs if states[run] == "queued" and slurm.is_ours(run_json.read(run).get("job"))]
     if able:
         return max(able, key=lambda run: str(run_json.read(run)["sessions"][-1].get("started")))
     running = [run for run in runs if states[run] not in (*status.OVER, "damaged")]
     if running:
         record = run_json.read(running[-1])
+        if states[running[-1]] in status.QUEUED:
+            where = jobs.described(record["job"])
+            raise Refused(f"{running[-1]} is queued, as {where}. To take it out: exper cancel {running[-1]}")
         raise Refused(f"{running[-1]} is {states[running[-1]]}, as pid {record.get('pid')} on {record.get('host')}.")
     if states[runs[-1]] == "pruned":
         raise Refused(f"{runs[-1]} was pruned by its search. To go on with it all the same: continue {runs[-1]}")

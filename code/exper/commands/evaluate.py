@@ -81,7 +81,8 @@ def _held(run: paths.Run) -> Iterator[int]:
     Raises:
         Refused: somebody does.
     """
-    held = lock.take(run.lock, wait_seconds=2.0) if status.read(run) != "running" else None
+    is_busy = status.read(run) in (*status.QUEUED, "running")
+    held = None if is_busy else lock.take(run.lock, wait_seconds=2.0)
     if held is None:
         raise Refused(f"{run} is being worked on by another process. Wait for it, or end it.")
     try:

@@ -15,7 +15,7 @@ import fnmatch
 import os
 import sys
 
-from exper import find, lists, paths, removal, status, tags
+from exper import find, jobs, lists, paths, removal, status, tags
 from exper.arguments import Parser
 from exper.error import Refused
 from exper.repository import Repository, TagObject, TagTaken
@@ -66,6 +66,9 @@ def _git_tags(project: paths.Project, words: list[str]) -> dict[str, TagObject]:
     if left:
         count = f"{len(left)} trial{'s' * (len(left) > 1)}"
         raise Refused(f"the search {left[0]!r} has {count}. Remove them first: exper rm '{left[0]}+*' --tag")
+    for name in known:
+        if any(map(jobs.is_alive, jobs.of_search(project.tag(name)))):
+            raise Refused(f"the search {name!r} is in the queue. Take it out first: exper cancel {name}")
     return known
 
 
@@ -83,6 +86,9 @@ def _runs(project: paths.Project, word: str, known: dict[str, TagObject]) -> lis
 
 
 def _check(project: paths.Project, runs: list[paths.Run]) -> None:
+    queued = [run for run in runs if status.read(run) in status.QUEUED]
+    if queued:
+        raise Refused(f"{queued[0]} is queued. Take it out of the queue first: exper cancel {queued[0]}")
     live = [run for run in runs if status.is_live(run)]
     if live:
         raise Refused(f"{live[0]} is being worked on. End it first, or wait for it.")

@@ -14,11 +14,12 @@ Examples:
     exper search deep --trials 50 --pruner median  50 trials that Optuna chooses; hopeless ones end early
     exper search deep --trials 80                  30 more
     exper search sure --seeds 3                    each with three seeds, whose mean counts
+    exper search wide --submit 4 -- -t 4:00:00     in four jobs of SLURM, of one array, at a time
 """
 
 import argparse
 
-from exper import life, removal, run_json, settings, tagged, tagging, tags
+from exper import jobs, life, removal, run_json, settings, slurm, tagged, tagging, tags
 from exper.arguments import Parser
 from exper.error import Refused
 from exper.interrupt import Signals
@@ -31,13 +32,17 @@ from exper.search.trial import Base
 
 def search(arguments: list[str], project: Project) -> int:
     """Tag, or take the tag that there is; then search."""
-    options = _parser().parse_intermixed_args(arguments)
+    words, flags = jobs.split(arguments)
+    options = _parser().parse_intermixed_args(words)
+    _check_jobs(options, flags)
     tags.check_new(options.tag)
     trial.check_tag(options.tag)
     changes = dict(map(settings.parse_change, options.settings))
     repository = Repository(project.root)
     known = repository.tag(options.tag)
     if known is None:
+        if slurm.this_job() is not None:  # what is committed meanwhile is not what was submitted
+            raise Refused(f"the tag {options.tag!r} is gone.")
         tagging.check_free(repository, options.tag)
     changed = [] if known else tagging.uncommitted_changes(project, repository, options)
     with Signals() as signals:
@@ -46,7 +51,7 @@ def search(arguments: list[str], project: Project) -> int:
         if known is not None:
             _check_settings(base, changes)
             say(f"search: goes on with the code and the space of the tag {options.tag!r}, {commit[:10]}")
-        return _search(base, options, known, signals)
+        return _search(base, options, known, flags, signals)
 
 
 def _parser() -> Parser:
@@ -82,7 +87,17 @@ def _check_settings(base: Base, changes: dict[str, settings.Value]) -> None:
         raise Refused(f"the tag {base.tag!r} holds other settings. Take another tag for these.")
 
 
-def _search(base: Base, options: argparse.Namespace, known: TagObject | None, signals: Signals) -> int:
+def _check_jobs(options: argparse.Namespace, flags: list[str]) -> None:
+    """Refuse a submission where there is no SLURM, and flags of sbatch without one."""
+    if options.submit:
+        slurm.check_here()
+    elif flags:
+        raise Refused("what follows -- are flags of sbatch, so --submit is needed, too.")
+
+
+def _search(
+    base: Base, options: argparse.Namespace, known: TagObject | None, flags: list[str], signals: Signals
+) -> int:
     from exper.search import results  # with Optuna, which takes a quarter of a second to import
     from exper.search import study as studies
     from exper.search.found import Search
@@ -97,6 +112,8 @@ def _search(base: Base, options: argparse.Namespace, known: TagObject | None, si
     try:
         study = study or studies.create(tag, base.commit, base.direction, options.storage)
         studies.remember(study, planned)
+        if options.submit:
+            return _submit(base, options, flags)
         searcher = Searcher(base, study, planned)
         searcher.search(signals)
     except BaseException:
@@ -110,7 +127,25 @@ def _search(base: Base, options: argparse.Namespace, known: TagObject | None, si
     if studies.ended(study):
         results.write(Search(project, base.tag, base.space, base.metric, base.direction, study), "search")
     if signals.noted is not None:
-        say(f"search: interrupted. To go on, type: exper search {base.tag}")
+        _say_interrupted(base.tag, signals.noted)
         signals.check()
     warn("search", [f"{line}; it goes on with the next call" for line in searcher.left])
     return 1 if searcher.failed or searcher.left else 0
+
+
+def _submit(base: Base, options: argparse.Namespace, flags: list[str]) -> int:
+    command = ["search", base.tag, "-j", str(options.jobs)]
+    command += ["--storage", options.storage] if options.storage else []
+    job = jobs.submit_search(base.project, base.project.tag(base.tag), command, options.submit, flags)
+    say(f"search: {base.tag} is queued, as {jobs.described(job)}. To end it, type: exper cancel {base.tag}")
+    return 0
+
+
+def _say_interrupted(tag: str, number: int) -> None:
+    if slurm.is_to_come_back(number):
+        say("search: interrupted; the job goes back into the queue")
+        refusal = slurm.requeue()
+        if refusal is None:
+            return
+        say(f"search: SLURM does not requeue the job: {refusal}")
+    say(f"search: interrupted. To go on, type: exper search {tag}")

@@ -37,6 +37,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--seeds", type=_count, metavar="N", help="runs of each trial, whose mean counts (1)")
     parser.add_argument("--sampler", choices=SAMPLERS, help="what decides (grid for lists alone, else tpe)")
     parser.add_argument("--pruner", choices=PRUNERS, help="what ends hopeless trials early (none)")
+    parser.add_argument("--submit", type=_count, metavar="N", help="as an array of N jobs of SLURM; sbatch's flags: --")
     parser.add_argument("--storage", metavar="URL", help="a database for several machines, as Optuna names it")
 
 

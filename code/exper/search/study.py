@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -17,7 +18,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from exper import machine, paths, settings
+from exper import machine, paths, settings, slurm
 from exper.error import Refused
 from exper.search.plan import Plan
 from exper.search.space import Choice, Range, Space
@@ -121,7 +122,7 @@ def ask(study: Study, space: Space, sampler_of: Callable[[int], BaseSampler]) ->
 
 def take(trial: Trial, space: Space, sampler_of: Callable[[int], BaseSampler]) -> dict[str, Value]:
     """Make a trial ours, and return its values; those that it has already stay."""
-    trial.set_user_attr(_OWNER, machine.this_process())
+    trial.set_user_attr(_OWNER, machine.this_process() | {"job": slurm.this_life()})
     trial.study.sampler = sampler_of(trial.number)
     return {name: _suggest(trial, name, values) for name, values in space.items()}
 
@@ -134,9 +135,16 @@ def left_alone(study: Study) -> Iterator[Trial]:
             started = known.datetime_start or datetime.min
             is_left = (datetime.now() - started).total_seconds() > _ASKING_SECONDS
         else:
-            is_left = machine.is_here(owner) and not machine.is_alive(owner.get("pid"), owner.get("pid_started"))
+            is_left = _is_gone(owner)
         if is_left:
             yield Trial(study, known._trial_id)
+
+
+def _is_gone(owner: dict[str, Any]) -> bool:
+    """Tell whether a searcher is gone for sure: a process of this machine, or of a job of SLURM."""
+    if machine.is_here(owner):
+        return not machine.is_alive(owner.get("pid"), owner.get("pid_started"))
+    return owner.get("job") is not None and slurm.is_over(owner["job"])
 
 
 def count(study: Study) -> int:

@@ -1,0 +1,75 @@
+"""Tag as `run` does, and train in a job of SLURM: the run is queued at once, and waits for its turn.
+
+Two minutes before the job's time limit training saves, the job goes back into the queue, and the same run goes on; so
+it does after a preemption or when a node has failed. What follows `--` are flags of sbatch, which win over ours. Where
+config.py does not set `threads`, the run has as many as --cpus-per-task asks for, else one.
+
+Examples:
+    exper submit baseline -f -- --time 4:00:00 --gres gpu:1
+    exper submit small model.dropout=0.5 -- --partition short --cpus-per-task 4
+    exper submit --continue baseline/0 -- --time 8:00:00
+    exper search wide --submit 4           a search: four tasks of a job array
+"""
+
+import argparse
+
+from exper import find, first, jobs, life, run_json, slurm, tagging, tags
+from exper.arguments import Parser
+from exper.commands.continue_ import choose
+from exper.error import Refused
+from exper.interrupt import Signals
+from exper.paths import Project
+from exper.repository import Repository
+from exper.say import say
+from exper.take_up import state, take_up
+
+
+def submit(arguments: list[str], project: Project) -> int:
+    """Make a queued run, or take one up, and hand it to SLURM."""
+    words, flags = jobs.split(arguments)
+    if "--continue" in words:
+        return _continue(project, _parse_continue(words), flags)
+    options = _parser().parse_intermixed_args(words)
+    cluster = slurm.check_here()
+    command = first.command("submit", options)
+    with first.born(project, options, command, status="queued", threads=jobs.threads(flags)) as (live, *_):
+        _hand_over(project, live, flags, cluster)
+    return 0
+
+
+def _parser() -> Parser:
+    parser = Parser("exper submit", __doc__)
+    parser.add_argument("tag", help="the name of the experiment, a new git tag; with --continue a tag or tag/id")
+    tagging.add_arguments(parser)
+    parser.add_argument("--continue", action="store_true", help="go on with a run that has not finished, in a new job")
+    return parser
+
+
+def _parse_continue(words: list[str]) -> argparse.Namespace:
+    parser = Parser("exper submit", __doc__)
+    parser.add_argument("run", metavar="tag[/id]", help="the run to go on with")
+    parser.add_argument("--continue", action="store_true")
+    parser.add_argument("--exact", action="store_true", help="refuse if bits may differ")
+    return parser.parse_args(words)
+
+
+def _continue(project: Project, options: argparse.Namespace, flags: list[str]) -> int:
+    reference = tags.parse_reference(options.run)
+    tags.check_kept(reference)
+    cluster = slurm.check_here()
+    run = choose(find.runs(project, reference), is_named=reference.number is not None)
+    record = run_json.read(run)
+    if state(run) == "finished":
+        raise Refused(f"{run} has finished already. To train it again, type: rerun {run} -f")
+    command = ["submit", "--continue", str(run)]
+    with Signals():
+        live, _ = take_up(project, Repository(project.root), run, record, command, exact=options.exact, as_="queued")
+        _hand_over(project, live, flags, cluster)
+    return 0
+
+
+def _hand_over(project: Project, live: life.Live, flags: list[str], cluster: str) -> None:
+    say(life.differences(live.record).rstrip())
+    job = jobs.hand_over(project, live, flags, cluster)
+    seed, threads = live.record["seed"], live.record["threads"]
+    say(f"submit: {live.run} is queued with seed {seed} and {threads} threads, as {jobs.described(job)}")
