@@ -54,6 +54,7 @@ def start(run: Run, count: int, threads: int) -> NoReturn:
 
 
 def _launched(run: Run, count: int) -> int:
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # DDP warns that it looks for weights without gradients
     meeting = Meeting()
     if meeting.nodes == 1 and sys.platform == "linux":
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # nothing listens to other machines
@@ -168,7 +169,7 @@ class _Outputs(LogsSpecs):
 
     def reify(self, envs: dict[int, dict[str, str]]) -> LogsDest:
         self._numbers = {local: env["RANK"] for local, env in envs.items()}
-        to = {local: f"/dev/fd/{writing}" for local, (_, writing) in self._pipes.items()}
+        to = dict.fromkeys(envs, "") | {local: f"/dev/fd/{writing}" for local, (_, writing) in self._pipes.items()}
         return LogsDest(stdouts=dict(to), stderrs=dict(to), error_files=dict.fromkeys(envs, os.devnull))
 
     def copy(self) -> None:
@@ -207,6 +208,8 @@ def _print(prefix: bytes, text: bytes) -> None:
 @contextlib.contextmanager
 def _in_environment(more: dict[str, str]) -> Iterator[None]:
     before = dict(os.environ)
+    for ours in ("EXPER_CONTROL", "EXPER_OUTPUT"):
+        os.environ.pop(ours, None)
     os.environ.update(more)
     try:
         yield
