@@ -100,11 +100,9 @@ class _Agent(LocalElasticAgent):
         signal.signal(signal.SIGTSTP, self._pause)
 
     def _start_workers(self, worker_group: WorkerGroup) -> dict[int, Any]:
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*stop.SIGNALS, signal.SIGTSTP})
         self._pids = super()._start_workers(worker_group)
         self._outputs.copy()
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        if self._asked is not None:
+        if self._asked is not None:  # before the ranks were known
             self._signal(self._asked[0])
         return self._pids
 
