@@ -119,7 +119,7 @@ class _Agent(LocalElasticAgent):
             if self.first[1] not in _STOPPED:
                 self._signal(signal.SIGKILL)
                 self._outputs.settle()
-                print(f"rank {self.first[0]} {_how(self.first[1])}: the run ends", flush=True)
+                _print(f"[rank{self.first[0]}]: ".encode(), f"{_how(self.first[1])}: the run ends\n".encode())
         result: RunResult = super()._monitor_workers(worker_group)
         return result
 
@@ -153,7 +153,7 @@ def _how(code: int) -> str:
 
 
 class _Outputs(LogsSpecs):
-    """What ranks print: the first to our terminal itself, the others through a pipe each, with their number."""
+    """What ranks print: the first to our terminal itself, the others through a pipe each, with their rank."""
 
     def __init__(self, count: int) -> None:
         super().__init__()
@@ -173,7 +173,7 @@ class _Outputs(LogsSpecs):
     def copy(self) -> None:
         """Begin to copy: not before the ranks are there, as a process with threads must not be forked."""
         for local, (reading, _) in self._pipes.items():
-            copier = threading.Thread(target=self._copy, args=(reading, f"[rank {self._numbers[local]}] ".encode()))
+            copier = threading.Thread(target=self._copy, args=(reading, f"[rank{self._numbers[local]}]: ".encode()))
             copier.start()
             self._threads.append(copier)
 
@@ -198,7 +198,9 @@ class _Outputs(LogsSpecs):
 
 
 def _print(prefix: bytes, text: bytes) -> None:
-    lines = b"".join(prefix + line for line in text.splitlines(keepends=True))
+    # Errors have this prefix already, from torch. The first rank's bar may stand where a line begins.
+    begin = b"\r\x1b[K" if os.isatty(_STDOUT) else b""
+    lines = b"".join(begin + prefix + line.removeprefix(prefix) for line in text.splitlines(keepends=True))
     while lines:
         lines = lines[os.write(_STDOUT, lines) :]
 
