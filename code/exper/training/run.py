@@ -73,7 +73,7 @@ def _wait_seconds() -> float:
 
     If it is the echo of another rank's end, the launcher kills us meanwhile; what all have, the first tells.
     """
-    return 1.0 if rank.is_first() else 2.0
+    return 1.0 if rank.is_first() else 3.0
 
 
 def _handed(given: Mapping[str, str]) -> Run:
