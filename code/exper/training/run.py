@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from exper import files, lock, paths
 from exper.error import Refused
@@ -59,21 +59,24 @@ def this_run(code: Path, given: Mapping[str, str] = os.environ) -> Iterator[Run]
             if is_untagged:
                 print(f"main.py: {error}", file=sys.stderr)
             raise SystemExit(2) from None
-        except Exception:
+        except Exception as error:
             if "EXPER_LAUNCHER" in given:
-                time.sleep(_wait_seconds())
+                _fail(error)
             if is_untagged:  # its traceback has to be in the log before the run ends; a debugger still gets the error
                 traceback.print_exc()
                 sys.excepthook = lambda *_: None
             raise
 
 
-def _wait_seconds() -> float:
-    """Return how long a rank keeps its error for itself.
+def _fail(error: Exception) -> NoReturn:
+    """End a rank by an error, after a while in which it keeps that for itself.
 
     If it is the echo of another rank's end, the launcher kills us meanwhile; what all have, the first tells.
     """
-    return 1.0 if rank.is_first() else 3.0
+    time.sleep(1.0 if rank.is_first() else 3.0)
+    sys.excepthook(type(error), error, error.__traceback__ and error.__traceback__.tb_next)
+    sys.stdout.flush()
+    os._exit(1)  # to take Python apart, with others waiting for us, takes seconds
 
 
 def _handed(given: Mapping[str, str]) -> Run:
