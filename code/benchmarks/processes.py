@@ -71,7 +71,7 @@ def train(root: Path, changes: dict[str, Any]) -> tuple[float, float]:
     config |= {name: value for name, value in changes.items() if name != "batch_size"}
     (root / "code" / "config.py").write_text("".join(f"{name} = {value!r}\n" for name, value in config.items()))
     began = time.monotonic()
-    subprocess.run([sys.executable, root / "code" / "main.py"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, root / "code" / "main.py"], check=True, capture_output=True)
     took = time.monotonic() - began
     runs = sorted((root / "__result__" / "untagged").glob("[0-9]*"), key=lambda path: int(path.name))
     seconds = [json.loads(line)["seconds"] for line in (runs[-1] / "history.jsonl").read_text().splitlines()]
