@@ -27,6 +27,7 @@ from exper.training import stop
 from exper.training.run import Run
 
 _STDIN, _STDOUT = 0, 1
+_REFUSED = 2  # the exit code of a wrong setting, which the supervisor tells
 _STOPPED = {128 + number for number in stop.SIGNALS}
 
 
@@ -119,7 +120,8 @@ class _Agent(LocalElasticAgent):
             if self.first[1] not in _STOPPED:
                 self._signal(signal.SIGKILL)
                 self._outputs.settle()
-                _print(f"[rank{self.first[0]}]: ".encode(), f"{_how(self.first[1])}: the run ends\n".encode())
+                if self.first[1] != _REFUSED:
+                    _print(f"[rank{self.first[0]}]: ".encode(), f"{_how(self.first[1])}: the run ends\n".encode())
         result: RunResult = super()._monitor_workers(worker_group)
         return result
 

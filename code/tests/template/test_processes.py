@@ -246,6 +246,7 @@ def test_a_wrong_setting_leaves_no_tag(together: Together) -> None:
     code, output = together.exper("run", "wrong", "model.dropout=2.0")
     assert code == 2
     assert output.strip().splitlines()[-1] == "run: model.dropout = 2.0: must be a number from 0 to 1."
+    assert "the run ends" not in output
     assert not together.project.tag("wrong").folder.exists()
 
 
