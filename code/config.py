@@ -50,8 +50,8 @@ checkpoint = {
 }
 
 device = "auto"  # the first GPU, else the CPU; "cpu", "cuda", "cuda:1"
-processes = None  # that train together; None: one
-threads = None  # of the CPU; None: its cores, 8 at most. Another number gives other bits
+processes = None  # that train together, each its share of every batch; None: one for each GPU, else one
+threads = None  # of the CPU, for each process; None: its cores, 8 at most, shared. Another number gives other bits
 deterministic = False  # True: the same bits on a GPU too, slower; a CPU gives them anyway
 
 logger = ["tensorboard", "picture"]  # picture: history.png; statistic.json and history.jsonl are always written

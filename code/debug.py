@@ -9,7 +9,7 @@ import torch
 
 from data.batches import Batches
 from exper.error import Refused
-from exper.training import stop
+from exper.training import processes, rank, stop
 from exper.training.finite import Found, NotFinite, watched
 from exper.training.nothing import NOTHING
 from setting import Settings
@@ -55,10 +55,10 @@ def explain(error: NotFinite, state: State, fit: Callable[[State], None]) -> str
 
     Training is exact, so that the same step is reached; `fit` takes the steps. Nothing is written meanwhile.
     """
-    saved = state.checkpoints.newest()
+    saved = processes.from_first(state.checkpoints.newest)
     if saved is None:
         return str(error)
-    print(f"{error}; to find the layer, training is repeated from step {saved['step']} to {error.steps + 1}")
+    rank.say(f"{error}; to find the layer, training is repeated from step {saved['step']} to {error.steps + 1}")
     again = Again(**vars(state) | {"statistic": NOTHING, "checkpoints": NOTHING, "see": NOTHING})
     again.load_state_dict(saved)
 

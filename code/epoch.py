@@ -5,10 +5,10 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from data.batches import Batches
-from exper.training import progress
+from exper.training import processes, progress
 from exper.training.finite import NotFinite
 from metric import Totals
 from setting import Settings
@@ -19,25 +19,26 @@ AMP = {"bf16": torch.bfloat16, "fp16": torch.float16}  # mixed precision: what o
 
 def train(state: State, batches: Batches, loss_of: nn.Module, given: Settings) -> None:
     """Take the steps that are left of the epoch under way. The CPU waits for the GPU only where it says so."""
-    state.model.train()
-    left = batches.of_epoch(state.epoch, state.batch)
+    state.parallel.train()
+    left = batches.slices(state.epoch, state.batch)  # one of several processes has its slice of each batch
     title = f"epoch {state.epoch + 1}"
-    for image_BCHW, target_B in progress.bar(left, title, len(batches), state.batch, given.verbose):
+    for image_BCHW, target_B, weight in progress.bar(left, title, len(batches), state.batch, given.verbose):
         state.see.before_step(state.model, state.step + 1, image_BCHW)
 
         # the gradient of the batch, as a sum over `accumulate` parts that fit into memory
         state.optimizers.zero_grad()
-        parts = zip(image_BCHW.chunk(given.accumulate), target_B.chunk(given.accumulate), strict=True)
-        done = []
+        parts = [*zip(image_BCHW.chunk(given.accumulate), target_B.chunk(given.accumulate), strict=True)]
+        done: list[tuple[Tensor, Any, Tensor]] = []
         for image_PCHW, target_P in parts:
-            # forward
-            with precision(given.amp, image_PCHW.device):
-                output_PK = state.model(image_PCHW)
-                loss = loss_of(output_PK, target_P)
+            with processes.exchanging(state.parallel, is_last=len(done) == len(parts) - 1):
+                # forward
+                with precision(given.amp, image_PCHW.device):
+                    output_PK = state.parallel(image_PCHW)
+                    loss = loss_of(output_PK, target_P)
 
-            # backward
-            share = len(image_PCHW) / len(image_BCHW)
-            state.scaler.scale(loss if share == 1 else loss * share).backward()
+                # backward
+                share = weight * len(image_PCHW) / len(image_BCHW)
+                state.scaler.scale(loss if share == 1 else loss * share).backward()
             done.append((loss, output_PK, target_P))
 
         # step
@@ -50,7 +51,7 @@ def train(state: State, batches: Batches, loss_of: nn.Module, given: Settings) -
         state.see.after_step(state.model)  # waits, where something is to be seen
 
         # count, log, save, stop
-        for loss, output_PK, target_P in done:
+        for loss, output_PK, target_P in done if weight else ():
             state.metric.add(loss, output_PK, target_P)
         state.metric.end_batch()
         state.batch += 1
@@ -69,11 +70,12 @@ def evaluate(
     """Return loss and metrics of `model` over a split, such as {"val/loss": 0.1, "val/acc": 0.98}."""
     model.eval()
     metric = Totals(given.metric)
-    for image_BCHW, target_B in progress.bar(batches.of_epoch(), split, len(batches), verbose=given.verbose):
+    for image_BCHW, target_B, weight in progress.bar(batches.slices(), split, len(batches), verbose=given.verbose):
         with precision(given.amp, image_BCHW.device):
             output_BK = model(image_BCHW)
             loss = loss_of(output_BK, target_B)
-        metric.add(loss, output_BK, target_B)
+        if weight:
+            metric.add(loss, output_BK, target_B)
         state.leave_if_asked()
     values = metric.values(split)  # waits
     if not math.isfinite(values[f"{split}/loss"]):

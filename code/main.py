@@ -27,10 +27,12 @@ import model as models
 import optim
 from data.batches import Batches
 from exper import parts, settings
-from exper.training import checkpoint, device, layers, pretrained, statistic, streams
+from exper.training import checkpoint, device, layers, pretrained, processes, rank, statistic, streams
 from exper.training.checkpoint import Checkpoints
 from exper.training.finite import NotFinite
 from exper.training.monitor import Monitor
+from exper.training.nothing import NOTHING
+from exper.training.rank import say
 from exper.training.run import Run, this_run
 from exper.training.see import See
 from loss import Loss
@@ -61,7 +63,9 @@ def build(run: Run, config: dict[str, Any], load: Callable[[Checkpoints], dict[s
     """Build what config.py names, and load a checkpoint; refuse what is wrong before data is loaded, where it can."""
     config = debug.shortened(config)
     given: Settings = parts.call("", config, Settings)
-    where = device.prepare(given.device, given.processes, run.record["threads"], given.deterministic)
+    threads = processes.threads(run, config, of=processes.of_this_machine()[1])
+    where = device.prepare(given.device, threads, given.deterministic)
+    processes.join(where)
     data.check(given.data)
     transform = Transform(given.transform)
     models.check(given.model)
@@ -86,9 +90,9 @@ def build(run: Run, config: dict[str, Any], load: Callable[[Checkpoints], dict[s
     metric.check(classes)
     model = parts.build("model", given.model, models.MODEL, shape, classes).to(where)
     if given.verbose != "quiet":
-        print(f"{given.model['name']}: {layers.parameters(model)}, on {about_device['name']}")
-        print(layers.summary(model, shape))
-    saved = load(checkpoints)
+        say(f"{given.model['name']}: {layers.parameters(model)}, on {about_device['name']}")
+        say(layers.summary(model, shape))
+    saved = processes.from_first(lambda: load(checkpoints))
     started_from = None if saved else pretrained.load(model, given.pretrained, run)
     steps = given.epochs * len(batches["train"])
     optimizers = Optimizers(model, given.optimizer, given.scheduler, steps, given.epochs)
@@ -96,8 +100,12 @@ def build(run: Run, config: dict[str, Any], load: Callable[[Checkpoints], dict[s
     if given.compiled:
         model.compile(dynamic=False)  # or the kernels of a batch would depend on the sizes of those before it
     scaler = GradScaler(where.type, enabled=given.amp == "fp16")
-    written = (record, checkpoints, run.format, config, started_from, see)
-    state = State(model, optimizers, scaler, ema, metric, monitor, *written)
+    if not rank.is_first():  # of several processes: one writes for all, and each draws, as for dropout, its own
+        record, see = NOTHING, NOTHING
+        streams.start(run.seed, rank.number())
+    parallel = processes.wrapped(model, where)
+    written = (record, checkpoints, run.format, config, started_from)
+    state = State(model, optimizers, scaler, ema, metric, monitor, *written, parallel, see)
     hparam = settings.flatten({name: value for name, value in config.items() if name not in SEARCH})
     about = {"format": run.format, "hparam": hparam, "data": about_data, "device": about_device}
     return Built(given, state, batches, loss_of, saved, about)
@@ -110,7 +118,7 @@ def main(run: Run, config: dict[str, Any]) -> None:
     stop.wait_for_step()  # before, a signal ends the process at once
     if saved is not None:
         state.load_state_dict(saved)
-        print(f"continues after epoch {state.epoch}, step {state.step}")
+        say(f"continues after epoch {state.epoch}, step {state.step}")
     about = built.about | ({} if state.pretrained is None else {"pretrained": state.pretrained})
     state.statistic.start(about, saved and saved["statistic"], state.step)
     try:
@@ -118,7 +126,8 @@ def main(run: Run, config: dict[str, Any]) -> None:
             fit(built)
         state.statistic.end_test(test(built, *best(state)))
     except Exception as error:
-        checkpoint.write(run.files.checkpoint / "crash.path", state.state_dict())
+        if rank.is_first():
+            checkpoint.write(run.files.checkpoint / "crash.path", state.state_dict(alone=True))
         if isinstance(error, NotFinite):
             quiet = replace(built.given, verbose="quiet")
             error.args = (debug.explain(error, state, lambda again: fit(built._replace(state=again, given=quiet))),)
@@ -126,6 +135,7 @@ def main(run: Run, config: dict[str, Any]) -> None:
     finally:
         state.checkpoints.wait()
         state.statistic.close()
+    processes.leave()
 
 
 def fit(built: Built) -> None:
@@ -136,10 +146,11 @@ def fit(built: Built) -> None:
     while state.epoch < given.epochs and not state.monitor.is_over:
         epoch.train(state, batches["train"], loss_of, given)
         state.check_finite()
+        processes.align(state.model, state.evaluated)
         val = epoch.evaluate(state, state.evaluated, batches["val"], loss_of, given, "val")
         line = state.end_epoch(val, Totals(given.metric))
         if given.verbose != "quiet":
-            print(statistic.text(line, given.epochs))
+            say(statistic.text(line, given.epochs))
         is_last = state.epoch == given.epochs or state.monitor.is_over
         if is_last or line is state.monitor.best or state.checkpoints.is_due(state.epoch, batch=0):
             state.save()
@@ -148,7 +159,7 @@ def fit(built: Built) -> None:
 def best(state: State) -> tuple[nn.Module, int]:
     """Return the model of the best epoch, and this; without a monitor, or if its checkpoint is lost, of the last."""
     model = copy.deepcopy(state.evaluated)
-    saved = state.checkpoints.of_epoch(state.monitor.best.get("epoch", state.epoch))
+    saved = processes.from_first(lambda: state.checkpoints.of_epoch(state.monitor.best.get("epoch", state.epoch)))
     if saved is None:
         return model, state.epoch
     model.load_state_dict(saved.get("ema", saved["model"]))
@@ -159,7 +170,7 @@ def test(built: Built, model: nn.Module, tested: int) -> dict[str, Any]:
     """Return what `model`, of the epoch `tested`, achieves on the test split, as statistic.json has it."""
     given, state, batches, loss_of, *_ = built
     values = epoch.evaluate(state, model, batches["test"], loss_of, given, "test")
-    print(f"test of epoch {tested}: " + "  ".join(f"{name} {value:.4g}" for name, value in values.items()))
+    say(f"test of epoch {tested}: " + "  ".join(f"{name} {value:.4g}" for name, value in values.items()))
     return {"epoch": tested, **values}
 
 
@@ -168,4 +179,6 @@ if __name__ == "__main__":
     parser.add_argument("--debug", action="store_true", help="as config.py's debug = True: a short run with checks on")
     changes = {"debug": True} if parser.parse_args().debug else {}
     with this_run(CODE) as this:
-        main(this, settings.read((CODE / "config.py").read_bytes()) | changes)
+        found = settings.read((CODE / "config.py").read_bytes()) | changes
+        if not processes.started(this, found):  # else torchrun starts this file once for each of several
+            main(this, found)

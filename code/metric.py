@@ -5,6 +5,8 @@ the target 0 or 1, and what is counted is class 1. A metric's attributes are sum
 several processes may add up; arguments have an underscore.
 """
 
+import copy
+import functools
 import math
 import re
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from torch.nn import functional
 from exper import parts
 from exper.error import Refused
 from exper.parts import Count, Positive
+from exper.training import processes
 
 Sum = Tensor | float
 Average = Literal["macro", "micro"]
@@ -281,19 +284,30 @@ class Totals:
 
     @property
     def batch_loss(self) -> Tensor | float:
-        """The mean loss of the last batch."""
+        """The mean loss of the last batch, over all processes."""
         (loss, seen), (loss_after, seen_after) = self._before, self._ended
-        return (loss_after - loss) / (seen_after - seen)
+        loss, seen = processes.added([loss_after - loss, seen_after - seen])
+        return loss / seen  # type: ignore[no-any-return]
 
     def values(self, split: str) -> dict[str, float]:
-        """Return what came out, such as {"val/loss": 0.1, "val/acc": 0.98}. Waits for the GPU."""
-        found = {f"{split}/{name}": self.metrics[name].value() for name in self.names if name != "loss"}
-        return {f"{split}/loss": float(self.loss) / self.seen} | found
+        """Return what came out in all processes, such as {"val/loss": 0.1, "val/acc": 0.98}. Waits for the GPU."""
+        total = self.total()
+        found = {f"{split}/{name}": total.metrics[name].value() for name in self.names if name != "loss"}
+        return {f"{split}/loss": float(total.loss) / total.seen} | found
 
     def tables(self, split: str) -> dict[str, list[list[int]]]:
         """Return what is no number: {"val/confusion": rows}. Waits for the GPU."""
-        confusion = [(name, one) for name, one in self.metrics.items() if isinstance(one, Confusion)]
+        confusion = [(name, one) for name, one in self.total().metrics.items() if isinstance(one, Confusion)]
         return {f"{split}/{name}": one.value() for name, one in confusion}
+
+    def total(self) -> "Totals":
+        """Return these sums added up over all processes."""
+        if processes.count() == 1:
+            return self
+        total = copy.copy(self)
+        total.metrics = {name: copy.copy(metric) for name, metric in self.metrics.items()}
+        total.load_state_dict(added(processes.gathered(self.state_dict())))
+        return total
 
     def state_dict(self) -> dict[str, Any]:
         return {"loss": self.loss, "seen": self.seen, "finite": self.finite, "metrics": self._sums()}
@@ -307,3 +321,8 @@ class Totals:
         self._before = self._ended = self.loss, self.seen
         for name, metric in self.metrics.items():
             vars(metric).update(saved["metrics"][name])
+
+
+def added(states: list[dict[str, Any]]) -> dict[str, Any]:
+    """Add up the `state_dict` of the Totals of several processes, for the same batches."""
+    return functools.reduce(processes.plus, states) | {"finite": min(int(one["finite"]) for one in states)}

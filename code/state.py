@@ -1,5 +1,6 @@
 """Everything that a checkpoint holds: what the next step, and all after it, depend on."""
 
+import functools
 import hashlib
 import time
 from dataclasses import dataclass, field
@@ -10,15 +11,16 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 from tqdm import tqdm
 
-from exper.training import stop, streams
+from exper.training import processes, rank, stop, streams
 from exper.training.checkpoint import Checkpoints
 from exper.training.finite import NotFinite
 from exper.training.means import Means
 from exper.training.monitor import Monitor
 from exper.training.nothing import NOTHING
+from exper.training.processes import Agreement
 from exper.training.see import See
 from exper.training.statistic import Statistic
-from metric import Totals
+from metric import Totals, added
 from optim import Average, Optimizers
 
 _PLAIN = ("pretrained", "epoch", "batch", "step", "lr")
@@ -39,13 +41,19 @@ class State:
     format: int
     config: dict[str, Any]
     pretrained: dict[str, Any] | None = None  # where the first weights are from
+    parallel: nn.Module = NOTHING  # the model, with gradients that are the mean over all processes
     see: See = NOTHING  # what TensorBoard shows beside curves
     own: Means = field(default_factory=Means)  # what `log` gets in the epoch under way
     epoch: int = 0  # completed
     batch: int = 0  # done of the epoch under way
     step: int = 0  # of the optimizer, in all
     lr: float = 0.0  # of the last step
+    asked: Agreement = field(default_factory=Agreement)  # to stop, with which exit code
     started: float = field(default_factory=time.monotonic)  # the epoch under way
+
+    def __post_init__(self) -> None:
+        if self.parallel is NOTHING:
+            self.parallel = self.model
 
     @property
     def evaluated(self) -> nn.Module:
@@ -53,16 +61,28 @@ class State:
         return self.model if self.ema is None else self.ema.model
 
     def _parts(self) -> dict[str, Any]:
-        found = {name: getattr(self, name) for name in ("model", "scaler", "metric", "monitor", "own")}
+        found = {name: getattr(self, name) for name in ("model", "scaler", "monitor")}
         return found | ({} if self.ema is None else {"ema": self.ema.model})
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return plain dicts, lists and tensors."""
+    def state_dict(self, *, alone: bool = False) -> dict[str, Any]:
+        """Return plain dicts, lists and tensors; `alone`: without the other processes, which may be gone."""
         found = {name: getattr(self, name) for name in ("format", "config", *_PLAIN)}
         found |= {name: part.state_dict() for name, part in self._parts().items()}
         found |= self.optimizers.state_dict()
-        found |= {"random": streams.state(), "statistic": self.statistic.state_dict()}
+        found |= self._of_processes([self._own()] if alone else processes.gathered(self._own()))
+        found |= {"statistic": self.statistic.state_dict()}
         return found | {"seconds": time.monotonic() - self.started}
+
+    def _own(self) -> dict[str, Any]:
+        """Return what differs between processes."""
+        return {"metric": self.metric.state_dict(), "own": self.own.state_dict(), "random": streams.state()}
+
+    def _of_processes(self, each: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return what one process would have in their place, and what they have."""
+        if len(each) == 1:
+            return each[0]
+        own = functools.reduce(processes.plus, [one["own"] for one in each])
+        return {"metric": added([one["metric"] for one in each]), "own": own, "random": each[0]["random"], "each": each}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
@@ -71,8 +91,20 @@ class State:
         self.optimizers.load_state_dict(saved)
         for name in _PLAIN:
             setattr(self, name, saved[name])
+        own = self._own_of(saved)
+        self.metric.load_state_dict(own["metric"])
+        self.own.load_state_dict(own["own"])
         self.started = time.monotonic() - saved["seconds"]
-        streams.restore(saved["random"])
+        streams.restore(own["random"])
+
+    def _own_of(self, saved: dict[str, Any]) -> dict[str, Any]:
+        """Return this process's part; of as many processes as there were, what it had, else the first has it all."""
+        each = saved.get("each", [saved])
+        if len(each) == processes.count():
+            return each[rank.number()]  # type: ignore[no-any-return]
+        if rank.is_first():
+            return saved
+        return self._own() | {"metric": self.metric.state_dict() | {"finite": saved["batch"]}}
 
     def log(self, **values: Tensor | float) -> None:
         """Log numbers of your own: their means over the epoch, and with `log_every_steps` their values at steps."""
@@ -97,23 +129,25 @@ class State:
 
     def check_finite(self) -> None:
         """Stop if the loss was NaN or infinite, naming the step. Waits for the GPU."""
-        finite = int(self.metric.finite)
+        finite = processes.least(int(self.metric.finite))
         if finite < self.batch:
             steps = self.step - self.batch + finite
             raise NotFinite(f"the loss is NaN or infinite at step {steps + 1}, in epoch {self.epoch + 1}", steps)
 
     def save(self) -> None:
-        """Write a checkpoint, unless the loss is NaN or infinite. Waits for the GPU."""
+        """Write a checkpoint of all processes, unless the loss is NaN or infinite. Waits for the GPU."""
         self.check_finite()
         self.checkpoints.save(self.state_dict(), self.monitor.best.get("epoch"))
 
     def leave_if_asked(self) -> None:
-        """Save and end the process if a signal has asked for it."""
-        code = stop.exit_code()
-        if code is not None:
+        """Save and end the process if a signal has asked one of the processes for it: all at the same step."""
+        code = self.asked.largest(stop.exit_code() or 0)
+        if code:
             self.save()
             self.checkpoints.wait()
-            tqdm.write(f"stopped and saved after epoch {self.epoch}, step {self.step}")
+            if rank.is_first():
+                tqdm.write(f"stopped and saved after epoch {self.epoch}, step {self.step}")
+            processes.wait_for_all()
             raise SystemExit(code)
 
     def digest(self) -> str:

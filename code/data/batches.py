@@ -2,7 +2,7 @@
 
 import atexit
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from exper.training import stop, streams
+from exper.training import processes, stop, streams
 from transform import Batch, Transform
 
 MOST = 2**26  # numbers normalized ahead: 256 MB as floats, four times their bytes, in each of several runs at once
@@ -89,13 +89,44 @@ class Batches:
 
     def of_epoch(self, epoch: int = 0, first: int = 0) -> Iterator[Batch]:
         """Yield the batches from number `first` on: the same ones, wherever the epoch was interrupted."""
-        for number, (image_BCHW, target_B) in enumerate(self._fetch(self._indices(epoch, first)), first):
+        for image_BCHW, target_B, _ in self._cut(epoch, first, lambda size: slice(0, size)):
+            yield image_BCHW, target_B
+
+    def slices(self, epoch: int = 0, first: int = 0) -> Iterator[tuple[Tensor, Tensor, float]]:
+        """Yield what of each batch is this process's, and the weight of its mean in the mean over all processes.
+
+        In one process that is the batch, and 1.0. Where nothing is left for this process, one image stands in, with 0.
+        """
+        for image_BCHW, target_B, size in self._cut(epoch, first, processes.own_slice):
+            own = processes.own_slice(size)
+            yield image_BCHW, target_B, (own.stop - own.start) * processes.count() / size
+
+    def _cut(self, epoch: int, first: int, part: Callable[[int], slice]) -> Iterator[tuple[Tensor, Tensor, int]]:
+        """Yield a part of each batch, never empty, and the size of the whole."""
+
+        def cut(size: int) -> slice:
+            own = part(size)
+            return own if own.stop > own.start else slice(0, 1)
+
+        cuts = (index_B[cut(len(index_B))] for index_B in self._indices(epoch, first))
+        for number, (image_BCHW, target_B) in enumerate(self._fetch(cuts), first):
             random = None
             if self.seed is not None and self.transform.steps:
                 random = streams.generator(self.seed, "transform", epoch, number)
             image_BCHW = image_BCHW.to(self.device, non_blocking=True)
             target_B = target_B.to(self.device, non_blocking=True).long()  # masks come as bytes
-            yield self.transform(image_BCHW, target_B, random)
+            size = self._size(epoch * len(self) + number)
+            if len(image_BCHW) == size or random is None:
+                yield *self.transform(image_BCHW, target_B, random), size
+                continue
+            # random transforms draw for every image of the batch; of those that are not ours, nothing else is needed
+            own = cut(size)
+            whole = self.transform(_placed(image_BCHW, own, size), _placed(target_B, own, size), random)
+            yield whole[0][own], whole[1][own], size
+
+    def _size(self, number: int) -> int:
+        """Return the size of the batch with this number since the start."""
+        return min(self.size, len(self.index_N) - number % self._of_pass * self.size)
 
     def _indices(self, epoch: int, first: int) -> Iterator[Tensor]:
         """Yield the samples of each batch. Pass and place in it follow from the number of the batch since the start."""
@@ -140,3 +171,10 @@ class Batches:
         numbers = iter(torch.arange(len(self.dataset)).split(self.size))
         images, targets = map(torch.cat, zip(*self._fetch(numbers), strict=True))
         return Tensors(images, targets, self.dataset.classes, self.dataset.own)
+
+
+def _placed(part: Tensor, own: slice, size: int) -> Tensor:
+    """Return a batch of zeros but for `part`, which is where `own` says."""
+    whole = part.new_zeros(size, *part.shape[1:])
+    whole[own] = part
+    return whole

@@ -57,7 +57,7 @@ checkpoint = {
 }
 
 device = "auto"  # the first GPU, else the CPU; "cpu", "cuda", "cuda:1"
-processes = None  # that train together; None: one
+processes = None  # that train together, each its share of every batch; None: one for each GPU, else one
 threads = None  # of the CPU; None: its cores, 8 at most. Another number gives other bits
 deterministic = False  # True: the same bits on a GPU too, slower; a CPU gives them anyway
 

@@ -13,6 +13,8 @@ import torch
 
 from exper import files
 from exper.parts import Count, Positive
+from exper.training import rank
+from exper.training.processes import Agreement
 
 _NAME = re.compile(r"epoch_(\d+)(?:_step_(\d+))?\.path")
 # torch.load ignores what follows its archive, and alone would not notice a flipped bit (measured).
@@ -34,7 +36,7 @@ class Checkpoints:
     ) -> None:
         self._folder, self._keep = folder, keep
         self._every, self._every_steps, self._every_minutes = every, every_steps, every_minutes
-        self._saved_at = time.monotonic()
+        self._saved_at, self._is_late = time.monotonic(), Agreement()
         self._whole: set[str] = set()  # written or verified by this process
         self._thread = ThreadPoolExecutor(1) if background else None  # starts with the first job
         self._job: Future[None] | None = None
@@ -44,13 +46,17 @@ class Checkpoints:
         """Tell whether to save when `batch` batches of an epoch are done; 0: when `epoch` epochs are."""
         if not batch:
             return epoch % self._every == 0
-        by_time = self._every_minutes and time.monotonic() - self._saved_at >= 60 * self._every_minutes
+        by_time = self._every_minutes and self._is_late.largest(
+            time.monotonic() - self._saved_at >= 60 * self._every_minutes
+        )
         return bool(by_time or (self._every_steps and batch % self._every_steps == 0))
 
     def save(self, content: dict[str, Any], best: int | None) -> None:
-        """Write `content` under the name of its epoch and step; the epoch `best` is kept."""
+        """Write `content` under the name of its epoch and step, in the first process; the epoch `best` is kept."""
         self.wait()
         self._saved_at = time.monotonic()
+        if not rank.is_first():
+            return
         inside = f"_step_{content['step']}" if content["batch"] else ""
         name = f"epoch_{content['epoch']}{inside}.path"
         if name in self._whole:

@@ -9,22 +9,30 @@ from typing import Any
 import torch
 
 from exper.error import Refused
+from exper.training import processes
 
 
-def prepare(name: str, processes: int | None, threads: int, deterministic: bool) -> torch.device:
-    """Set threads and determinism; return the device that "auto", "cpu", "cuda" or "cuda:<n>" stands for."""
+def prepare(name: str, threads: int, deterministic: bool) -> torch.device:
+    """Set threads and determinism; return the device that "auto", "cpu", "cuda" or "cuda:<n>" stands for.
+
+    Of several processes each gets a GPU of its own.
+    """
     gpus, match = torch.cuda.device_count(), re.fullmatch(r"auto|cpu|cuda(?::(\d+))?", name)
     if match is None:
         raise Refused(f"device = {name!r}: write auto, cpu, cuda or cuda:<n>.")
     if name.startswith("cuda") and int(match[1] or 0) >= gpus:
         raise Refused(f'device = {name!r}: torch sees {gpus} GPUs. Set device = "auto" or "cpu".')
-    if (processes or 1) > 1 or (gpus > 1 and name in ("auto", "cuda")):
-        print(f"processes = {processes}, {gpus} GPUs: several come with torchrun; this run uses one, the first")
+    number, count = processes.of_this_machine()
+    is_cuda = name != "cpu" and gpus > 0
+    if count > 1 and is_cuda and (match[1] or count > gpus):
+        raise Refused(f'processes = {count}, device = {name!r}: torch sees {gpus} GPUs. Set device = "auto", or "cpu".')
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
     torch.use_deterministic_algorithms(deterministic)
     torch.set_num_threads(threads)
-    return torch.device("cpu" if name == "cpu" or not gpus else f"cuda:{match[1] or 0}")
+    if is_cuda and count > 1:
+        torch.cuda.set_device(number)  # or what nccl and others do by default would be done on the first
+    return torch.device(f"cuda:{match[1] or number}" if is_cuda else "cpu")
 
 
 def describe(device: torch.device, deterministic: bool) -> dict[str, Any]:
@@ -35,6 +43,6 @@ def describe(device: torch.device, deterministic: bool) -> dict[str, Any]:
         "name": torch.cuda.get_device_name(device) if is_cuda else cpu[1] if cpu else platform.processor(),
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "processes": 1,
+        "processes": processes.count(),
         "deterministic": deterministic or not is_cuda,
     }

@@ -1,15 +1,17 @@
-"""Numbers of a user's own: averaged over the epoch, on their device; a step's line has the latest."""
+"""Numbers of a user's own: averaged over the epoch and all processes; a step's line has the latest."""
 
 from collections.abc import Collection
 from typing import Any
 
 from torch import Tensor
 
+from exper.training import processes
+
 _GROUPS = ("", "train", "val", "test", "step")
 
 
 class Means:
-    """The numbers logged in the epoch under way; nothing here waits for the GPU but `last` and `values`."""
+    """The numbers logged in the epoch under way; only `last` and `values` wait for the GPU and other processes."""
 
     def __init__(self) -> None:
         self._sums: dict[str, list[Any]] = {}  # name: sum, count, latest value
@@ -26,11 +28,12 @@ class Means:
 
     def last(self) -> dict[str, float]:
         """Return the latest values, as `step/<name>`; a name with a slash is for the epoch alone."""
-        return {f"step/{name}": float(latest) for name, (_, _, latest) in self._sums.items() if "/" not in name}
+        latest = processes.added({name: [one[2], 1] for name, one in self._sums.items() if "/" not in name})
+        return {f"step/{name}": float(total) / count for name, (total, count) in latest.items()}
 
     def values(self) -> dict[str, float]:
         """Return the means, as `train/<name>`, or under the name as it is if that has a slash."""
-        found = {name: float(total) / count for name, (total, count, _) in self._sums.items()}
+        found = {name: float(total) / count for name, (total, count, _) in processes.added(self._sums).items()}
         return {name if "/" in name else f"train/{name}": value for name, value in found.items()}
 
     def state_dict(self) -> dict[str, Any]:

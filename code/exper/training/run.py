@@ -3,15 +3,16 @@
 import contextlib
 import os
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from exper import files, lock, paths
 from exper.error import Refused
-from exper.training import stop
+from exper.training import rank, stop
 from exper.untagged import Untagged
 
 
@@ -24,6 +25,12 @@ class Run:
     seed: int
     format: int
     record: dict[str, Any]  # run.json
+    lock: int  # the descriptor that holds the run's lock
+
+    def environment(self) -> dict[str, str]:
+        """Return what another process of this run has to be told, but for the lock."""
+        named = {"RUN": self.files.folder, "DATA": self.data, "SEED": self.seed, "FORMAT": self.format}
+        return {f"EXPER_{name}": str(value) for name, value in named.items()}
 
     def compare(self, **now: dict[str, Any]) -> None:
         """Say aloud, or with --exact refuse, what of `device`, `data` … differs from the run that is repeated."""
@@ -34,7 +41,7 @@ class Run:
         if differ and self.record.get("exact"):
             raise Refused(f"not as recorded: {'; '.join(differ)}. Without --exact it runs all the same.")
         for line in differ:
-            print(f"not as recorded, so numbers may differ: {line}")
+            rank.say(f"not as recorded, so numbers may differ: {line}")
 
 
 @contextlib.contextmanager
@@ -52,11 +59,24 @@ def this_run(code: Path, given: Mapping[str, str] = os.environ) -> Iterator[Run]
             if is_untagged:
                 print(f"main.py: {error}", file=sys.stderr)
             raise SystemExit(2) from None
-        except Exception:
+        except Exception as error:
+            if "EXPER_LAUNCHER" in given:
+                _fail(error)
             if is_untagged:  # its traceback has to be in the log before the run ends; a debugger still gets the error
                 traceback.print_exc()
                 sys.excepthook = lambda *_: None
             raise
+
+
+def _fail(error: Exception) -> NoReturn:
+    """End a rank by an error, after a while in which it keeps that for itself.
+
+    If it is the echo of another rank's end, the launcher kills us meanwhile; what all have, the first tells.
+    """
+    time.sleep(1.0 if rank.is_first() else 3.0)
+    sys.excepthook(type(error), error, error.__traceback__ and error.__traceback__.tb_next)
+    sys.stdout.flush()
+    os._exit(1)  # to take Python apart, with others waiting for us, takes seconds
 
 
 def _handed(given: Mapping[str, str]) -> Run:
@@ -66,8 +86,21 @@ def _handed(given: Mapping[str, str]) -> Run:
         print(f"main.py: EXPER_RUN names {run.folder}, but this process was not handed its lock.", file=sys.stderr)
         print("Type `unset EXPER_RUN`, or start it by `run` or `continue`.", file=sys.stderr)
         raise SystemExit(2)
+    if handed["EXPER_LOCK"] == 0:
+        handed["EXPER_LOCK"] = _from_input()
     stop.hold(list(handed.values()))
     if "EXPER_CONTROL" in handed:
         stop.watch_supervisor(handed["EXPER_CONTROL"], handed.get("EXPER_OUTPUT"), run.log)
+    if "EXPER_LAUNCHER" in given:
+        stop.watch_launcher(int(given["EXPER_LAUNCHER"]), run.log)
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # into a pipe, too
     seed, number = int(given["EXPER_SEED"]), int(given["EXPER_FORMAT"])
-    return Run(run, Path(given["EXPER_DATA"]), seed, number, files.read_json(run.record))
+    return Run(run, Path(given["EXPER_DATA"]), seed, number, files.read_json(run.record), handed["EXPER_LOCK"])
+
+
+def _from_input() -> int:
+    """Move the lock from standard input, as torchrun passes no other descriptor on, to one of its own."""
+    held, nothing = os.dup(0), os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return held

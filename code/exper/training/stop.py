@@ -11,6 +11,7 @@ from exper.output import drain
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # Ctrl-C; the end of a job; a scheduler's notice of it
 _TWICE_SECONDS = 0.25  # schedulers and shells deliver one Ctrl-C twice within a moment
+_LOOK_SECONDS = 0.5
 _asked: tuple[int, float] | None = None  # the first signal, and when it came
 _waits_for_step = False
 _handed: list[int] = []
@@ -37,11 +38,16 @@ def _handle(number: int, frame: Any) -> None:  # noqa: ARG001
     global _asked
     if _asked is None:
         _asked = (number, time.monotonic())
-    elif number == _asked[0] == signal.SIGINT and time.monotonic() - _asked[1] > _TWICE_SECONDS:
+    elif number == _asked[0] == signal.SIGINT and is_second(_asked[1]):
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
     if not _waits_for_step:
         raise SystemExit(exit_code())
+
+
+def is_second(first: float) -> bool:
+    """Tell whether a signal that comes now is another one than that of the time `first`."""
+    return time.monotonic() - first > _TWICE_SECONDS
 
 
 def hold(descriptors: list[int]) -> None:
@@ -64,12 +70,28 @@ def watch_supervisor(control: int, output: int | None, log: Path) -> None:
     threading.Thread(target=_watch, args=(control, output, log), name="supervisor", daemon=True).start()
 
 
+def watch_launcher(launcher: int, log: Path) -> None:
+    """Stop as by SIGTERM when the process that torchrun started us from is gone; print to `log` from then on."""
+    threading.Thread(target=_watch_launcher, args=(launcher, log), name="launcher", daemon=True).start()
+
+
+def _watch_launcher(launcher: int, log: Path) -> None:
+    while os.getppid() == launcher:
+        time.sleep(_LOOK_SECONDS)
+    _print_to(log)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _watch(control: int, output: int | None, log: Path) -> None:
     while os.read(control, 1):
         pass
-    handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    for standard in (1, 2):
-        os.dup2(handle, standard)
+    _print_to(log)
     os.kill(os.getpid(), signal.SIGTERM)
     if output is not None:
         drain(output, log)  # or who still writes to the terminal would block
+
+
+def _print_to(log: Path) -> None:
+    handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    for standard in (1, 2):
+        os.dup2(handle, standard)

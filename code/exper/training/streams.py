@@ -17,11 +17,11 @@ def _key(*what: int | str) -> int:
     return int.from_bytes(hashlib.blake2b(repr(what).encode(), digest_size=8).digest(), "little") >> 1
 
 
-def start(seed: int) -> None:
+def start(seed: int, *more: int) -> None:
     """Seed the generators that libraries share: weights, dropout, and whatever else draws from them."""
-    random.seed(_key(seed, "python"))
-    np.random.seed(_key(seed, "numpy") % 2**32)
-    torch.manual_seed(_key(seed, "torch"))
+    random.seed(_key(seed, "python", *more))
+    np.random.seed(_key(seed, "numpy", *more) % 2**32)
+    torch.manual_seed(_key(seed, "torch", *more))
 
 
 def state() -> dict[str, Any]:

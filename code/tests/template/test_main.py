@@ -258,13 +258,6 @@ def test_differences_from_the_recorded_run_are_said_or_refused(
     assert "data fingerprint was 'other'" in said
 
 
-def test_several_processes_are_said_to_come(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = play.born(tmp_path / "0")
-    play.train(run, play.small(epochs=1, processes=2))
-    assert "come with torchrun; this run uses one" in capsys.readouterr().out
-    assert play.statistic(run)["device"]["processes"] == 1
-
-
 def test_without_loggers_there_is_no_tensorboard_folder(tmp_path: Path) -> None:
     run = play.born(tmp_path / "0")
     play.train(run, play.small(epochs=1, logger=[]))

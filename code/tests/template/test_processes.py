@@ -1,0 +1,286 @@
+"""Two processes that train together, through the command line: the numbers of one, and no way to go wrong silently."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+from exper import paths, run_json, status
+from tests import play
+from tests.conftest import isolate
+
+SECONDS = 100
+
+# 57 images in batches of 14: the last batch has one, so that the first process has nothing of it.
+ADAM, SGD = {"name": "adam", "lr": 0.01}, {"name": "sgd", "lr": 0.1, "momentum": 0.9}
+SETTINGS = {
+    "epochs": 4,
+    "data": {
+        "name": "digits",
+        "batch_size": 14,
+        "eval_batch_size": 64,
+        "split": {"val": 101, "test": 1639, "stratify": True, "seed": 0},
+        "workers": 0,
+    },
+    "transform": [
+        {"name": "normalize", "mean": [0.3], "std": [0.4]},
+        {"name": "crop", "padding": 1},
+        {"name": "flip", "p": 0.5},
+    ],
+    "model": {"name": "lenet", "dropout": 0.0},
+    "metric": [{"name": name} for name in ("acc", "f1", "confusion")],
+    "optimizer": {"conv1": ADAM} | dict.fromkeys(["conv2", "linear1", "linear2"], SGD),
+    "scheduler": {"name": "plateau", "patience": 1},
+    "accumulate": 2,
+    "clip": 1.0,
+    "ema": 0.9,
+    "log_every_steps": 1,
+    "checkpoint": {"every": 1, "every_steps": 1, "every_minutes": 0.001, "keep": 2},
+    "threads": 1,
+    "processes": 2,
+}
+
+
+class Together:
+    """A project with the template, and its runs."""
+
+    def __init__(self, root: Path) -> None:
+        self.project = paths.Project(root)
+        ignored = shutil.ignore_patterns("__pycache__", "tests", "benchmarks", "docs")
+        shutil.copytree(play.CODE, root / "code", ignore=ignored)
+        shutil.copy2(play.CODE.parent / ".gitignore", root)
+        self.set()
+        (root / "code" / "epoch.py").write_text(
+            (root / "code" / "epoch.py")
+            .read_text()
+            .replace(
+                "        # count, log",
+                "        state.log(images=float(len(image_BCHW)) * bool(weight))\n        # count, log",
+            )
+        )
+        for words in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message=first"]):
+            subprocess.run(["git", *words], cwd=root, check=True)
+
+    def set(self, **changes: Any) -> None:
+        config = play.config(**SETTINGS, **changes)
+        (self.project.code / "config.py").write_text("".join(f"{name} = {one!r}\n" for name, one in config.items()))
+
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, str(self.project.code / "exper" / "launch.py"), *words]
+        return subprocess.Popen(
+            command, cwd=self.project.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def exper(self, *words: str) -> tuple[int, str]:
+        started = self.start(*words)
+        output, _ = started.communicate(timeout=SECONDS)
+        return started.returncode, output
+
+    def run(self, tag: str, number: int = 0) -> paths.Run:
+        return self.project.tag(tag).run(number)
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Yield a project in which one/0 has trained in one process, and two/0, with the same seed, in two."""
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(patch, tmp_path_factory.mktemp("home") / "home")
+        made = Together(tmp_path_factory.mktemp("together") / "project")
+        for words in (("run", "one", "-f", "processes=1"), ("run", "two", "-f")):
+            code, output = made.exper(*words)
+            assert code == 0, output
+        yield made
+
+
+def ranks(run: paths.Run) -> dict[int, psutil.Process]:
+    """Return the processes that train, by their numbers."""
+    found = {}
+    for process in psutil.Process(run_json.read(run)["pid"]).children(recursive=True):
+        try:
+            environment = process.environ()
+        except psutil.Error:
+            continue
+        if "RANK" in environment and "main.py" in " ".join(process.cmdline()):
+            found[int(environment["RANK"])] = process
+    return found
+
+
+def wait_until(is_so: Callable[[], Any], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def begun(together: Together, lines: int, *words: str) -> tuple["subprocess.Popen[str]", paths.Run]:
+    """Start a command that trains a new run of two, and wait for so many lines of its history."""
+    tag = together.project.tag("two")
+    before = tag.runs()
+    started = together.start(*words)
+    wait_until(lambda: len(tag.runs()) > len(before))
+    (run,) = (run for run in tag.runs() if run not in before)
+    wait_until(lambda: run.history.exists() and run.history.read_bytes().count(b"\n") >= lines)
+    return started, run
+
+
+def near(one: Any, other: Any) -> bool:
+    """Tell whether numbers are the same to rounding."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(near(one[name], other[name]) for name in one if name != "weights")
+    return bool(one == (pytest.approx(other, rel=1e-4, abs=1e-6) if isinstance(one, float) else other))
+
+
+def test_the_numbers_are_those_of_one_process(together: Together) -> None:
+    one, two = (play.history(together.run(tag)) for tag in ("one", "two"))
+    assert len(one) == len(two) == 4 * (5 + 1)
+    for before, after in zip(one, two, strict=True):
+        before.pop("step/images", None), after.pop("step/images", None)
+        images = before.pop("train/images", None), after.pop("train/images", None)
+        assert images in ((None, None), (57 / 5, 57 / 10))
+        assert near(before, after)
+    results = [play.statistic(together.run(tag)) for tag in ("one", "two")]
+    assert results[0]["metric"]["test"] == pytest.approx(results[1]["metric"]["test"], rel=1e-4)
+    assert [result["device"]["processes"] for result in results] == [1, 2]
+    states = [torch.load(together.run(tag).checkpoint / "epoch_last.path", weights_only=True) for tag in ("one", "two")]
+    for name, weight in states[0]["ema"].items():
+        assert torch.allclose(weight, states[1]["ema"][name], rtol=1e-3, atol=1e-5)
+
+
+def test_the_log_tells_whose_line_it_is(together: Together) -> None:
+    log = together.run("two").log.read_text()
+    assert log.count("epoch 4/4") == log.count("test of epoch") == 1
+    assert "Warning" not in log
+
+
+def test_rerun_has_the_same_bits(together: Together) -> None:
+    code, output = together.exper("rerun", "two", "-f")
+    assert code == 0, output
+    assert play.end(together.run("two", 1)) == play.end(together.run("two"))
+
+
+@pytest.mark.parametrize(
+    ("victims", "ends", "says"),
+    [("all", -signal.SIGKILL, ""), ("rank 1", 1, "[rank1]: was killed by SIGKILL: the run ends")],
+)
+def test_after_a_kill_it_goes_on_with_the_same_bits(victims: str, ends: int, says: str, together: Together) -> None:
+    started, run = begun(together, 8, "rerun", "two", "-f")
+    supervisor = psutil.Process(started.pid)
+    killed = [supervisor, *supervisor.children(recursive=True)] if victims == "all" else [ranks(run)[1]]
+    for process in killed:
+        process.kill()
+    began = time.monotonic()
+    started.communicate(timeout=SECONDS)
+    assert started.returncode == ends
+    assert time.monotonic() - began < 15
+    assert says in run.log.read_text()
+    assert "Traceback" not in run.log.read_text()
+    wait_until(lambda: status.read(run) in ("died", "failed"))
+    code, output = together.exper("continue", str(run))
+    assert code == 0, output
+    assert "continues after epoch" in output
+    assert play.end(run) == play.end(together.run("two"))
+
+
+@pytest.mark.parametrize("victim", ["supervisor", "launcher"])
+def test_ranks_save_and_end_without_those_who_started_them(victim: str, together: Together) -> None:
+    started, run = begun(together, 8, "rerun", "two", "-f")
+    of = ranks(run)
+    psutil.Process(started.pid if victim == "supervisor" else of[0].ppid()).kill()
+    assert psutil.wait_procs(of.values(), timeout=30)[1] == []
+    assert "stopped and saved after epoch" in run.log.read_text()
+    started.communicate(timeout=SECONDS)
+    wait_until(lambda: status.read(run) == ("died" if victim == "supervisor" else "failed"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
+def test_all_stop_after_the_same_step_and_go_on_with_the_same_bits(number: int, together: Together) -> None:
+    started, run = begun(together, 8, "rerun", "two", "-f")
+    started.send_signal(number)
+    output, _ = started.communicate(timeout=SECONDS)
+    assert started.returncode == 128 + number, output
+    assert output.count("stopped and saved after epoch") == 1
+    assert status.read(run) == "interrupted"
+    assert together.exper("continue", str(run))[0] == 0
+    assert play.end(run) == play.end(together.run("two"))
+
+
+def test_what_one_process_raises_is_the_only_traceback_and_the_run_has_failed(together: Together) -> None:
+    epoch = together.project.code / "epoch.py"
+    before = epoch.read_text()
+    fails = "        if os.environ['RANK'] == '1' and state.step == 7:\n            raise KeyError('no such thing')\n"
+    epoch.write_text(
+        before.replace("        # count, log", f"{fails}        # count, log").replace(
+            "import math", "import math\nimport os"
+        )
+    )
+    code, output = together.exper("run", "fails", "-m", "it fails")
+    epoch.write_text(before)
+    log = together.run("fails").log.read_text()
+    assert code == 1, output
+    assert log.count("Traceback") == 1
+    assert "[rank1]: KeyError: 'no such thing'\n" in log
+    assert log.index("KeyError") < log.index("[rank1]: failed (exit code 1): the run ends")
+    assert status.read(together.run("fails")) == "failed"
+
+
+def test_a_nan_is_traced_to_its_layer_and_said_once(together: Together) -> None:
+    code, output = together.exper(
+        "run", "nan", "-f", "optimizer.conv1.lr=1e30", "clip=None", "checkpoint.every_steps=3"
+    )
+    assert code == 1
+    last = output.strip().splitlines()[-3:]
+    assert output.count("Traceback") == 1, output
+    assert any("NotFinite: the loss is NaN or infinite at step 3, in epoch 1; the first" in line for line in last)
+
+
+def test_a_wrong_setting_leaves_no_tag(together: Together) -> None:
+    code, output = together.exper("run", "wrong", "model.dropout=2.0")
+    assert code == 2
+    assert output.strip().splitlines()[-1] == "run: model.dropout = 2.0: must be a number from 0 to 1."
+    assert "the run ends" not in output
+    assert not together.project.tag("wrong").folder.exists()
+
+
+def test_evaluating_takes_one_process(together: Together) -> None:
+    before = play.statistic(together.run("two"))["metric"]["test"]
+    code, output = together.exper("evaluate", "two/0")
+    assert code == 0, output
+    assert play.statistic(together.run("two"))["metric"]["test"] == pytest.approx(before, rel=1e-5)
+
+
+def test_main_alone_trains_together_as_well(together: Together) -> None:
+    started = subprocess.run(
+        [sys.executable, "code/main.py", "--debug"],
+        cwd=together.project.root, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    run = together.project.tag("untagged").run(0)
+    assert play.statistic(run)["device"]["processes"] == 2, started.stdout
+    assert status.read(run) == "finished"
+
+
+def test_another_number_of_processes_goes_on_and_says_so(together: Together, tmp_path: Path) -> None:
+    source = together.run("two")
+    for number, count in enumerate((1, 3)):
+        folder = tmp_path / "x" / str(number)
+        shutil.copytree(source.folder, folder, symlinks=True)
+        run = paths.Run(folder)
+        for path in folder.glob("checkpoint/epoch_4*"):
+            path.unlink()
+        record = json.loads(run.record.read_text())
+        run.record.write_text(json.dumps(record | {"recorded": play.statistic(run)}))
+        code = Path(shutil.copytree(together.project.code, tmp_path / f"code{count}"))
+        config = play.config(**SETTINGS | {"processes": count})
+        (code / "config.py").write_text("".join(f"{name} = {one!r}\n" for name, one in config.items()))
+        assert play.start(run, code).wait(SECONDS) == 0, run.log.read_text()
+        said = run.log.read_text()
+        assert f"not as recorded, so numbers may differ: device processes was 2 and is {count}" in said
+        assert near(play.statistic(run)["metric"]["last"], play.statistic(source)["metric"]["last"])
