@@ -69,3 +69,5 @@ verbose = "batch"  # a progress bar and a line an epoch; "epoch": no bar, as for
 
 overfit = None  # n: train, validate and test on the same n samples, of which a right model learns 100 %
 debug = False  # True: 2 epochs of 4 batches, with anomaly detection; so does `python code/main.py --debug`
+
+search = None  # {"optimizer.lr": [0.01, 0.003], "data.batch_size": [8, 16]}: what `exper search` tries; docs/search.md
