@@ -17,7 +17,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from exper import machine
 from exper.error import Refused
 
 _HAS_OFD = hasattr(fcntl, "F_OFD_SETLK")
@@ -107,6 +106,8 @@ def held(path: Path, wait_seconds: float = 60.0) -> Iterator[None]:
 
 def _make(path: Path) -> bool:
     """Make a link that names this host, unless another host has; one of ours is what a killed process has left."""
+    from exper import machine  # with psutil, which the first command has yet to install, under a lock
+
     try:
         os.symlink(f"{machine.boot_id()}@{machine.host()}", path)
     except FileExistsError:
