@@ -5,6 +5,7 @@ killed is taken up by the same command, and several searchers can share one stud
 """
 
 import contextlib
+import os
 import select
 import time
 from dataclasses import dataclass, field
@@ -51,6 +52,7 @@ class Job:
     run: paths.Run
     slot: int
     curve: Curve
+    said: bytes = b""  # by its supervisor
 
 
 class Searcher:
@@ -188,7 +190,12 @@ class Searcher:
         for job in self._jobs.values():
             self._look(job)
         for pipe in ready:
-            self._end(self._jobs.pop(pipe), warm.report(pipe))
+            said = os.read(pipe, 65536)
+            self._jobs[pipe].said += said
+            if not said:  # it has ended
+                os.close(pipe)
+                job = self._jobs.pop(pipe)
+                self._end(job, warm.parsed(job.said))
 
     def _look(self, job: Job) -> None:
         """Show how far a run is, and end it if it is not worth its time."""

@@ -129,7 +129,11 @@ def report(pipe: int) -> dict[str, str]:
     ask again, unless it was asked to end.
     """
     with open(pipe, "rb") as file:
-        text = file.read()
+        return parsed(file.read())
+
+
+def parsed(text: bytes) -> dict[str, str]:
+    """Return what `report` does, from all that has come through the pipe."""
     if not text:
         return {"lost": "the server of warm starts ended before it began the run"}
     content: dict[str, str] = json.loads(text) if text.strip() else {}

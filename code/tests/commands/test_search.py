@@ -146,6 +146,9 @@ def test_a_hopeless_trial_is_pruned_and_says_when_and_why(project: paths.Project
     record = manager.record(project, f"{pruned[0]}/0")
     assert record["status"] == "pruned"
     assert record["pruned"]["epoch"] >= 1
+    seen = [len(the_run(project, f"{tag}/0").history.read_text().splitlines()) for tag in pruned]
+    assert max(seen) < 8
+    assert all(one.last_step == 7 for one in told(project, "deep") if one.state.name == "COMPLETE")
     assert "median pruner: val/acc" in record["pruned"]["why"]
     assert not project.tag(pruned[0]).snapshot.exists()
     assert all(f"{tag}/0" not in manager.finished(project) for tag in pruned)
