@@ -107,6 +107,19 @@ def make_project(root: Path, main: str, *, files: int = 0, with_exper: bool = Tr
     return root
 
 
+def copy_template(root: Path, edit: Callable[[bytes], bytes]) -> None:
+    """Copy this project, with its config.py edited."""
+    shutil.copytree(CODE, root / "code", ignore=shutil.ignore_patterns("__pycache__", ".*cache"))
+    shutil.copy(CODE.parent / ".gitignore", root)
+    config = root / "code" / "config.py"
+    config.write_bytes(edit(config.read_bytes()))
+
+
+def exper(root: Path, *words: str) -> list[str]:
+    """Return the command line of a project's command, as source.sh starts it."""
+    return [sys.executable, "-I", str(root / "code" / "exper" / "launch.py"), *words]
+
+
 def commit(root: Path) -> None:
     """Commit all that there is."""
     git(root, "add", "-A")

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from measure import CODE, Samples, commit, git, make_project, ratio, said_by, table, take_turns, verdict
+from measure import CODE, Samples, commit, exper, git, make_project, ratio, said_by, table, take_turns, verdict
 from tables import statistic
 
 sys.path.insert(0, str(CODE))
@@ -85,11 +85,6 @@ def commands(root: Path) -> dict[str, list[str]]:
         "completion of continue": exper(root, "complete", "continue", "b"),
         "completion of a trial": exper(root, "complete", "continue", f"{SEARCH}+optimizer.lr=0.00"),
     }
-
-
-def exper(root: Path, *words: str) -> list[str]:
-    """Return the command line as source.sh starts it."""
-    return [sys.executable, "-I", str(root / "code" / "exper" / "launch.py"), *words]
 
 
 def seconds(root: Path, words: list[str]) -> float:

@@ -12,14 +12,13 @@ import argparse
 import functools
 import itertools
 import json
-import shutil
 import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from measure import CODE, commit, git, said_by, table, take_turns, verdict
+from measure import CODE, commit, copy_template, exper, git, said_by, table, take_turns, verdict
 
 sys.path.insert(0, str(CODE))
 
@@ -51,10 +50,8 @@ def main() -> None:
 def make_project(root: Path) -> paths.Project:
     """Commit this project, such that main.py tells its times, and train it once; all that follow are reruns."""
     project = paths.Project(root)
-    shutil.copytree(CODE, project.code, ignore=shutil.ignore_patterns("__pycache__", ".*cache"))
-    shutil.copy(CODE.parent / ".gitignore", root)
-    config, program = project.code / "config.py", project.code / "main.py"
-    config.write_bytes(settings.edit(config.read_bytes(), SETTINGS))
+    copy_template(root, lambda config: settings.edit(config, SETTINGS))
+    program = project.code / "main.py"
     text = program.read_text()
     assert text.count(CALL) == 1
     text = text.replace(CALL, f"        began = time.monotonic()\n{CALL}")
@@ -62,13 +59,8 @@ def make_project(root: Path) -> paths.Project:
     program.write_text(f"import time\nfirst = time.monotonic()\n{text}        {last}\n")
     git(root, "init", "--quiet")
     commit(root)
-    said_by([*command(project), "run", TAG, "-f"], root)
+    said_by(exper(root, "run", TAG, "-f"), root)
     return project
-
-
-def command(project: paths.Project) -> list[str]:
-    """Return how a command begins, as source.sh starts it."""
-    return [sys.executable, "-I", str(project.code / "exper" / "launch.py")]
 
 
 def start_warm(project: paths.Project, server: warm.Server, numbers: "itertools.count[int]") -> Times:
@@ -88,7 +80,7 @@ def start_cold(project: paths.Project, numbers: "itertools.count[int]") -> Times
     """Return the times of a `rerun`."""
     run = project.tag(TAG).run(next(numbers))
     started = time.monotonic()
-    said_by([*command(project), "rerun", f"{TAG}/0", "-f"], project.root)
+    said_by(exper(project.root, "rerun", f"{TAG}/0", "-f"), project.root)
     return times(run, started, time.monotonic())
 
 

@@ -6,7 +6,6 @@ is one epoch of this project's network on digits with another learning rate.
 """  # noqa: D415  the first line is to be typed
 
 import argparse
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from measure import CODE, commit, environment, git, said_by, table
+from measure import CODE, commit, copy_template, environment, exper, git, said_by, table
 
 sys.path.insert(0, str(CODE))
 
@@ -87,11 +86,9 @@ def main() -> None:
 
 def make_project(root: Path, trials: int) -> Path:
     """Commit this project with the space to search."""
-    shutil.copytree(CODE, root / "code", ignore=shutil.ignore_patterns("__pycache__", ".*cache"))
-    shutil.copy(CODE.parent / ".gitignore", root)
-    config = root / "code" / "config.py"
     rates = [round(1e-4 * 1000 ** (number / trials), 7) for number in range(trials)]
-    config.write_bytes(settings.edit(config.read_bytes(), {**SETTINGS, "search": {"optimizer.lr": rates}}))
+    changes = {**SETTINGS, "search": {"optimizer.lr": rates}}
+    copy_template(root, lambda config: settings.edit(config, changes))
     git(root, "init", "--quiet")
     commit(root)
     return root
@@ -104,19 +101,14 @@ def seconds(work: Callable[[], object]) -> float:
     return time.monotonic() - started
 
 
-def command(root: Path, *words: str) -> list[str]:
-    """Return a command line as source.sh starts it."""
-    return [sys.executable, "-I", str(root / "code" / "exper" / "launch.py"), *words]
-
-
 def search(root: Path) -> None:
     """Search as a user does; its pictures and table are made as well."""
-    said_by(command(root, "search", "wide", "-j", str(AT_ONCE)), root)
+    said_by(exper(root, "search", "wide", "-j", str(AT_ONCE)), root)
 
 
 def cold(root: Path, trials: int) -> None:
     """Start each trial as a run of its own."""
-    lines = [command(root, "run", f"cold{number}", f"optimizer.lr={(number + 1) / 1e4}") for number in range(trials)]
+    lines = [exper(root, "run", f"cold{number}", f"optimizer.lr={(number + 1) / 1e4}") for number in range(trials)]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(lambda line: said_by(line, root), lines))
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from exper import files, life, paths, removal, run_json, slurm
+from exper import files, life, machine, paths, removal, run_json, slurm
 from exper.error import Refused
 
 _SCRIPT = """\
@@ -101,7 +101,7 @@ def threads(flags: Sequence[str]) -> int:
         else:
             continue
         found = int(value) if value.isascii() and value.isdigit() else found
-    return max(1, min(found, 8))
+    return max(1, min(found, machine.MAX_THREADS))
 
 
 def split(arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -1,6 +1,7 @@
 """What a commit must hold to be tagged and trained, and what it says of itself."""
 
 import platform
+from collections.abc import Mapping
 
 from exper import machine, run_json, settings, tags
 from exper.error import Refused
@@ -42,7 +43,7 @@ def requirements(repository: Repository, commit: str) -> set[str]:
     return {machine.package_name(line) for line in lines if line and not line.startswith("-")}
 
 
-def threads(config: dict[str, settings.Value], default: int | None = None) -> int:
+def threads(config: Mapping[str, settings.Value], default: int | None = None) -> int:
     """Return the thread count of a new run: the setting, else `default`, else this machine's."""
     wanted = config.get("threads")
     return wanted if type(wanted) is int else default or machine.default_threads()

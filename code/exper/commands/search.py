@@ -70,8 +70,8 @@ def _base(
     source = repository.file(commit, tagged.CONFIG)
     if source is None:
         raise Refused(f"{tagged.CONFIG} is not committed, and a search varies what it holds.")
-    direction, _, metric = str(config.get("monitor")).partition(" ")
-    if direction not in ("max", "min") or not metric:
+    direction, metric = space.monitored(config)
+    if not metric:
         raise Refused('a search needs `monitor` in config.py, such as "max val/acc": what it makes best.')
     seed = tags.number_in(known, "Exper-Seed") if known else None
     if seed is None:
@@ -121,8 +121,7 @@ def _search(
             removal.take_back_tag(project, base.repository, made)
         raise
     base.repository.pack_tags(f"{base.tag}+*", base.commit)
-    warn("search", [f"{line}" for line in searcher.failed])
-    if searcher.failed:
+    if warn("search", searcher.failed):
         say("search: these trials failed; the others went on")
     if studies.ended(study):
         results.write(Search(project, base.tag, base.space, base.metric, base.direction, study), "search")

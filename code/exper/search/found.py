@@ -56,7 +56,7 @@ def of(project: paths.Project, tag: str, storage: str | None) -> Search:
     known = repository.tag(tag)
     source = repository.file(known.commit, tagged.CONFIG) if known else None
     config = settings.read(source) if source is not None else {}
-    direction, _, metric = str(config.get("monitor")).partition(" ")
+    direction, metric = space.monitored(config)
     if known is None or source is None or not config.get("search") or not metric:
         what = f"there is no tag {tag!r}" if known is None else f"the tag {tag!r} is of no search"
         raise Refused(f"{what}.{tags.nearest(tag, project.searches())}")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from exper import machine
+from exper import machine, tagged
 from exper.arguments import Parser
 from exper.error import Refused
 from exper.search import space
@@ -65,8 +65,7 @@ def of(space_: Space, config: Mapping[str, Value], known: Mapping[str, Any], opt
 
 def threads(config: Mapping[str, Value], jobs: int) -> int:
     """Return the threads of each run: the setting, else its share of the cores."""
-    wanted = config.get("threads")
-    return wanted if type(wanted) is int else max(1, machine.default_threads() // jobs)
+    return tagged.threads(config, max(1, machine.default_threads() // jobs))
 
 
 def _count(text: str) -> int:

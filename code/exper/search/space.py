@@ -50,6 +50,12 @@ def read(source: bytes) -> Space:
     return {name: _values(source, name, values) for name, values in wanted.items()}
 
 
+def monitored(config: dict[str, Value]) -> tuple[str, str]:
+    """Return what a search makes best, such as ("max", "val/acc"), by `monitor`; two empty words if that names none."""
+    direction, _, metric = str(config.get("monitor")).partition(" ")
+    return (direction, metric) if direction in ("max", "min") and metric else ("", "")
+
+
 def is_grid(space: Space) -> bool:
     """Tell whether every setting has a list of values."""
     return all(isinstance(values, Choice) for values in space.values())

@@ -232,14 +232,8 @@ def ended(study: Study) -> list[FrozenTrial]:
     return [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
 
 
-def best(study: Study) -> FrozenTrial | None:
-    """Return the best trial, or None before any has finished."""
-    has_result = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return study.best_trial if has_result else None
-
-
 def remember(study: Study, plan: Plan) -> None:
-    """Keep the options of a search for later calls, and let Optuna prune as they say."""
+    """Keep the options of a search for later calls."""
     for name in ("sampler", "pruner", "trials", "seeds"):
         if study.user_attrs.get(name) != getattr(plan, name):
             study.set_user_attr(name, getattr(plan, name))
