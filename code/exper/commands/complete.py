@@ -11,7 +11,7 @@ from exper import commands, paths
 _SHORT = {"con": "continue", "re": "rerun"}
 _TAKE_A_VALUE = (
     *("-m", "--message", "--include", "-l", "--list", "--sort", "--group", "--format", "--metric", "-o", "--output"),
-    *("--epoch", "--pictures", "-j", "--trials", "--seeds", "--sampler", "--pruner", "--storage"),
+    *("--epoch", "--epochs", "--pictures", "-j", "--trials", "--seeds", "--sampler", "--pruner", "--storage"),
 )
 
 
@@ -141,7 +141,7 @@ def _pruners(*_: object) -> Iterable[str]:
 
 _TAKE_ONE = (
     *("run", "search", "results", "continue", "rerun", "expels", "title", "table", "board", "evaluate"),
-    *("submit", "cancel"),
+    *("submit", "cancel", "verify"),
 )
 _VALUES: dict[str, Callable[[paths.Project, str], Iterable[str]]] = {
     "-l": _lists,
@@ -164,6 +164,8 @@ _KINDS: dict[str, Callable[[paths.Project, str], Iterable[str]]] = {
     "plot": _lists_and_runs,
     "board": lambda *_: ["stop"],
     "evaluate": _runs,
+    "verify": _runs,
+    "diff": _runs_tags_and_configs,
     "rm": _runs_and_tags,
     "submit": _runs_and_tags,
     "cancel": _runs,
