@@ -1,6 +1,7 @@
 """The words that fit at the cursor; what completion in exper/shell.bash and exper/shell.zsh asks."""
 
 import contextlib
+import glob
 import os
 import shlex
 import sys
@@ -97,6 +98,10 @@ def _runs_and_tags(project: paths.Project, current: str) -> Iterable[str]:
     if "/" in current:
         return _runs(project, current)
     return [*_runs(project, current), *_tags(project, current)]
+
+
+def _runs_tags_and_configs(project: paths.Project, current: str) -> Iterable[str]:
+    return [*_runs_and_tags(project, current), *glob.iglob(f"{glob.escape(current)}*.py")]
 
 
 def _tags(project: paths.Project, current: str) -> Iterable[str]:
