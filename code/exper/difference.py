@@ -12,7 +12,7 @@ from exper.search import space
 
 Values = dict[str, Any]
 ABSENT = cells.MISSING
-RUN, SETTINGS, METRICS = "run", "settings", "metrics"
+RUN, SETTINGS, PACKAGES, METRICS = "run", "settings", "packages", "metrics"
 _OF_A_JOB = "SLURM_"  # variables that differ in every job
 
 
@@ -100,7 +100,7 @@ def _of_run(project: paths.Project, run: paths.Run) -> Side:
         found.sections[SETTINGS] = _under(row, "hparam/")
     elif found.commit is not None:
         found.sections[SETTINGS] = _of_commit(Repository(project.root), found.commit)
-    found.sections |= {"packages": record.get("versions", {}), "machine": _machine(record, statistic)}
+    found.sections |= {PACKAGES: record.get("versions", {}), "machine": _machine(record, statistic)}
     for part in ("data", "pretrained", "outside_code"):
         if part in statistic:
             found.sections[part] = settings.flatten(rows.section(statistic, part))

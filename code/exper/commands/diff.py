@@ -19,7 +19,7 @@ from typing import Any
 
 from exper import cells, difference, paths, summary, tagged
 from exper.arguments import Parser
-from exper.difference import ABSENT, METRICS, SETTINGS, Pair, Side
+from exper.difference import ABSENT, METRICS, PACKAGES, SETTINGS, Pair, Side
 from exper.repository import Repository
 from exper.say import MOST, printable
 
@@ -41,6 +41,8 @@ def diff(arguments: list[str], project: paths.Project) -> int:
         return 0
     if SETTINGS in found:
         code.pop(tagged.CONFIG, None)  # that is what settings tell
+    if len(found.get(PACKAGES, ())) > MOST:
+        found[PACKAGES] = _required_first(project, a, found[PACKAGES])
     print(printable(_headline(a, b, found, code)))
     for name, pairs in found.items():
         if name != METRICS:
@@ -74,6 +76,12 @@ def _code(project: paths.Project, a: Side, b: Side, *, is_whole: bool) -> tuple[
         return {}, "", f"code: this repository has no commit {str(missing[0].commit)[:10]}, of {missing[0].name}"
     patch = repository.difference(a.commit, b.commit) if is_whole else ""
     return repository.changed_lines(a.commit, b.commit), patch, ""
+
+
+def _required_first(project: paths.Project, one: Side, pairs: dict[str, Pair]) -> dict[str, Pair]:
+    """Return packages with those first that the code requires."""
+    required = tagged.requirements(Repository(project.root), one.commit) if one.commit else set()
+    return {name: pairs[name] for name in sorted(pairs, key=lambda name: name not in required)}
 
 
 def _unknown(one: Side, other: Side) -> str:
@@ -113,7 +121,7 @@ def _named(section: str, names: list[str]) -> list[str]:
 def _show(section: str, pairs: dict[str, Pair]) -> None:
     print(_coloured(_TITLES.get(section, section), _BOLD))
     names = list(pairs)
-    if section == "packages":
+    if section == PACKAGES:
         names = names[:MOST]
     cell = {name: (_text(pairs[name].a), _text(pairs[name].b)) for name in names}
     widths = [max(len(printable(name)) for name in names), max(len(a) for a, _ in cell.values())]

@@ -5,7 +5,7 @@ from typing import Any
 
 from exper import paths, run_json, same
 from exper.rows import section
-from exper.verify.comparison import Comparison, statistic_of
+from exper.verify.comparison import THE_END, Comparison, statistic_of
 
 _WRITTEN_LATE_SECONDS = 60
 _NONE = (
@@ -35,7 +35,8 @@ def likely(
     """
     assert compared.difference is not None
     statistic = statistic_of(new)
-    found = _of_parts(compared.statistic, statistic)
+    found = [f"its log says why: {paths.from_here(new.log)}"] if compared.difference.quantity == THE_END else []
+    found += _of_parts(compared.statistic, statistic)
     found += [f"version of {line}" for line in same.check_versions(record.get("versions", {}), set(), exact=False)]
     found += _changes("environment variable", record.get("environment", {}), now["environment"])
     found += _of_record(run, record, compared)

@@ -10,7 +10,7 @@ from exper.error import Refused
 from exper.rows import section
 
 Line = dict[str, Any]
-NOTHING = "nothing"
+NOTHING, THE_END = "nothing", "the end"
 _TIMES = ("seconds",)  # of a line; no two runs share them
 _GIVEN = ("data", "pretrained", "hparam")  # of statistic.json, there before the first step
 
@@ -36,10 +36,11 @@ class Comparison:
 
     def __init__(self, run: paths.Run, *, is_finished: bool, epochs: int | None = None) -> None:
         """Read what is recorded of `run`; `epochs` are enough to compare, if they are given."""
-        self.history, self.statistic = files.read_lines(run.history), statistic_of(run)
+        self.history = files.read_lines(run.history)
+        self.statistic = files.read_json(run.statistic) if run.statistic.exists() else {}
         if not self.history and not (is_finished and section(self.statistic, "metric")):
             raise Refused(f"{run} has no history.jsonl that tells of an epoch, so there is nothing to compare.")
-        self.epochs = max((_epoch(line) for line in self.history if not _is_of_step(line)), default=0)
+        self.epochs = max((_whole(line, "epoch") for line in self.history if not _is_of_step(line)), default=0)
         self.wanted = self.epochs if epochs is None else min(epochs, self.epochs)
         self._run, self._is_finished, self._limit = run, is_finished, epochs
         self.place = run  # where the repetition writes, once there is one
@@ -60,11 +61,11 @@ class Comparison:
 
     def end(self, ended: str) -> None:
         """Compare what is known once training has ended by itself, such as "finished" or "failed (exit code 1)"."""
+        self._compare_given()
         if self.is_over():
             return
-        self._compare_given()
         if ended != "finished":
-            self.difference = Difference(self._reached(), "the end", self._end_recorded(), ended)
+            self.difference = Difference(self._reached(), THE_END, self._end_recorded(), ended)
         elif self.lines < len(self.history):
             line = self.history[self.lines]
             self.difference = Difference(_where(line), "the line of history", line, NOTHING, line=self.lines)
@@ -95,8 +96,8 @@ class Comparison:
         self._differ(_where(now), recorded, now, line=self.lines)
         if self.difference is None:
             self.lines += 1
-            self.step = now.get("step", self.step)
-            self.epoch = self.epoch if _is_of_step(now) else _epoch(now)
+            self.step = _whole(now, "step")
+            self.epoch = self.epoch if _is_of_step(now) else _whole(now, "epoch")
 
     def _compare_given(self) -> None:
         now = statistic_of(self.place)
@@ -148,9 +149,9 @@ def _is_of_step(line: Line) -> bool:
     return any(name.startswith("step/") for name in line)
 
 
-def _epoch(line: Line) -> int:
-    epoch = line.get("epoch")
-    return epoch if isinstance(epoch, int) else 0
+def _whole(line: Line, name: str) -> int:
+    value = line.get(name)
+    return value if isinstance(value, int) else 0
 
 
 def _where(line: Line) -> str:
