@@ -15,6 +15,7 @@ Examples:
 import os
 import re
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from exper import cells, difference, paths, summary, tagged
@@ -93,12 +94,12 @@ def _unknown(one: Side, other: Side) -> str:
 
 def _object(a: Side, b: Side, found: Sections, code: Files) -> dict[str, Any]:
     lines = {path: {} if count is None else {"added": count[0], "removed": count[1]} for path, count in code.items()}
-    values = {name: {one: _values(pair) for one, pair in pairs.items()} for name, pairs in found.items()}
+    values = {name: {one: _values(name, pair) for one, pair in pairs.items()} for name, pairs in found.items()}
     return {"a": a.name, "b": b.name, **({"code": lines} if lines else {}), **values}
 
 
-def _values(pair: Pair) -> dict[str, Any]:
-    every = {"a": pair.a, "b": pair.b, "difference": pair.difference}
+def _values(section: str, pair: Pair) -> dict[str, Any]:
+    every = {"a": pair.a, "b": pair.b, "difference": pair.difference if section == METRICS else ABSENT}
     return {name: value for name, value in every.items() if value is not ABSENT}
 
 
@@ -123,7 +124,8 @@ def _show(section: str, pairs: dict[str, Pair]) -> None:
     names = list(pairs)
     if section == PACKAGES:
         names = names[:MOST]
-    cell = {name: (_text(pairs[name].a), _text(pairs[name].b)) for name in names}
+    write = cells.text if section == SETTINGS else str
+    cell = {name: (_text(pairs[name].a, write), _text(pairs[name].b, write)) for name in names}
     widths = [max(len(printable(name)) for name in names), max(len(a) for a, _ in cell.values())]
     right = max(len(b) for _, b in cell.values())
     for name, (a, b) in cell.items():
@@ -135,8 +137,8 @@ def _show(section: str, pairs: dict[str, Pair]) -> None:
         print(f"  and {len(pairs) - len(names)} more; --json has all")
 
 
-def _text(value: Any) -> str:
-    return "-" if value is ABSENT else printable(cells.text(value))
+def _text(value: Any, write: Callable[[Any], str]) -> str:
+    return "-" if value is ABSENT else printable(write(value))
 
 
 def _show_code(code: Files, patch: str) -> None:

@@ -238,7 +238,7 @@ def test_what_is_refused(runs: paths.Project) -> None:
         (("base/0", "base/9"), "there is no run base/9"),
         (("base", "nothing.py"), "nothing.py can't be read: No such file or directory."),
         (("base", "code/exper/commands.py"), "can't be read"),
-        (("base", "bad.py"), "bad.py, line 1: `lr = open('x')` is not static."),
+        (("base", "bad.py"), "bad.py, line 1: `open('x')` is not static."),
         (("base", "../x/0"), "can't be a tag"),
     ]:
         assert said in refused(runs, "diff", *arguments)
