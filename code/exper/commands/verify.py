@@ -134,7 +134,7 @@ class _Watch:
     def __init__(self, compared: Comparison, title: str) -> None:
         self._compared, self._pid, self._stopped = compared, 0, 0.0
         self._bar: tqdm[Any] = tqdm(
-            desc=f"{title} exact", total=compared.wanted, unit="epoch", disable=None, dynamic_ncols=True
+            desc=f"{title} exact", total=compared.wanted, unit="epoch", leave=False, disable=None, dynamic_ncols=True
         )
 
     def __enter__(self) -> "_Watch":
