@@ -20,7 +20,7 @@ from typing import Any
 
 from exper import cells, difference, paths, summary, tagged
 from exper.arguments import Parser
-from exper.difference import ABSENT, METRICS, PACKAGES, SETTINGS, Pair, Side
+from exper.difference import ABSENT, METRICS, PACKAGES, RUN, SETTINGS, Pair, Side
 from exper.repository import Repository
 from exper.say import MOST, printable
 
@@ -116,7 +116,9 @@ def _headline(a: Side, b: Side, found: Sections, code: Files) -> str:
 
 
 def _named(section: str, names: list[str]) -> list[str]:
-    return names if len(names) <= _NAMED else [f"{len(names)} {_TITLES.get(section, section)}"]
+    if section not in (RUN, SETTINGS, PACKAGES):
+        return [_TITLES.get(section, section)]
+    return names if len(names) <= _NAMED else [f"{len(names)} {section}"]
 
 
 def _show(section: str, pairs: dict[str, Pair]) -> None:
