@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from exper import paths, run_json, same
+from exper import machine, paths, run_json, same
 from exper.rows import section
 from exper.verify.comparison import THE_END, Comparison, statistic_of
 
@@ -41,9 +41,16 @@ def likely(
     found += _changes("environment variable", record.get("environment", {}), now["environment"])
     found += _of_record(run, record, compared)
     found += _of_determinism(statistic, compared, earlier)
-    if not found and "outside_code" not in compared.statistic and "PYTHONPATH" in os.environ:
-        found.append(f"PYTHONPATH is {os.environ['PYTHONPATH']}: what code was used from there is not recorded")
+    found += [] if "outside_code" in compared.statistic else _unrecorded()
     return found or [_NONE]
+
+
+def _unrecorded() -> list[str]:
+    """Return where code that no tag holds may come from; a stranger's main.py has not recorded what it used of it."""
+    found = [f"the editable install of {name}: its code is not recorded" for name in machine.editable_installs()]
+    if os.environ.get("PYTHONPATH"):
+        found.append(f"PYTHONPATH {os.environ['PYTHONPATH']}: code from there is not recorded")
+    return found
 
 
 def _of_parts(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]:

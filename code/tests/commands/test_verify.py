@@ -243,6 +243,26 @@ def test_a_variable_of_the_environment_is_named(project: paths.Project, monkeypa
     assert "  environment variable MKL_CBWR: not there -> AVX2\n" in found
 
 
+def test_a_gpu_that_promises_no_bits_is_named(project: paths.Project) -> None:
+    about = "json.dumps(dict(hparam={}, device=dict(name='GPU', deterministic=False)))"
+    run = trained(project, f"(run / 'statistic.json').write_text({about}); REPEATED and epoch == 2 and time.sleep(60)")
+    edited(run, 0, weights="x")
+    assert "  deterministic = False: on a GPU the same bits are not promised\n" in verdict(project)
+
+
+def test_where_code_that_no_tag_holds_may_come_from(
+    project: paths.Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(_environment(tmp_path / "environment")))
+    (site,) = (tmp_path / "environment").glob("lib/*/site-packages")
+    (site / "tiny-1.0.dist-info" / "direct_url.json").write_text('{"dir_info": {"editable": true}, "url": "file:///x"}')
+    monkeypatch.setenv("PYTHONPATH", "/somewhere")
+    edited(trained(project), 0, weights="x")
+    found = verdict(project)
+    assert "  the editable install of tiny: its code is not recorded\n" in found
+    assert "  PYTHONPATH /somewhere: code from there is not recorded\n" in found
+
+
 def test_one_that_fails_here_differs_and_names_its_log(project: paths.Project) -> None:
     trained(project, "assert not REPEATED or epoch < 3")
     found = verdict(project)
