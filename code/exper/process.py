@@ -17,6 +17,7 @@ from exper import output, paths, status
 from exper.interrupt import Signals
 
 _STDIN = 0
+_WATCH_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def supervise(
     signals: Signals,
     *,
     between_lines: Callable[[], None] = lambda: None,
-    watch: Callable[[], None] = lambda: None,
+    watch: Callable[[], None] | None = None,
     is_shown: bool = True,
     program: tuple[str, ...] = ("main.py",),
     start: Callable[[Program], Training] = start,
@@ -95,14 +96,15 @@ def supervise(
         terminal.lend(training.pid)
         sources = [wakened, master]
         while training.returncode is None:
-            ready = select.select(sources, [], [], 1.0)[0]
+            ready = select.select(sources, [], [], 1.0 if watch is None else _WATCH_SECONDS)[0]
             if master in ready and not relay.pump():
                 sources = [wakened]  # it has closed its output, and may still work
             if wakened in ready:
                 os.read(wakened, 4096)
             if signals.noted is not None:
                 status.mark_ending(run)
-            watch()
+            if watch is not None:
+                watch()
             if relay.is_between_lines:
                 between_lines()
             _look_after(training, terminal)

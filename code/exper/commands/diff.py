@@ -4,7 +4,7 @@ Of runs: settings, code, seed, packages, machine, data, and metrics with their d
 code and seed. Of config files, whose names end in .py: settings.
 
 With --json: an object with `a`, `b`, `code` (lines `added` and `removed` of each file) and, by section and name, both
-values as `a` and `b`; what one side does not have is left out.
+values as `a` and `b`; what one side does not have is left out. --code adds `diff`.
 
 Examples:
     exper diff baseline/0 wide/0
@@ -68,7 +68,11 @@ def _parser() -> Parser:
 
 def _code(project: paths.Project, a: Side, b: Side, *, is_whole: bool) -> tuple[Files, str, str]:
     """Return the files that differ, the patch if the whole is wanted, and why they can't be told, if so."""
-    if a.commit is None or b.commit is None or a.commit == b.commit:
+    if a.commit is None or b.commit is None:
+        lacking = a if a.commit is None else b
+        is_wanted = is_whole or METRICS in lacking.sections
+        return {}, "", f"code: {lacking.name} is of no commit" if is_wanted else ""
+    if a.commit == b.commit:
         return {}, "", ""
     repository = Repository(project.root)
     known = repository.commits([a.commit, b.commit])

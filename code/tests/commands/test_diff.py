@@ -154,7 +154,9 @@ def test_a_commit_that_is_gone(runs: paths.Project) -> None:
 def test_an_untagged_run_is_known_by_its_files(runs: paths.Project) -> None:
     the_run(runs, "slow/0").folder.parent.rename(runs.tag("untagged").folder)
     edit_record(runs, "untagged/0", commit=None)
-    assert "  optimizer.lr  0.2  ->  0.1" in shown(runs, "base/0", "untagged/0")
+    lines = shown(runs, "base/0", "untagged/0")
+    assert "  optimizer.lr  0.2  ->  0.1" in lines
+    assert lines[-1] == "code: untagged/0 is of no commit"
 
 
 # -- tags and files ----------------------------------------------------------------------------------------------------
@@ -196,6 +198,7 @@ def test_code_shows_the_whole_difference(runs: paths.Project) -> None:
     lines = shown(runs, "base", "slow", "--code")
     assert "+lr = 0.1" in lines
     assert "-lr = 0.2" in lines
+    assert shown(runs, "slow", "code/config.py", "--code")[-1] == "code: code/config.py is of no commit"
     assert "+lr = 0.1\n" in as_json(runs, "base", "slow", "--code")["diff"]
 
 

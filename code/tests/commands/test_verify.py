@@ -366,7 +366,7 @@ def test_two_at_a_time_have_places_of_their_own(project: paths.Project) -> None:
 
 # -- the template ------------------------------------------------------------------------------------------------------
 
-SMALL = ("debug=True", "verbose=quiet", "logger=[]", "threads=1")
+SMALL = ("verbose=quiet", "logger=[]", "threads=1")
 SCALE = "return tiny.scale(own.scale(loss)) if reduction == "
 
 
@@ -394,11 +394,11 @@ def real(
         loss.write_text(text.replace("return loss if reduction == ", SCALE) + "\n\nimport own\nimport tiny\n")
         pictures.classes(project.data / "zoo", 8)
         manager.commit(project)
-        exper(project, "run", "base", *SMALL)
+        exper(project, "run", "base", "debug=True", *SMALL)
         zoo = "data={'name': 'image_folder', 'path': 'zoo', 'size': (8, 8), 'batch_size': 2, 'eval_batch_size': 2,"
         zoo += " 'split': {'val': 6, 'test': 6}}"
         three = "transform=[{'name': 'normalize', 'mean': [0.5, 0.5, 0.5], 'std': [0.5, 0.5, 0.5]}]"
-        exper(project, "run", "zoo", *SMALL, zoo, three)
+        exper(project, "run", "zoo", *SMALL, "epochs=40", zoo, three)
         shutil.copytree(project.root, kept, symlinks=True)
     shutil.rmtree(project.root)
     shutil.copytree(kept, project.root, symlinks=True)
@@ -454,7 +454,8 @@ def test_a_changed_byte_of_the_data_is_found_before_the_first_step(real: paths.P
     assert "DIFFERS before the first step: data fingerprint\n" in found
     assert "likely causes:\n  data fingerprint: " in found
     (place,) = map(paths.Verification, places(real))
-    assert place.history.read_bytes() == b""
+    assert len(place.history.read_text().splitlines()) < 40
+    assert json.loads(place.record.read_text())["status"] == "interrupted"
 
 
 def test_another_number_of_threads_is_named(real: paths.Project) -> None:
@@ -465,6 +466,8 @@ def test_another_number_of_threads_is_named(real: paths.Project) -> None:
 
 
 def test_the_device_is_named(real: paths.Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    if json.loads(the_run(real, "base/0").statistic.read_text())["device"]["cpu_capability"] == "DEFAULT":
+        pytest.skip("THIS CPU HAS NO OTHER CAPABILITY: that the device is named is not tested")
     monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
     found = verdict(real)
     assert "device cpu_capability: " in found
