@@ -42,7 +42,8 @@ class Comparison:
             raise Refused(f"{run} has no history.jsonl that tells of an epoch, so there is nothing to compare.")
         self.epochs = max((_whole(line, "epoch") for line in self.history if not _is_of_step(line)), default=0)
         self.wanted = self.epochs if epochs is None else min(epochs, self.epochs)
-        self._run, self._is_finished, self._limit = run, is_finished, epochs
+        self._run, self._is_finished = run, is_finished
+        self._limit = epochs if epochs is not None and epochs < self.epochs else None
         self.place = run  # where the repetition writes, once there is one
         self._offset, self._is_given_compared = 0, False
         self.lines = self.epoch = self.step = 0  # compared
