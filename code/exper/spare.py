@@ -82,7 +82,7 @@ def _remove_snapshot(project: paths.Project, tag: paths.Tag, known: Tags) -> str
 def _is_forgotten(project: paths.Project, tag: paths.Tag, known: Tags) -> bool:
     """Tell whether a folder holds nothing but what is remembered of a tag that is gone."""
     ours = {path.name for path in (tag.last_id, tag.removed_ids, tag.snapshot)}
-    there = {path.name for path in tag.folder.iterdir()} - {path.name for path in beside.left(tag)}
+    there = {path.name for path in tag.folder.glob("*")} - {path.name for path in beside.left(tag)}
     if tag.name in known or tag.name == UNTAGGED or not all(name in ours or _of_search(name) for name in there):
         return False
     return not project.trials(tag.name) and tag.name not in map(paths.search_of, known)

@@ -54,7 +54,7 @@ def of_run(project: paths.Project, run: paths.Run, keep: Keep, needed: set[str])
     """Return what can go of a run's checkpoints, if anything.
 
     Raises:
-        Refused: none would stay, or one that is to stay is corrupt.
+        Refused: none would stay, one that is to stay is corrupt, or the run is damaged.
     """
     there = checkpoint_files.names(run.checkpoint)
     spare = _spare(run, keep, needed, there)
@@ -66,8 +66,9 @@ def of_run(project: paths.Project, run: paths.Run, keep: Keep, needed: set[str])
 
 
 def _spare(run: paths.Run, keep: Keep, needed: set[str], there: list[str]) -> list[Path]:
-    """Return the files that can go, behind the links to them."""
-    has_finished = status.read(run) == "finished"
+    """Return what can go: links, then the files that they lead to; so a kill leaves no link to nothing."""
+    state = status.read(run)
+    has_finished = state == "finished"
     best = _best(run, there)
     wanted = needed | {f"epoch_{epoch}.path" for epoch in keep.epochs}
     if keep.best or not has_finished:
@@ -77,6 +78,8 @@ def _spare(run: paths.Run, keep: Keep, needed: set[str], there: list[str]) -> li
     gone = {name for name in there if name not in wanted}
     if not gone:
         return []
+    if state == "damaged":
+        raise Refused(f"{run} is damaged, so all its checkpoints stay")
     if not has_finished:
         gone -= _newest_whole(run, there)
     kept = [name for name in there if name not in gone]
@@ -84,7 +87,7 @@ def _spare(run: paths.Run, keep: Keep, needed: set[str], there: list[str]) -> li
     if broken or not kept:
         why = f"{broken[0]} is corrupt" if broken else "none of those to be kept is there"
         raise Refused(f"{run}: {why}, so all its checkpoints stay")
-    links = [path for path in run.checkpoint.iterdir() if path.is_symlink() and str(path.readlink()) in gone]
+    links = [path for path in run.checkpoint.glob("*") if path.is_symlink() and str(path.readlink()) in gone]
     return [*links, *(run.checkpoint / name for name in reversed(there) if name in gone)]
 
 

@@ -27,6 +27,8 @@ def gc(arguments: list[str], project: paths.Project) -> int:
     """Find it all, say what goes, ask, remove."""
     options = _parser().parse_args(arguments)
     keep = spare_checkpoints.parse(options.keep) if options.keep is not None else None
+    if options.tags and options.runs:
+        raise Refused("--tags is about trials that have no runs. Name no runs with it.")
     runs, problems = find.chosen(project, options.runs) if options.runs else (project.runs(), [])
     found = list(_found(project, runs, is_all=not options.runs, with_tags=options.tags))
     if keep is not None:

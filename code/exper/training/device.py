@@ -40,7 +40,7 @@ def gpus(device: torch.device) -> list[str]:
     if device.type != "cuda":
         return []
     numbers = range(processes.count()) if processes.count() > 1 else [device.index]
-    return [f"GPU-{torch.cuda.get_device_properties(number).uuid}" for number in numbers]
+    return [f"GPU-{getattr(torch.cuda.get_device_properties(number), 'uuid', '')}" for number in numbers]
 
 
 def describe(device: torch.device, deterministic: bool) -> dict[str, Any]:

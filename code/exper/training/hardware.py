@@ -36,7 +36,7 @@ class Hardware:
         """
         self._run, self._every_seconds, self._gpus, self._step = run, every_seconds, gpus, step
         self.peak: Numbers = {}
-        self._is_over, self._has_looked = threading.Event(), False
+        self._is_closed, self._has_looked = threading.Event(), False
         self._thread: threading.Thread | None = None
         try:
             for line in files.read_lines(run.hardware):
@@ -49,9 +49,13 @@ class Hardware:
         self._thread = threading.Thread(target=self._work, args=(show,), name="hardware", daemon=True)
         self._thread.start()
 
+    @property
+    def is_over(self) -> bool:
+        return self._is_closed.is_set()
+
     def close(self) -> None:
         """Look a last time, and end."""
-        self._is_over.set()
+        self._is_closed.set()
         if self._thread is not None:
             self._thread.join()
 
@@ -59,7 +63,7 @@ class Hardware:
         try:
             meter = Meter(self._gpus)
             with files.open_to_append(self._run.hardware) as file:
-                while not self._is_over.wait(self._every_seconds):
+                while not self._is_closed.wait(self._every_seconds):
                     self._look(meter, file, show)
                 # A look soon after another would count few ticks of the CPU; but a short run is to have one, too.
                 if not self._has_looked or meter.seconds() > self._every_seconds / 2:

@@ -70,7 +70,9 @@ class Statistic:
         self._replace()
 
     def end_test(self, line: dict[str, Any]) -> None:
-        """Record the test; `epoch` says whose weights were tested."""
+        """Record the test, with which training ends; `epoch` says whose weights were tested."""
+        if self._hardware is not None:
+            self._hardware.close()
         self._metric |= {"test": line}
         self._replace()
 
@@ -85,7 +87,7 @@ class Statistic:
         return {"history": self._history.tell(), "events": events, "metric": self._metric | {"test": {}}}
 
     def close(self) -> None:
-        if self._hardware is not None:
+        if self._hardware is not None and not self._hardware.is_over:
             self._hardware.close()
             with contextlib.suppress(OSError):  # what has failed before is what counts
                 self._replace()

@@ -306,6 +306,7 @@ def test_on_a_terminal_it_asks(project: paths.Project, answer: str, code: int) -
         (["nobody"], "no run has the tag 'nobody'"),
         (["../x"], "can't be a tag"),
         (["--all"], "unrecognized arguments"),
+        (["--tags", "base"], "Name no runs with it."),
     ],
 )
 def test_bad_words_are_refused_and_nothing_goes(project: paths.Project, words: list[str], says: str) -> None:
@@ -322,6 +323,8 @@ def test_a_damaged_run_loses_nothing(project: paths.Project) -> None:
     the_run(project, "base/0").record.write_text("{")
     before = everything(project)
     exper(project, "gc", "--yes")
+    said = exper(project, "gc", "--keep", "best", "--yes", code=1).stderr
+    assert "base/0 is damaged, so all its checkpoints stay" in said
     assert everything(project) == before
 
 

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from exper import history, paths, picture
+from exper.training import device
 from exper.training.hardware import Hardware, Meter
 from tests import campaign, manager, play
 from tests.manager import the_run
@@ -176,6 +178,22 @@ def test_several_processes_are_looked_at_by_the_first_for_all(tmp_path: Path) ->
     times = [line["time"] for line in lines(run)]
     assert times == sorted(times)
     assert "peak" in play.statistic(run)
+
+
+def test_a_gpu_that_trains_is_looked_at() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("THERE IS NO GPU: what is recorded of one is not tested")
+    held = torch.zeros(2**28, device="cuda")  # 1 GiB
+    found = Meter(device.gpus(held.device)).look()
+    assert found["gpu0/memory_gb"] > 1
+    assert 0 <= found["gpu0/percent"] <= 100
+    assert 10 < found["gpu0/celsius"] < 110
+    assert found["gpu0/watts"] > 1
+
+
+def test_a_gpu_that_can_not_be_asked_costs_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert set(Meter(["GPU-00000000-0000-0000-0000-000000000000"]).look()) >= OF_MACHINE
+    assert "hardware.jsonl has no GPU: " in capsys.readouterr().out
 
 
 # -- curves ------------------------------------------------------------------------------------------------------------
