@@ -40,8 +40,8 @@ def new(arguments: list[str], project: paths.Project) -> int:
     changes = len(repository.changes())
     if changes:
         say(f"new: what is not committed here has stayed here: {changes} change{'s' * (changes > 1)}")
-    shown = shlex.quote(paths.from_here(folder))
-    print(f"{folder} is a project with one commit. Type:\ncd {shown} && . code/source.sh && run demo")
+    words = options.folder if not options.folder.startswith("-") else f"./{options.folder}"
+    print(f"{folder} is a project with one commit. Type:\ncd {shlex.quote(words)} && . code/source.sh && run demo")
     return 0
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from exper import checkpoint_files, paths
 from exper.repository import Repository
-from tests import manager, searching
+from tests import campaign, manager, searching
 from tests.manager import exper, git, record, refused, state, the_run, untouched, write
 
 # Trains as the template does, as far as gc can see it: checkpoints with their footers and links, and statistic.json.
@@ -383,3 +383,31 @@ def test_runs_and_gc_at_the_same_time_do_each_other_no_harm(project: paths.Proje
     assert [state(project, f"base/{number}") for number in range(4)] == ["finished", "failed", "failed", "failed"]
     assert Repository(project.root).tag("base") is not None
     assert checkpoint_files.names(the_run(project, "base/1").checkpoint)
+
+
+def test_real_training_goes_on_with_the_same_bits_and_every_other_command_works(tmp_path: Path) -> None:
+    project = paths.Project(tmp_path / "project")
+    project.root.mkdir()
+    campaign.make_project(project.root)
+    settings = ("epochs=5", "threads=1", "checkpoint.keep=None", "checkpoint.every_steps=20", "logger=['tensorboard']")
+    exper(project, "run", "unbroken", "-f", *settings, timeout=120)
+    run = the_run(project, "broken/0")
+    under_way = manager.start(project, "run", "broken", "-f", *settings)
+    manager.wait_for(lambda: run.history.exists() and run.history.read_text().count("\n") > 2, 60)
+    under_way.send_signal(signal.SIGTERM)
+    under_way.communicate()
+    there = set(checkpoint_files.names(run.checkpoint))
+    assert "checkpoints" in exper(project, "gc", "--keep", "last", "--yes").stderr
+    assert 2 <= len(checkpoint_files.names(run.checkpoint)) < len(there)
+    exper(project, "continue", "broken", timeout=120)
+    assert campaign.result(run.folder) == campaign.result(the_run(project, "unbroken/0").folder)
+    exper(project, "gc", "--keep", "best", "--yes")
+    assert len(checkpoint_files.names(run.checkpoint)) == 1
+    before = campaign.result(run.folder)
+    exper(project, "evaluate", "broken/0", timeout=120)
+    assert campaign.result(run.folder) == before
+    exper(project, "record", "broken", "unbroken")
+    assert len(json.loads(exper(project, "table", "--json").stdout)) == 2
+    exper(project, "report", "broken", "unbroken")
+    exper(project, "rerun", "broken/0", "-f", timeout=120)
+    assert campaign.result(the_run(project, "broken/1").folder) == before
