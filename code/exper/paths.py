@@ -106,6 +106,15 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Verification(Run):
+    """The files of a run that is repeated only to be compared, `__result__/.verify/<tag>-<id>-<random>/`."""
+
+    @property
+    def snapshot(self) -> Path:
+        return self.folder / "snapshot"
+
+
+@dataclass(frozen=True)
 class Tag:
     """What belongs to one tag, `__result__/<tag>/`."""
 
@@ -240,6 +249,10 @@ class Project:
     @property
     def board(self) -> Board:
         return Board(self.result / ".board")
+
+    @property
+    def verifications(self) -> Path:
+        return self.result / ".verify"
 
     def list_file(self, name: str) -> Path:
         return self.lists / f"{name}.txt"

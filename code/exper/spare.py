@@ -15,6 +15,7 @@ from exper import beside, files, find, lists, lock, paths, removal, run_json, st
 from exper.error import Refused
 from exper.repository import Repository, TagObject, TagTaken
 from exper.tags import UNTAGGED
+from exper.verify import place
 
 Tags = Mapping[str, TagObject]
 _OLD_SECONDS = 60  # a younger file may be under way: history.png is drawn after the end of a run
@@ -117,6 +118,19 @@ def _remove_tags(project: paths.Project, repository: Repository, unused: list[Ta
     for one in unused:
         removal.forget_tag(project, project.tag(one.name))
     return None
+
+
+def verifications(project: paths.Project) -> Iterator[Spare]:
+    """Yield what verifications have left."""
+    left = place.left(project)
+    if left:
+        what = f"{paths.from_here(project.verifications)}: what {count(len(left), 'verification')} left"
+        yield Spare(what, sum(map(files.size, left)), partial(_sweep_verifications, project))
+
+
+def _sweep_verifications(project: paths.Project) -> None:
+    with lock.held(project.lock):
+        place.sweep(project)
 
 
 # -- of runs -----------------------------------------------------------------------------------------------------------

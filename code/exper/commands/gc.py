@@ -1,4 +1,4 @@
-"""Remove what nobody needs: snapshots that no live run uses, and what killed commands have left behind.
+"""Remove what nobody needs: snapshots that no live run uses, and what verifications and killed commands have left.
 
 With --keep also checkpoints. Of a finished run those that it names stay: best (the last, if none is best), last, or
 epochs by their numbers. One that has not finished can still go on: the newest two that are whole stay, and the best.
@@ -63,6 +63,7 @@ def _found(project: paths.Project, runs: list[paths.Run], *, is_all: bool, with_
     for tag in project.tags() if is_all else dict.fromkeys(project.tag(run.tag) for run in runs):
         yield from spare.of_tag(project, tag, known)
     if is_all:
+        yield from spare.verifications(project)
         yield from spare.lines(project)
 
 

@@ -39,7 +39,8 @@ def gpus(device: torch.device) -> list[str]:
     """Return the UUIDs of the GPUs of all processes that train on this machine."""
     if device.type != "cuda":
         return []
-    numbers = range(processes.count()) if processes.count() > 1 else [device.index]
+    count = processes.of_this_machine()[1]
+    numbers = range(count) if count > 1 else [device.index]
     return [f"GPU-{getattr(torch.cuda.get_device_properties(number), 'uuid', '')}" for number in numbers]
 
 

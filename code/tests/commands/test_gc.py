@@ -11,7 +11,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from exper import checkpoint_files, paths
+from exper import checkpoint_files, lock, paths
 from exper.repository import Repository
 from tests import campaign, manager, searching
 from tests.manager import exper, git, record, refused, state, the_run, untouched, write
@@ -159,6 +159,17 @@ def test_lines_of_finished_txt_go_whose_runs_somebody_has_deleted(project: paths
     assert "gc: finished.txt: 1 line whose runs are gone" in exper(project, "gc", "--yes").stderr
     assert manager.finished(project) == ["other/0"]
     assert project.list_file("mine").read_text() == "base/0\n"
+
+
+def test_what_verifications_have_left_goes_and_one_under_way_stays(project: paths.Project) -> None:
+    exper(project, "run", "base")
+    for name in ("base-0-0123abcd", "base-0-4567abcd"):
+        (project.verifications / name).mkdir(parents=True)
+    held = lock.take(project.verifications / "base-0-4567abcd" / "lock")
+    assert held is not None
+    assert "gc: __result__/.verify: what 1 verification left" in exper(project, "gc", "--yes").stderr
+    assert [path.name for path in project.verifications.iterdir()] == ["base-0-4567abcd"]
+    os.close(held)
 
 
 # -- checkpoints -------------------------------------------------------------------------------------------------------

@@ -117,7 +117,8 @@ def test_warm_training_has_the_bits_of_a_cold_one(laboratory: Laboratory, server
         one, other = (torch.load(run.checkpoint / name, weights_only=True) for run in (ours, theirs))
         for part in ("model", "optimizer", "random"):
             assert play.plain(one[part]) == play.plain(other[part]), (name, part)
-    assert play.statistic(ours)["metric"] == play.statistic(theirs)["metric"]
+    for part in ("metric", "outside_code"):
+        assert play.statistic(ours)[part] == play.statistic(theirs)[part]
     assert manager.record(laboratory.project, "template/0")["command"] == ["search", "s"]
 
 
