@@ -222,6 +222,8 @@ places = {{name: str(getattr(one, "__file__", None)) for name, one in sys.module
 assert places["beside"] == str(code / "beside.py")
 ours = [place for name, place in places.items() if name.partition(".")[0] in ("exper", "beside", "__main__")]
 assert len(ours) > 5 and all(Path(place).is_relative_to(code) for place in ours), ours
+assert files.write_json.__code__.co_filename == files.__file__  # in tracebacks, too
+assert run.Run.compare.__code__.co_filename == run.__file__
 project = code.parents[3]
 strange = [place for place in places.values() if Path(place).is_relative_to(project) and place not in ours]
 assert not strange, strange
