@@ -50,6 +50,10 @@ class Run:
         return self.folder / "history.jsonl"
 
     @property
+    def hardware(self) -> Path:
+        return self.folder / "hardware.jsonl"
+
+    @property
     def log(self) -> Path:
         return self.folder / "log"
 
@@ -132,6 +136,11 @@ class Tag:
     @property
     def last_id(self) -> Path:
         return self.folder / "last_id"
+
+    @property
+    def removed_ids(self) -> Path:
+        """The ids of the runs that have been removed, one a line."""
+        return self.folder / "removed_ids"
 
     @property
     def journal(self) -> Path:

@@ -99,7 +99,7 @@ class Supervisor:
                 raise Refused(f"{run} is {now}, as another process has it.")
             life.settle(project, run, now)  # a kill after the record may have lost the rest of the end
             return None
-        if run.id == 0 and ids.last(project.tag(run.tag)) >= 0:  # of a trial's runs this one comes first
+        if ids.was_given(project.tag(run.tag), run.id):
             raise Refused(f"{run} has been removed, and no id is given twice.")
         commit, tree = repository.commit_and_tree(request["tag"]) or (None, None)
         if commit != request["commit"]:
