@@ -16,7 +16,8 @@ def code(root: Path) -> dict[str, str]:
     Such are an editable install, and what PYTHONPATH or sys.path leads to.
     """
     python = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib")]
-    inside = tuple(folder + os.sep for folder in (*python, *map(os.path.realpath, [*python, str(root)])))
+    compiled = os.environ.get("TORCHINDUCTOR_CACHE_DIR", os.devnull)  # torch sets it when it compiles a model
+    inside = tuple(folder + os.sep for folder in (*python, *map(os.path.realpath, [*python, str(root), compiled])))
     packages: dict[str, hashlib._Hash] = {}
     for name, module in sorted(sys.modules.items()):
         file = vars(module).get("__file__") if hasattr(module, "__dict__") else None
