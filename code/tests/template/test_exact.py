@@ -4,8 +4,8 @@ import os
 import random
 import shutil
 import signal
-import sys
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
