@@ -100,6 +100,24 @@ class Run:
     def picture(self) -> Path:
         return self.folder / "history.png"
 
+    @property
+    def hardware(self) -> Path:
+        return self.folder / "hardware.jsonl"
+
+    @property
+    def shown(self) -> Path:
+        """Text and pictures of `state.show`."""
+        return self.folder / "shown"
+
+    @property
+    def sent(self) -> Path:
+        """What each logger that sends has sent."""
+        return self.folder / "sent"
+
+    @property
+    def project(self) -> "Project":
+        return Project(self.folder.parents[2])
+
 
 @dataclass(frozen=True)
 class Tag:
@@ -231,6 +249,16 @@ class Project:
     @property
     def board(self) -> Board:
         return Board(self.result / ".board")
+
+    @property
+    def sacred(self) -> Path:
+        """What Sacred's FileStorageObserver would be given."""
+        return self.result / ".sacred"
+
+    @property
+    def mlflow(self) -> Path:
+        """MLflow's runs, where no server has them."""
+        return self.result / ".mlflow"
 
     def list_file(self, name: str) -> Path:
         return self.lists / f"{name}.txt"
