@@ -1,6 +1,6 @@
 """A program that works beside training: it holds neither the run's lock nor its terminal, and ends when training does.
 
-It is of lowest priority, has its orders from the run's files, and knows by the end of its standard input that training
+It is of low priority, has its orders from the run's files, and knows by the end of its standard input that training
 is over, in whatever way. What it prints, training prints as it ends.
 """
 
@@ -53,14 +53,14 @@ class Aside:
         return said.decode(errors="replace").strip()
 
 
-def settle() -> None:
-    """Be a program beside training: of lowest priority, and deaf to the signals that mean training."""
+def settle(niceness: int) -> None:
+    """Be a program beside training: of low priority (19: the lowest), and deaf to the signals that mean training."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
-    os.nice(19)
+    os.nice(niceness)
     with contextlib.suppress(OSError):  # Linux shares the CPU among sessions first
-        Path("/proc/self/autogroup").write_text("19")
+        Path("/proc/self/autogroup").write_text(str(niceness))
 
 
 def is_training_over(seconds: float) -> bool:

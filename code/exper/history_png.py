@@ -20,7 +20,7 @@ _SHARE = 0.02  # of the time may be spent on drawing
 
 def main(folder: Path) -> None:
     """Draw until standard input has ended."""
-    aside.settle()
+    aside.settle(19)
     from exper import picture
 
     aside.let_training_end()

@@ -1,6 +1,6 @@
 """Sends what a run's files hold to the loggers that its config.py names, while it trains and after.
 
-A program of its own does it (`sender.py <run> [seconds]`), of lowest priority: training never talks to a server. Each
+A program of its own does it (`sender.py <run> [seconds]`), of low priority: training never talks to a server. Each
 logger has a thread, so that one that hangs does not hold up another; what it has sent is in the run's `sent/`. When
 standard input ends, training is over: there are a few seconds for what is left, and a few more for how the run ended,
 which the supervisor records next. With `seconds`, for `exper send`, there are so many for all of it.
@@ -24,6 +24,7 @@ from exper.training.loggers import about
 from exper.training.loggers.about import Item, Line
 
 LAST_SECONDS = 10.0  # for what is left when training is over, and again for how the run ended
+_NICENESS = 10  # at 19, where training has all cores busy, it would import its packages for minutes
 _MOST_LINES = 500  # at a time
 _PAUSE, _LONGEST_PAUSE = 2.0, 60.0  # seconds from one look to the next; after failures, twice as long each time
 _SHARE = 0.05  # of the time may be spent on sending
@@ -68,6 +69,8 @@ class Work(threading.Thread):
             self._asked.wait(None if self._is_over else pause)
 
     def _send(self) -> None:
+        if self._has_told_the_end():
+            return
         if self._kind is None:
             kind = kinds.build(self._part, about.read(self._run))
             self._remember(there=kind.start(self._memory["there"]))
@@ -82,11 +85,15 @@ class Work(threading.Thread):
             if name not in self._memory["shown"]:
                 self._kind.show(Item(self._run.shown / name))
                 self._remember(shown=[*self._memory["shown"], name])
-        if self._status and self._memory["end"] != (how := sent.end(self._run)):
+        if self._status:
+            how = sent.end(self._run)
             self._kind.finish(about.read(self._run).end(self._status))
             self._remember(end=how)
             self._kind = None
         self.error = ""
+
+    def _has_told_the_end(self) -> bool:
+        return bool(self._status) and self._memory["end"] == sent.end(self._run)
 
     def _follower(self, source: str) -> Follower:
         return Follower(sent.file_of(self._run, source), self._memory["lines"].get(source, 0))
@@ -126,7 +133,7 @@ class Work(threading.Thread):
 
 def main(folder: Path, seconds: float | None) -> int:
     """Send until standard input has ended, and what is left then; return 1 if something still waits."""
-    aside.settle()
+    aside.settle(_NICENESS)
     run = paths.Run(folder)
     run.sent.mkdir(exist_ok=True)
     _wait_alone(run)

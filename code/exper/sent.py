@@ -44,7 +44,7 @@ def remember(run: paths.Run, name: str, content: Memory) -> None:
 def waiting(run: paths.Run, name: str, sources: tuple[str, ...] = ("history",)) -> int:
     """Return how many records wait for a logger: lines, pictures and texts, and the end."""
     known = memory(run, name)
-    lines = sum(max(0, count(run, source) - known["lines"].get(source, 0)) for source in sources)
+    lines = sum(max(0, count(run, source) - int(known["lines"].get(source, 0))) for source in sources)
     return lines + len(set(shown(run)) - set(known["shown"])) + int(known["end"] != end(run))
 
 

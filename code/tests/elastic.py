@@ -14,7 +14,8 @@ class Elastic:
     """Indices of documents; `fault` is what goes wrong: "", "500", "hang", "slow", or "cut" (done, and no answer)."""
 
     def __init__(self, port: int = 0) -> None:
-        self.fault, self.indices, self.writes, self.mappings = "", {}, Counter[str](), {}
+        self.fault, self.writes = "", Counter[str]()  # writes of each document
+        self.mappings: dict[str, Any] = {}
         self.secrets: set[str | None] = set()
         self.documents: dict[str, dict[str, Any]] = {}
         ours = self

@@ -19,7 +19,7 @@ class WandB:
         base_url: str | None = None,
     ) -> None:
         self._about, self._mode = about, mode
-        self._where = {"project": project or about.project, "entity": entity}
+        self._where: dict[str, Any] = {"project": project or about.project, "entity": entity}
         self._base_url, self.arrived = base_url, 0
 
     def start(self, _there: dict[str, Any]) -> dict[str, Any]:
