@@ -53,24 +53,27 @@ class Aside:
         return said.decode(errors="replace").strip()
 
 
-def settle(niceness: int) -> None:
-    """Be a program beside training: of low priority (19: the lowest), and deaf to the signals that mean training."""
+def settle(niceness: int) -> int:
+    """Be a program beside training: of low priority (19: the lowest), and deaf to the signals that mean training.
+
+    Return the descriptor that training reads until it is closed, which no process that we start holds open.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
     os.nice(niceness)
     with contextlib.suppress(OSError):  # Linux shares the CPU among sessions first
         Path("/proc/self/autogroup").write_text(str(niceness))
+    training = os.dup(_STDOUT)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, _STDOUT)
+    os.close(nothing)
+    return training
 
 
 def is_training_over(seconds: float) -> bool:
     """Wait for the end of training, for some time."""
     return bool(select.select([_STDIN], [], [], seconds)[0])
-
-
-def let_training_end() -> None:
-    """Close standard output: all that is needed of the snapshot is loaded, all that training has to print is said."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
 
 
 def note(run: Path, line: str) -> None:

@@ -5,6 +5,7 @@ for longer than many steps take. It looks every few seconds, draws what is new i
 time when its standard input ends: then training is over, in whatever way.
 """
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -20,10 +21,10 @@ _SHARE = 0.02  # of the time may be spent on drawing
 
 def main(folder: Path) -> None:
     """Draw until standard input has ended."""
-    aside.settle(19)
+    training = aside.settle(19)
     from exper import picture
 
-    aside.let_training_end()
+    os.close(training)  # all of ours is loaded: the snapshot may go
     run = paths.Run(folder)
     is_over, pause, drawn = False, LEAST_SECONDS, None
     while not is_over:

@@ -133,7 +133,7 @@ class Work(threading.Thread):
 
 def main(folder: Path, seconds: float | None) -> int:
     """Send until standard input has ended, and what is left then; return 1 if something still waits."""
-    aside.settle(_NICENESS)
+    training = aside.settle(_NICENESS)
     run = paths.Run(folder)
     run.sent.mkdir(exist_ok=True)
     _wait_alone(run)
@@ -145,8 +145,8 @@ def main(folder: Path, seconds: float | None) -> int:
     how = _how_it_ended(run)
     missed = _finish(run, works, seconds or LAST_SECONDS, how)
     for line in missed:
-        _tell(run, line)
-    aside.let_training_end()
+        _tell(run, line, training)
+    os.close(training)
     if not how:
         more = _finish(run, works, LAST_SECONDS, _wait_for_end(run))
         if not missed:
@@ -178,10 +178,10 @@ def _failure(run: paths.Run, work: Work, seconds: float) -> str:
     return f"{work.logger}: {why}; {count} record{'s wait' if count != 1 else ' waits'}. Later: exper send {run}"
 
 
-def _tell(run: paths.Run, line: str) -> None:
+def _tell(run: paths.Run, line: str, training: int) -> None:
     """Have training print a line; if it is gone, put it into the log."""
     try:
-        print(line, flush=True)
+        os.write(training, f"{line}\n".encode(errors="replace"))
     except OSError:
         aside.note(run.folder, line)
 
@@ -206,5 +206,4 @@ if __name__ == "__main__":
         code = main(Path(folder), float(rest[0]) if rest else None)
     except Exception as error:
         aside.note(Path(folder), f"nothing is sent to loggers from here on: {type(error).__name__}: {error}")
-    sys.stdout.flush()
     os._exit(code)  # threads may hang

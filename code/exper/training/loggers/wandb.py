@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
+from exper.training.loggers import wandb_file
 from exper.training.loggers.about import About, End, Item, Line
 
 
@@ -66,7 +67,7 @@ class WandB:
     def finish(self, end: End) -> None:
         self._run.summary.update(end.test)
         for path in self._about.results():
-            self._run.save(str(path), base_path=str(path.parent), policy="now")
+            self._run.save(str(path), base_path=str(path.parent), policy="end")
         self._run.summary["exper.status"] = end.status
         self._run.finish(exit_code=0 if end.status in ("finished", "pruned") else 1)
 
@@ -74,15 +75,11 @@ class WandB:
 def _last_step(folder: Path) -> int:
     """Return the number of the last line that reached a file of an offline run; -1: none did."""
     from wandb.proto.wandb_internal_pb2 import Record
-    from wandb.sdk.internal.datastore import DataStore
 
     last = -1
     for path in folder.glob("wandb/offline-run-*/*.wandb"):
-        store = DataStore()
-        store.open_for_scan(str(path))
-        record = Record()
-        while data := store.scan_data():
-            record.ParseFromString(data)
+        for one in wandb_file.records(path):
+            record = Record.FromString(one)
             if record.HasField("history"):
                 last = max(last, record.history.step.num)
     return last

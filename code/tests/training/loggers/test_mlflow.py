@@ -13,6 +13,7 @@ from tests.boards import page
 from tests.manager import exper, record, state, wait_for
 
 mlflow = pytest.importorskip("mlflow")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of SQLAlchemy, about MLflow
 
 
 @pytest.fixture(scope="module")

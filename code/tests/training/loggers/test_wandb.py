@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from exper import paths
+from exper.training.loggers import wandb_file
 from tests import manager, sending
 from tests.manager import exper, record, state, wait_for
 
@@ -20,15 +21,8 @@ def files(run: paths.Run) -> list[Path]:
 def read(path: Path) -> list[Any]:
     """Return the records of a file."""
     from wandb.proto.wandb_internal_pb2 import Record
-    from wandb.sdk.internal.datastore import DataStore
 
-    store, found = DataStore(), []
-    store.open_for_scan(str(path))
-    while data := store.scan_data():
-        found.append(Record())
-        found[-1].ParseFromString(data)
-    store.close()
-    return found
+    return [Record.FromString(one) for one in wandb_file.records(path)]
 
 
 def values(items: Any) -> dict[str, Any]:
