@@ -69,6 +69,12 @@ def wait_sent(run: paths.Run, seconds: float = 40) -> None:
     wait_for(lambda: not senders(run), seconds)
 
 
+def send_all(run: paths.Run) -> None:
+    """Wait until the program that sends has ended, and send what a busy machine left it no time for."""
+    wait_sent(run)
+    manager.exper(run.project, "send", str(run), timeout=90)
+
+
 def sent(run: paths.Run, name: str) -> Any:
     """Return what a logger remembers."""
     return json.loads((run.sent / f"{name}.json").read_text())

@@ -26,9 +26,9 @@ def client(uri: str) -> Any:
     return mlflow.MlflowClient(tracking_uri=uri)
 
 
-def the_one(uri: str, project: paths.Project) -> Any:
-    """Return the only run of the project's experiment."""
-    known = client(uri).get_experiment_by_name(project.root.name)
+def the_one(uri: str, experiment: str) -> Any:
+    """Return the only run of an experiment."""
+    known = client(uri).get_experiment_by_name(experiment)
     [found] = client(uri).search_runs([known.experiment_id])
     return found
 
@@ -37,9 +37,9 @@ def points(uri: str, run: Any, name: str) -> list[tuple[int, float]]:
     return [(point.step, point.value) for point in client(uri).get_metric_history(run.info.run_id, name)]
 
 
-def check(uri: str, project: paths.Project, run: paths.Run) -> Any:
+def check(uri: str, experiment: str, run: paths.Run) -> Any:
     """Make sure that MLflow has every point once."""
-    found = the_one(uri, project)
+    found = the_one(uri, experiment)
     lines = sending.history(run)
     for name in ("train/loss", "val/loss", "lr"):
         assert points(uri, found, name) == [(line["step"], line[name]) for line in lines]
@@ -49,10 +49,10 @@ def check(uri: str, project: paths.Project, run: paths.Run) -> Any:
 def test_without_a_server_it_is_a_file_of_the_project(project: paths.Project) -> None:
     run = sending.prepare(project, ["mlflow"])
     exper(project, "run", "base")
-    sending.wait_sent(run)
+    sending.send_all(run)
     assert state(project, "base/0") == "finished"
     uri = f"sqlite:///{project.mlflow / 'mlflow.db'}"
-    found = check(uri, project, run)
+    found = check(uri, project.root.name, run)
     about = record(project, "base/0")
     assert found.info.status == "FINISHED"
     assert found.info.run_name == "base/0"
@@ -67,31 +67,31 @@ def test_without_a_server_it_is_a_file_of_the_project(project: paths.Project) ->
 @tracking.needed
 def test_a_run_that_goes_on_after_a_kill_is_the_same_one(project: paths.Project, port: int) -> None:
     uri = f"http://127.0.0.1:{port}"
-    run = sending.prepare(project, [{"name": "mlflow", "tracking_uri": uri}], save=2, stop=4)
+    run = sending.prepare(project, [{"name": "mlflow", "tracking_uri": uri, "experiment": "kill"}], save=2, stop=4)
     with manager.training(project, "run", "base") as (supervisor, pid):
         wait_for(
             lambda: (run.sent / "mlflow.json").exists() and sending.sent(run, "mlflow")["lines"] == {"history": 4}, 60
         )
-        assert the_one(uri, project).info.status == "RUNNING"
+        assert the_one(uri, "kill").info.status == "RUNNING"
         sending.kill(run, supervisor.pid, pid)
         wait_for(lambda: state(project, "base/0") == "died")
     exper(project, "continue", "base")
-    sending.wait_sent(run)
-    assert check(uri, project, run).info.status == "FINISHED"
+    sending.send_all(run)
+    assert check(uri, "kill", run).info.status == "FINISHED"
 
 
 @tracking.needed
 def test_answers_that_are_lost_make_nothing_arrive_twice(project: paths.Project, port: int) -> None:
     with faults.between(port) as proxy:
         proxy.fault = "cut"
-        run = sending.prepare(project, [{"name": "mlflow", "tracking_uri": proxy.url}])
+        run = sending.prepare(project, [{"name": "mlflow", "tracking_uri": proxy.url, "experiment": "cut"}])
         exper(project, "run", "base")
         sending.wait_sent(run)
         for _ in range(4):  # an answer is lost at every step of the way
             exper(project, "send", "base/0", code=1)
         proxy.fault = ""
-        exper(project, "send", "base/0")
-    check(f"http://127.0.0.1:{port}", project, run)
+        sending.send_all(run)
+    check(f"http://127.0.0.1:{port}", "cut", run)
 
 
 @tracking.needed
@@ -100,10 +100,9 @@ def test_its_page_shows_the_run_and_its_curves(project: paths.Project, port: int
     uri = f"http://127.0.0.1:{port}"
     run = sending.prepare(project, [{"name": "mlflow", "tracking_uri": uri, "experiment": "shown"}])
     exper(project, "run", "base")
-    sending.wait_sent(run)
-    known = client(uri).get_experiment_by_name("shown")
-    [found] = client(uri).search_runs([known.experiment_id])
-    with page(f"{uri}/#/experiments/{known.experiment_id}/runs/{found.info.run_id}/model-metrics") as shown:
+    sending.send_all(run)
+    about = the_one(uri, "shown").info
+    with page(f"{uri}/#/experiments/{about.experiment_id}/runs/{about.run_id}/model-metrics") as shown:
         shown.get_by_text("base/0").first.wait_for(timeout=60000)
         shown.get_by_text("loss").first.wait_for(timeout=60000)
         shown.wait_for_timeout(3000)
@@ -114,6 +113,6 @@ def test_no_file_of_the_working_folder_is_touched(project: paths.Project) -> Non
     before = sorted(os.listdir(project.root))
     run = sending.prepare(project, ["mlflow"], epochs=1)
     exper(project, "run", "base")
-    sending.wait_sent(run)
+    sending.send_all(run)
     assert set(os.listdir(project.root)) - set(before) == {"__result__", "__statistic__"}
     assert not Path("mlruns").exists()

@@ -44,7 +44,7 @@ def check(run: paths.Run) -> None:
 def test_offline_is_a_folder_of_the_run(project: paths.Project) -> None:
     run = sending.prepare(project, ["wandb"])
     exper(project, "run", "base")
-    sending.wait_sent(run)
+    sending.send_all(run)
     assert state(project, "base/0") == "finished"
     check(run)
     [path] = files(run)
@@ -67,7 +67,7 @@ def test_a_run_that_goes_on_after_a_kill_has_every_line_once(project: paths.Proj
         sending.kill(run, supervisor.pid, pid)
         wait_for(lambda: state(project, "base/0") == "died")
     exper(project, "continue", "base")
-    sending.wait_sent(run)
+    sending.send_all(run)
     check(run)
     ids = {one.run.run_id for path in files(run) for one in read(path) if one.HasField("run")}
     assert len(ids) == 1
