@@ -11,6 +11,7 @@ from exper.training.loggers.about import About, End, Item, Line
 _STATUS = {"finished": "FINISHED", "failed": "FAILED", "died": "FAILED", "interrupted": "KILLED", "pruned": "KILLED"}
 _NOT_IN_NAMES = re.compile(r"[^\w\-. :/]")
 _MOST_METRICS, _MOST_PARAMS, _LONGEST = 1000, 100, 6000  # of one request; characters of a param
+_KIND = {"mlflow.experimentKind": "custom_model_development"}  # so that its page is not that of language models
 _QUICK = {  # sender.py tries again, and knows what waits
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
@@ -47,7 +48,7 @@ class MLflow:
         if known is not None:
             return str(known.experiment_id)
         place = None if self._uri else (self._about.run.project.mlflow / "artifacts").as_uri()
-        return str(self._client.create_experiment(self._experiment, artifact_location=place))
+        return str(self._client.create_experiment(self._experiment, place, _KIND))
 
     def _found(self) -> str | None:
         """Return the run, if it was made before a kill or a lost answer."""
