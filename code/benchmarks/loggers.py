@@ -105,8 +105,9 @@ def main() -> None:
 def _ours(folder: Path, part: dict[str, Any] | None, lines: int) -> list[float]:
     """Return the seconds of a line and of the end, in training."""
     run = paths.Run(folder / "project" / "__result__" / "base" / "0")
-    shutil.rmtree(folder / "project", ignore_errors=True)
+    shutil.rmtree(run.folder, ignore_errors=True)
     run.folder.mkdir(parents=True)
+    run.log.touch()
     session = {"command": ["run", "base"]}
     record = {
         "format": 1,

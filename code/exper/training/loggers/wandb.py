@@ -1,6 +1,7 @@
 """Weights & Biases: files in the run's `wandb/`, to be sent by `wandb sync`, or its server."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +29,7 @@ class WandB:
             os.environ["WANDB_BASE_URL"] = self._base_url
         import wandb
 
-        about = self._about
+        about, last = self._about, _last_step(self._about.run.folder)
         quiet = wandb.Settings(
             silent=True,
             console="off",
@@ -50,7 +51,7 @@ class WandB:
         )
         self._run.define_metric("step")
         self._run.define_metric("*", step_metric="step")
-        self.arrived = self._run.starting_step if self._mode == "online" else _last_step(about.run.folder) + 1
+        self.arrived = self._run.starting_step if self._mode == "online" else last + 1
         return {"id": about.key}
 
     def missing(self, lines: list[Line]) -> list[Line]:
@@ -73,13 +74,17 @@ class WandB:
 
 
 def _last_step(folder: Path) -> int:
-    """Return the number of the last line that reached a file of an offline run; -1: none did."""
+    """Return the number of the last line that reached a file of an offline run; -1: none did.
+
+    What a kill has left without any record goes: `wandb sync` would stop there.
+    """
     from wandb.proto.wandb_internal_pb2 import Record
 
     last = -1
     for path in folder.glob("wandb/offline-run-*/*.wandb"):
-        for one in wandb_file.records(path):
-            record = Record.FromString(one)
-            if record.HasField("history"):
-                last = max(last, record.history.step.num)
+        records = [Record.FromString(one) for one in wandb_file.records(path)]
+        steps = [record.history.step.num for record in records if record.HasField("history")]
+        last = max(last, *steps, -1)
+        if not records:
+            shutil.rmtree(path.parent)
     return last

@@ -1,6 +1,12 @@
-"""What W&B has of a run, read back from its own files by its own reader."""
+"""What W&B has of a run: its files, as they are and as its own `wandb sync` reads them, and what its client sends.
+
+There is no server of W&B's to be had: a small one of ours takes what its client sends.
+"""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +14,11 @@ import pytest
 
 from exper import paths
 from exper.training.loggers import wandb_file
-from tests import manager, sending
+from tests import manager, sending, wandb_server
 from tests.manager import exper, record, state, wait_for
 
 wandb = pytest.importorskip("wandb")
+KEY = "0123456789" * 4
 
 
 def files(run: paths.Run) -> list[Path]:
@@ -39,6 +46,17 @@ def check(run: paths.Run) -> None:
     found = lines(run)
     for name in ("step", "epoch", "train/loss", "val/loss", "lr"):
         assert [line[name] for line in found] == [line[name] for line in sending.history(run)]
+
+
+def environment(server: wandb_server.Server) -> dict[str, str]:
+    return os.environ | {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY}
+
+
+def check_server(server: wandb_server.Server, run: paths.Run) -> None:
+    """Make sure that the server has every line once."""
+    [found] = server.lines.values()
+    for name in ("step", "epoch", "train/loss", "val/loss", "lr"):
+        assert [found[number][name] for number in sorted(found)] == [line[name] for line in sending.history(run)]
 
 
 def test_offline_is_a_folder_of_the_run(project: paths.Project) -> None:
@@ -69,5 +87,32 @@ def test_a_run_that_goes_on_after_a_kill_has_every_line_once(project: paths.Proj
     exper(project, "continue", "base")
     sending.send_all(run)
     check(run)
+    with wandb_server.served() as server:
+        folders = [str(path.parent) for path in files(run)]
+        words = [sys.executable, "-m", "wandb", "sync", *folders]
+        subprocess.run(words, cwd=project.root, env=environment(server), check=True, capture_output=True, timeout=90)
+        check_server(server, run)
     ids = {one.run.run_id for path in files(run) for one in read(path) if one.HasField("run")}
     assert len(ids) == 1
+
+
+def test_online_what_a_failing_server_has_missed_is_sent_later(
+    project: paths.Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    with wandb_server.served() as server:
+        run = sending.prepare(project, [{"name": "wandb", "mode": "online", "base_url": server.url}], stop=4)
+        with manager.training(project, "run", "base") as (supervisor, _):
+            wait_for(lambda: any(map(len, server.lines.values())), 60)
+            server.fault = "500"
+            (run.folder / "on").touch()
+            (run.folder / "go").touch()
+            assert supervisor.wait(30) == 0
+        sending.wait_sent(run)
+        server.fault = ""
+        sending.send_all(run)
+        check_server(server, run)
+        assert set(server.names.values()) == {"base/0"}
+    assert state(project, "base/0") == "finished"
+    every = [path for path in project.result.rglob("*") if path.is_file()]
+    assert [path for path in every if KEY.encode() in path.read_bytes()] == []
