@@ -23,7 +23,8 @@ from exper.training import loggers as kinds
 from exper.training.loggers import about
 from exper.training.loggers.about import Item, Line
 
-LAST_SECONDS = 10.0  # for what is left when training is over, and again for how the run ended
+LAST_SECONDS = 10.0  # for what is left when training is over
+_AFTER_SECONDS = 30.0  # for how the run ended, when nobody waits any more
 _NICENESS = 10  # at 19, where training has all cores busy, it would import its packages for minutes
 _MOST_LINES = 500  # at a time
 _PAUSE, _LONGEST_PAUSE = 2.0, 60.0  # seconds from one look to the next; after failures, twice as long each time
@@ -148,7 +149,7 @@ def main(folder: Path, seconds: float | None) -> int:
         _tell(run, line, training)
     os.close(training)
     if not how:
-        more = _finish(run, works, LAST_SECONDS, _wait_for_end(run))
+        more = _finish(run, works, _AFTER_SECONDS, _wait_for_end(run))
         if not missed:
             for line in more:
                 aside.note(run.folder, line)
@@ -193,7 +194,7 @@ def _how_it_ended(run: paths.Run) -> str:
 
 
 def _wait_for_end(run: paths.Run) -> str:
-    deadline = time.monotonic() + LAST_SECONDS
+    deadline = time.monotonic() + _AFTER_SECONDS
     while not (how := _how_it_ended(run)) and time.monotonic() < deadline:
         time.sleep(0.1)
     return how

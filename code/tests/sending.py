@@ -64,7 +64,7 @@ def senders(run: paths.Run) -> list[psutil.Process]:
     return [process for process in found if not manager.is_gone(process.pid)]
 
 
-def wait_sent(run: paths.Run, seconds: float = 40) -> None:
+def wait_sent(run: paths.Run, seconds: float = 60) -> None:
     """Wait until the program that sends has ended."""
     wait_for(lambda: not senders(run), seconds)
 

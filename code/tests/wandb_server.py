@@ -56,12 +56,12 @@ class Server:
     def _graphql(self, content: dict[str, Any]) -> dict[str, Any]:
         query, given = content["query"], content.get("variables") or {}
         if "upsertBucket" in query:
-            name = given.get("name") or given.get("id")
+            name = str(given.get("name") or given.get("id"))
             self.names[name] = given.get("displayName") or self.names.get(name, "")
             self.lines.setdefault(name, {})
             return {"upsertBucket": {"bucket": self._bucket(name), "inserted": len(self.lines[name]) == 0}}
         if "RunResumeStatus" in query or "resumeStatus" in query.lower():
-            name = given.get("name")
+            name = str(given.get("name"))
             bucket = self._bucket(name) if name in self.lines else None
             return {"model": {"id": "p", "name": "p", "entity": {"id": "e", "name": "me"}, "bucket": bucket}}
         if "viewer" in query.lower():

@@ -6,12 +6,14 @@ import time
 from datetime import datetime
 from typing import Any
 
+from exper import lock
 from exper.training.loggers.about import About, End, Item, Line
 
 _STATUS = {"finished": "FINISHED", "failed": "FAILED", "died": "FAILED", "interrupted": "KILLED", "pruned": "KILLED"}
 _NOT_IN_NAMES = re.compile(r"[^\w\-. :/]")
 _MOST_METRICS, _MOST_PARAMS, _LONGEST = 1000, 100, 6000  # of one request; characters of a param
 _KIND = {"mlflow.experimentKind": "custom_model_development"}  # so that its page is not that of language models
+_MAKING_SECONDS = 60.0
 _QUICK = {  # sender.py tries again, and knows what waits
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
@@ -39,9 +41,24 @@ class MLflow:
         return {"run_id": self._id}
 
     def _local(self) -> str:
+        """Return the address of the project's own file, made beside: a kill in the middle would leave it useless."""
+        from mlflow import MlflowClient
+
         folder = self._about.run.project.mlflow
         folder.mkdir(parents=True, exist_ok=True)
-        return f"sqlite:///{folder / 'mlflow.db'}"
+        database, beside = folder / "mlflow.db", folder / ".new.db"
+        held = lock.take(folder / "lock", wait_seconds=_MAKING_SECONDS)
+        if held is None:
+            raise TimeoutError(f"another process has been making {database} for {_MAKING_SECONDS:.0f} s")
+        try:
+            if not database.exists():
+                beside.unlink(missing_ok=True)
+                beside.with_name(f"{beside.name}-journal").unlink(missing_ok=True)
+                MlflowClient(tracking_uri=f"sqlite:///{beside}").search_experiments(max_results=1)
+                os.rename(beside, database)
+        finally:
+            os.close(held)
+        return f"sqlite:///{database}"
 
     def _experiment_id(self) -> str:
         known = self._client.get_experiment_by_name(self._experiment)
