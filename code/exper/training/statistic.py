@@ -4,10 +4,9 @@ import json
 import os
 from typing import Any
 
-from exper import files, history_png, loggers, paths, sender
+from exper import files, history_png, loggers, paths
 from exper.aside import Aside
 from exper.error import Refused
-from exper.training import loggers as kinds
 from exper.training import shown
 
 
@@ -18,8 +17,11 @@ class Statistic:
         self.logger = [part["name"] for part in loggers.named(logger)]
         loggers.check(logger)
         self._sends = loggers.sending(logger)
-        for part in self._sends:
-            kinds.check(part)
+        if self._sends:
+            from exper.training import loggers as kinds  # a trial of a search compiles what it imports
+
+            for part in self._sends:
+                kinds.check(part)
         self._run = run
         self.events: Any = None  # TensorBoard's, if it is wanted
         self._beside: list[tuple[Aside, float]] = []  # programs, and the seconds that they may hold up our end
@@ -48,6 +50,8 @@ class Statistic:
             drawing = Aside(history_png.__file__, self._run.folder, "history.png")
             self._beside.append((drawing, history_png.LEAST_SECONDS))
         if self._sends:
+            from exper import sender
+
             sending = Aside(sender.__file__, self._run.folder, "loggers that send")
             self._beside.append((sending, sender.LAST_SECONDS + 2))
 
