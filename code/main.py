@@ -27,7 +27,7 @@ import model as models
 import optim
 from data.batches import Batches
 from exper import parts, settings
-from exper.training import checkpoint, device, layers, pretrained, processes, rank, statistic, streams
+from exper.training import checkpoint, device, layers, outside, pretrained, processes, rank, statistic, streams
 from exper.training.checkpoint import Checkpoints
 from exper.training.finite import NotFinite
 from exper.training.monitor import Monitor
@@ -84,7 +84,8 @@ def build(run: Run, config: dict[str, Any], load: Callable[[Checkpoints], dict[s
     batches = debug.fewer(batches, given)
     about_data["size"] = {split: len(one.index_N) for split, one in batches.items()}
     about_device = device.describe(where, given.deterministic)
-    run.compare(device=about_device, data=about_data)
+    about_outside = outside.code(CODE.parent)
+    run.compare(device=about_device, data=about_data, outside_code=about_outside)
     shape, classes = batches["train"].shape, batches["train"].dataset.classes
     loss_of.check(classes)
     metric.check(classes)
@@ -108,6 +109,7 @@ def build(run: Run, config: dict[str, Any], load: Callable[[Checkpoints], dict[s
     state = State(model, optimizers, scaler, ema, metric, monitor, *written, parallel, see)
     hparam = settings.flatten({name: value for name, value in config.items() if name not in SEARCH})
     about = {"format": run.format, "hparam": hparam, "data": about_data, "device": about_device}
+    about |= {"outside_code": about_outside}
     return Built(given, state, batches, loss_of, saved, about)
 
 

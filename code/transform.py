@@ -44,12 +44,14 @@ def _shift_and_scale(mean: tuple[float, ...], std: tuple[float, ...], largest: i
 
 def crop(image_BCHW: Tensor, random: Generator, padding: Count) -> Tensor:
     """Add `padding` zeros on all sides and cut each image back to its size at a random place."""
-    batch, _, height, width = image_BCHW.shape
-    corner_2B = torch.randint(2 * padding + 1, (2, batch), generator=random)
-    each_B = torch.arange(batch, device=image_BCHW.device)
-    row_B, column_B = corner_2B.to(image_BCHW.device, non_blocking=True)
-    cuts_BCRXHW = functional.pad(image_BCHW, [padding] * 4).unfold(2, height, 1).unfold(3, width, 1)  # a view
-    return cuts_BCRXHW[each_B, :, row_B, column_B]
+    batch, *sides = image_BCHW.shape
+    row_B, column_B = torch.randint(2 * padding + 1, (2, batch), generator=random)
+    padded_BCHW = functional.pad(image_BCHW, [padding] * 4)
+    of_image, of_channel, of_row, of_column = padded_BCHW.stride()
+    first_B = torch.arange(batch) * of_image + row_B * of_row + column_B * of_column  # where in memory each begins
+    places = (batch - 1) * of_image + 2 * padding * (of_row + of_column) + 1
+    cut_NCHW = padded_BCHW.as_strided([places, *sides], [1, of_channel, of_row, of_column])  # at each place: a view
+    return cut_NCHW.index_select(0, first_B.to(image_BCHW.device, non_blocking=True))
 
 
 def flip(image_BCHW: Tensor, random: Generator, p: Share = 0.5) -> Tensor:

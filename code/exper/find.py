@@ -30,6 +30,20 @@ def runs(project: paths.Project, reference: Reference) -> list[paths.Run]:
     return [tag.run(reference.number)]
 
 
+def one(project: paths.Project, text: str) -> paths.Run:
+    """Return the run that `tag/id` means, or a tag alone that has one run; its code has been kept.
+
+    Raises:
+        Refused: there is none, or several.
+    """
+    reference = tags.parse_reference(text)
+    tags.check_kept(reference)
+    found = runs(project, reference)
+    if len(found) > 1:
+        raise Refused(f"{text!r} has {len(found)} runs. Name one: {', '.join(map(str, found[:5]))}.")
+    return found[0]
+
+
 def _hint(project: paths.Project, tag: str, known: Iterable[str]) -> str:
     """Return what may be meant; among thousands of trials that is one of them only if it is written like one."""
     if tag in project.searches():

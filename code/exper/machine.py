@@ -79,6 +79,17 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | dict(sorted(found.items()))
 
 
+def editable_installs() -> list[str]:
+    """Return the packages that are used from where they are edited, whatever their version says."""
+    found = []
+    for folder in filter(os.path.isdir, sys.path):
+        for match in filter(None, map(_DIST_INFO.fullmatch, os.listdir(folder))):
+            origin = Path(folder, match[0], "direct_url.json")
+            if origin.is_file() and re.search(r'"editable":\s*true', origin.read_text(errors="replace")):
+                found.append(package_name(match[1]))
+    return sorted(found)
+
+
 def package_name(text: str) -> str:
     """Return the package that `Torch_Vision>=0.26` asks for, in the one spelling of `versions`."""
     return re.split(r"[^A-Za-z0-9._-]", text, maxsplit=1)[0].replace("_", "-").replace(".", "-").lower()

@@ -120,6 +120,15 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Verification(Run):
+    """The files of a run that is repeated only to be compared, `__result__/.verify/<tag>-<id>-<random>/`."""
+
+    @property
+    def snapshot(self) -> Path:
+        return self.folder / "snapshot"
+
+
+@dataclass(frozen=True)
 class Tag:
     """What belongs to one tag, `__result__/<tag>/`."""
 
@@ -259,6 +268,10 @@ class Project:
     def mlflow(self) -> Path:
         """MLflow's runs, where no server has them."""
         return self.result / ".mlflow"
+
+    @property
+    def verifications(self) -> Path:
+        return self.result / ".verify"
 
     def list_file(self, name: str) -> Path:
         return self.lists / f"{name}.txt"

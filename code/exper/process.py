@@ -17,6 +17,7 @@ from exper import output, paths, status
 from exper.interrupt import Signals
 
 _STDIN = 0
+_WATCH_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ def supervise(
     signals: Signals,
     *,
     between_lines: Callable[[], None] = lambda: None,
+    watch: Callable[[], None] | None = None,
+    is_shown: bool = True,
     program: tuple[str, ...] = ("main.py",),
     start: Callable[[Program], Training] = start,
 ) -> int:
@@ -71,10 +74,11 @@ def supervise(
 
     Training runs in a process group of its own, which has the terminal while it runs: Ctrl-C reaches it once, and
     debuggers can read. It holds the lock too, and one end of a pipe whose other end goes when this process goes.
-    `between_lines` is called, again and again, while what it printed last is a whole line.
+    `watch` is called again and again while it runs, and `between_lines` while what it printed last is a whole line.
+    What it prints goes to the log and, if it `is_shown`, to where our own output goes.
     """
     master, slave = output.open_terminal()
-    relay = output.Relay(master, output.open_log(run.log), _standard_output())
+    relay = output.Relay(master, output.open_log(run.log), _standard_output() if is_shown else None)
     relay.resize()
     control, ours = os.pipe()
     handed = {"EXPER_LOCK": lock, "EXPER_CONTROL": control, "EXPER_OUTPUT": master}
@@ -92,13 +96,15 @@ def supervise(
         terminal.lend(training.pid)
         sources = [wakened, master]
         while training.returncode is None:
-            ready = select.select(sources, [], [], 1.0)[0]
+            ready = select.select(sources, [], [], 1.0 if watch is None else _WATCH_SECONDS)[0]
             if master in ready and not relay.pump():
                 sources = [wakened]  # it has closed its output, and may still work
             if wakened in ready:
                 os.read(wakened, 4096)
             if signals.noted is not None:
                 status.mark_ending(run)
+            if watch is not None:
+                watch()
             if relay.is_between_lines:
                 between_lines()
             _look_after(training, terminal)

@@ -178,6 +178,16 @@ class Repository:
         )
         return text.decode(errors="backslashreplace").strip("\n")
 
+    def changed_lines(self, old: str, new: str) -> dict[str, tuple[int, int] | None]:
+        """Return the project's files that differ between two commits: lines added and removed; None: no text."""
+        options = ("-r", "--numstat", "-z", "--no-renames", "--relative", "--no-ext-diff", "--no-textconv")
+        found: dict[str, tuple[int, int] | None] = {}
+        for line in _split(self._git("diff-tree", *options, old, new, "--", ".")):
+            added, removed, path = line.split("\t", 2)
+            if not is_ours(path):
+                found[path] = None if added == "-" else (int(added), int(removed))
+        return found
+
     def tree(self, commit: str) -> str | None:
         """Return the hash of the project's tree in `commit`, or None if the project was not there yet."""
         return self._ask("rev-parse", "--verify", "--quiet", f"{commit}:{self._prefix}")

@@ -3,8 +3,12 @@
 Versions are compared here, where they are recorded; device and data by training, which records those.
 """
 
+import json
+
 from exper import files, machine, paths, run_json
 from exper.error import Refused
+
+PARTS = ("device", "data", "pretrained", "outside_code")  # of statistic.json, on which numbers may depend
 
 
 def expect(run: paths.Run, *, exact: bool) -> run_json.Record:
@@ -13,7 +17,7 @@ def expect(run: paths.Run, *, exact: bool) -> run_json.Record:
         statistic = files.read_json(run.statistic)
     except (FileNotFoundError, Refused):
         return {"recorded": None, "exact": exact}
-    recorded = {key: statistic[key] for key in ("device", "data", "pretrained") if key in statistic}
+    recorded = {key: statistic[key] for key in PARTS if key in statistic}
     return {"recorded": recorded, "exact": exact}
 
 
@@ -33,3 +37,8 @@ def check_versions(recorded: dict[str, str], required: set[str], *, exact: bool)
     if different and exact:
         raise Refused(f"versions differ from the recorded run: {', '.join(different)}. Install those, or omit --exact.")
     return different
+
+
+def is_same(one: object, other: object) -> bool:
+    """Tell whether two recorded values are the same to the last digit; NaN is NaN."""
+    return json.dumps(one, sort_keys=True, default=repr) == json.dumps(other, sort_keys=True, default=repr)

@@ -16,7 +16,8 @@ from exper.error import Refused
 
 WAITING, RUNNING, GONE = "waiting", "running", "gone"
 Job = dict[str, Any]  # as it is recorded: id, cluster
-_MARK = "EXPER_JOB"  # set in the scripts of our jobs alone
+_MARK = "EXPER_JOB"  # set in the scripts of our jobs, and on their further nodes, alone
+_PORT = "EXPER_MEETING"  # on the first node, where a further one of its job finds it
 _SECONDS = 5.0  # for an answer about all jobs
 _COMMAND_SECONDS = 60.0  # for one that changes something; sbatch itself asks again for a while
 _FRESH_SECONDS = 2.0
@@ -127,6 +128,46 @@ def _about_this_job() -> dict[str, str]:
 
 def _is_back(said: dict[str, str]) -> bool:
     return said.get("Restarts", str(restarts())) != str(restarts())
+
+
+# -- the nodes of a job of ours ----------------------------------------------------------------------------------------
+
+
+def nodes(job: Job | None) -> int:
+    """Return how many nodes train a run: those of its job, if this process is in it."""
+    if is_further_node(job):
+        return number_and_nodes()[1]
+    is_here = job is not None and str(job["id"]) == os.environ.get("SLURM_JOB_ID")
+    return int(os.environ.get("SLURM_JOB_NUM_NODES") or 1) if is_here else 1
+
+
+def on_other_nodes(job_nodes: int, command: Sequence[str]) -> list[str]:
+    """Return what starts a command on each node of this job but the first, which is this one."""
+    others = job_nodes - 1
+    words = ["srun", f"--nodes={others}", f"--ntasks={others}", "--ntasks-per-node=1", "--relative=1", "--export=ALL"]
+    if cores := os.environ.get("SLURM_CPUS_PER_TASK"):  # which srun does not take over from sbatch
+        words.append(f"--cpus-per-task={cores}")
+    return [*words, "--kill-on-bad-exit=1", "--unbuffered", "--quiet", *command]
+
+
+def to_find_the_first(port: int) -> dict[str, str]:
+    """Return the environment of a further node: it makes the process one, and tells where the first one listens."""
+    return {_MARK: "1", _PORT: str(port)}
+
+
+def is_further_node(job: Job | None) -> bool:
+    """Tell whether this process is on a further node of a run's job, started there by the first one."""
+    return _PORT in os.environ and is_ours(job)
+
+
+def number_and_nodes() -> tuple[int, int]:
+    """Return a further node's number among all of the job, and how many these are."""
+    return int(os.environ["SLURM_PROCID"]) + 1, int(os.environ["SLURM_STEP_NUM_TASKS"]) + 1
+
+
+def first_node() -> tuple[str, int]:
+    """Return where a further node finds the first one: its address, and the port on which it listens."""
+    return os.environ["SLURM_LAUNCH_NODE_IPADDR"], int(os.environ[_PORT])
 
 
 # -- what SLURM says of jobs -------------------------------------------------------------------------------------------

@@ -117,11 +117,12 @@ def _cut(line: str, width: int | None) -> str:
 
 
 def as_json(objects: Iterable[dict[str, Any]]) -> str:
-    """Return a JSON list of objects, one a line; as JSON has no such numbers: "nan", "inf" and "-inf"."""
-    return "[\n" + ",\n".join(map(_json, objects)) + "\n]"
+    """Return a JSON list of objects, one a line."""
+    return "[\n" + ",\n".join(map(json_of, objects)) + "\n]"
 
 
-def _json(value: Any) -> str:
+def json_of(value: Any) -> str:
+    """Return JSON, which has no NaN and infinity: they are "nan", "inf" and "-inf"."""
     try:
         return json.dumps(value, allow_nan=False)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A real SLURM of one node on loopback, with daemons of ours, as long as tests need it."""
+"""A real SLURM of two nodes, both of them this host, with daemons of ours, as long as tests need it."""
 
 import contextlib
 import os
@@ -17,9 +17,9 @@ from exper import paths
 from tests import manager
 from tests.manager import wait_for
 
-_DAEMONS = ("munged", "slurmctld", "slurmd")
+_DAEMONS = ("munged", "slurmctld", "slurmd -N one", "slurmd -N two")
 _PATH = f"{os.environ['PATH']}:/usr/sbin"  # which an ordinary user may not have there
-_IS_HERE = all(shutil.which(name, path=_PATH) for name in (*_DAEMONS, "sbatch"))
+_IS_HERE = all(shutil.which(name.split()[0], path=_PATH) for name in (*_DAEMONS, "sbatch"))
 needed = pytest.mark.skipif(not _IS_HERE, reason="slurm-wlm and munge are not installed: no job has been submitted")
 
 _CONFIG = """\
@@ -31,13 +31,12 @@ AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket/s,cred_expire=5
 CredType=cred/munge
 SlurmctldPort={ports[0]}
-SlurmdPort={ports[1]}
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool.%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd.%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/slurmd.%n.log
 SlurmdParameters=config_overrides
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
@@ -50,42 +49,49 @@ AccountingStorageType=accounting_storage/none
 ReturnToService=2
 KillWait=10
 SchedulerParameters=sched_interval=1,bf_interval=1
-NodeName={host} NodeAddr=127.0.0.1 CPUs=4 State=UNKNOWN
+NodeName=one NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=4 State=UNKNOWN
+NodeName=two NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=4 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
 
 @contextlib.contextmanager
 def served() -> Iterator[dict[str, str]]:
-    """Yield the environment variables with which SLURM's programs find an idle node of four cores."""
+    """Yield the environment variables with which SLURM's programs find two idle nodes of four cores."""
     folder = Path(tempfile.mkdtemp(prefix="exper-slurm-"))
     folder.chmod(0o755)
     try:
         environment = {"SLURM_CONF": str(_configure(folder)), "PATH": _PATH}
         for daemon in _DAEMONS:
             _start(daemon, folder, environment)
-        wait_for(lambda: _said(environment, "sinfo", "--noheader", "--format=%T") == "idle")
+        wait_for(lambda: _said(environment, "sinfo", "--noheader", "--format=%T %D") == "idle 2")
         yield environment
     finally:
         for daemon in reversed(_DAEMONS):
-            _stop(folder / f"{daemon}.pid")
+            _stop(folder / f"{daemon.replace(' -N ', '.')}.pid")
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _configure(folder: Path) -> Path:
-    for name, mode in (("munge", 0o700), ("munge.socket", 0o755), ("state", 0o755), ("spool", 0o755)):
+    for name, mode in (
+        ("munge", 0o700),
+        ("munge.socket", 0o755),
+        ("state", 0o755),
+        ("spool.one", 0o755),
+        ("spool.two", 0o755),
+    ):
         (folder / name).mkdir(mode=mode)
     key = folder / "munge" / "key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o400)
     path = folder / "slurm.conf"
     host, user = socket.gethostname().partition(".")[0], pwd.getpwuid(os.getuid()).pw_name
-    path.write_text(_CONFIG.format(folder=folder, host=host, user=user, ports=[_free_port(), _free_port()]))
+    path.write_text(_CONFIG.format(folder=folder, host=host, user=user, ports=[_free_port() for _ in range(3)]))
     return path
 
 
 def _start(daemon: str, folder: Path, environment: dict[str, str]) -> None:
-    words = [daemon]
+    words = daemon.split()
     if daemon == "munged":
         words += [
             f"--key-file={folder}/munge/key",

@@ -1,6 +1,7 @@
 """The words that fit at the cursor; what completion in exper/shell.bash and exper/shell.zsh asks."""
 
 import contextlib
+import glob
 import os
 import shlex
 import sys
@@ -11,7 +12,7 @@ from exper import commands, paths
 _SHORT = {"con": "continue", "re": "rerun"}
 _TAKE_A_VALUE = (
     *("-m", "--message", "--include", "-l", "--list", "--sort", "--group", "--format", "--metric", "-o", "--output"),
-    *("--epoch", "--pictures", "-j", "--trials", "--seeds", "--sampler", "--pruner", "--storage"),
+    *("--epoch", "--epochs", "--pictures", "-j", "--trials", "--seeds", "--sampler", "--pruner", "--storage"),
 )
 
 
@@ -99,6 +100,10 @@ def _runs_and_tags(project: paths.Project, current: str) -> Iterable[str]:
     return [*_runs(project, current), *_tags(project, current)]
 
 
+def _runs_tags_and_configs(project: paths.Project, current: str) -> Iterable[str]:
+    return [*_runs_and_tags(project, current), *glob.iglob(f"{glob.escape(current)}*.py")]
+
+
 def _tags(project: paths.Project, current: str) -> Iterable[str]:
     from exper.repository import Repository  # starts git: not for every command
 
@@ -141,7 +146,7 @@ def _pruners(*_: object) -> Iterable[str]:
 
 _TAKE_ONE = (
     *("run", "search", "results", "continue", "rerun", "expels", "title", "table", "board", "evaluate"),
-    *("submit", "cancel"),
+    *("submit", "cancel", "verify"),
 )
 _VALUES: dict[str, Callable[[paths.Project, str], Iterable[str]]] = {
     "-l": _lists,
@@ -165,6 +170,8 @@ _KINDS: dict[str, Callable[[paths.Project, str], Iterable[str]]] = {
     "plot": _lists_and_runs,
     "board": lambda *_: ["stop"],
     "evaluate": _runs,
+    "verify": _runs,
+    "diff": _runs_tags_and_configs,
     "rm": _runs_and_tags,
     "submit": _runs_and_tags,
     "cancel": _runs,

@@ -27,7 +27,7 @@ def evaluate(arguments: list[str], project: paths.Project) -> int:
     """Hold the run, bring its code back, evaluate."""
     options = _parser().parse_args(arguments)
     _check(options.epoch, options.pictures)
-    run = _one(project, options.run)
+    run = find.one(project, options.run)
     repository = Repository(project.root)
     commit = find.code_of(repository, run, run_json.read(run))
     tagged.check(repository, commit)
@@ -63,15 +63,6 @@ def _check(epoch: str, pictures: str | None) -> None:
         raise Refused(f"--epoch {epoch!r}: write best, last, or the number of an epoch.")
     if pictures is not None and not tags.whole_number(pictures):
         raise Refused(f"--pictures {pictures!r}: write a whole number, 1 for every image.")
-
-
-def _one(project: paths.Project, text: str) -> paths.Run:
-    reference = tags.parse_reference(text)
-    tags.check_kept(reference)
-    runs = find.runs(project, reference)
-    if len(runs) > 1:
-        raise Refused(f"{text!r} has {len(runs)} runs. Name one: {', '.join(map(str, runs[:5]))}.")
-    return runs[0]
 
 
 @contextlib.contextmanager

@@ -70,7 +70,7 @@ def _become(program: Program) -> None:
     if not getattr(sys.flags, "safe_path", False):
         sys.path.insert(0, str(program.file.parent))
     importlib.invalidate_caches()
-    ours = [name for name in sys.modules if name.partition(".")[0] == "exper"]
+    ours = [name for name in sys.modules if name.partition(".")[0] in ("exper", "__mp_main__")]
     _OURS.extend(map(sys.modules.pop, ours))
     _open_standard_streams()
     _forget_chance()

@@ -14,7 +14,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import Trial
 
-from exper import lists, paths, removal, status, tagged
+from exper import life, lists, paths, removal, status, tagged
 from exper.error import Refused
 from exper.interrupt import Signals
 from exper.repository import TagObject
@@ -242,6 +242,9 @@ class Searcher:
     def _close(self, one: Open, found: Outcome) -> None:
         if one in self._open:  # or another of its runs has closed it
             self._open.remove(one)
+            for run in one.runs:  # before the study knows: a kill may have lost the rest of a run's end
+                if outcome.state(run) == "finished":
+                    life.settle(self._base.project, run, "finished")
             self._tell(one.asked, one.made.name, found)
 
     def _tell(self, asked: Trial, name: str, found: Outcome) -> None:

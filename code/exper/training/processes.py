@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from exper import slurm
 from exper.training import rank
 from exper.training.run import Run
 
@@ -38,7 +39,7 @@ def wanted(config: dict[str, Any]) -> int:
 def started(run: Run, config: dict[str, Any]) -> bool:
     """Have torchrun start as many processes as config.py asks for, and end with them; False: this one is to train."""
     number = wanted(config)
-    if number > 1 and "EXPER_LAUNCHER" not in os.environ:
+    if number * slurm.nodes(run.record.get("job")) > 1 and "EXPER_LAUNCHER" not in os.environ:
         from exper.training import torchrun  # takes a moment, which one process need not wait for
 
         torchrun.start(run, number, threads(run, config, number))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from exper import files, lock, paths
+from exper import files, lock, paths, slurm
 from exper.error import Refused
 from exper.training import rank, stop
 from exper.untagged import Untagged
@@ -25,7 +25,7 @@ class Run:
     seed: int
     format: int
     record: dict[str, Any]  # run.json
-    lock: int  # the descriptor that holds the run's lock
+    lock: int | None  # the descriptor that holds the run's lock; None on a further node of a job
 
     def environment(self) -> dict[str, str]:
         """Return what another process of this run has to be told, but for the lock."""
@@ -81,25 +81,31 @@ def _fail(error: Exception) -> NoReturn:
 
 def _handed(given: Mapping[str, str]) -> Run:
     run = paths.Run(Path(given["EXPER_RUN"]))
+    record = files.read_json(run.record)
     handed = {name: int(given[name]) for name in ("EXPER_LOCK", "EXPER_CONTROL", "EXPER_OUTPUT") if name in given}
-    if not lock.is_handed(handed.get("EXPER_LOCK", -1), run.lock):
+    if slurm.is_further_node(record.get("job")):
+        if "EXPER_LAUNCHER" not in given:
+            handed["EXPER_CONTROL"] = _from_input()
+    elif not lock.is_handed(handed.get("EXPER_LOCK", -1), run.lock):
         print(f"main.py: EXPER_RUN names {run.folder}, but this process was not handed its lock.", file=sys.stderr)
         print("Type `unset EXPER_RUN`, or start it by `run` or `continue`.", file=sys.stderr)
         raise SystemExit(2)
-    if handed["EXPER_LOCK"] == 0:
+    elif handed["EXPER_LOCK"] == 0:
         handed["EXPER_LOCK"] = _from_input()
     stop.hold(list(handed.values()))
+    has_lock = "EXPER_LOCK" in handed
+    log = run.log if has_lock else Path(os.devnull)  # no file has a writer on each of two hosts
     if "EXPER_CONTROL" in handed:
-        stop.watch_supervisor(handed["EXPER_CONTROL"], handed.get("EXPER_OUTPUT"), run.log)
+        stop.watch_supervisor(handed["EXPER_CONTROL"], handed.get("EXPER_OUTPUT"), log)
     if "EXPER_LAUNCHER" in given:
-        stop.watch_launcher(int(given["EXPER_LAUNCHER"]), run.log)
+        stop.watch_launcher(int(given["EXPER_LAUNCHER"]), log)
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # into a pipe, too
     seed, number = int(given["EXPER_SEED"]), int(given["EXPER_FORMAT"])
-    return Run(run, Path(given["EXPER_DATA"]), seed, number, files.read_json(run.record), handed["EXPER_LOCK"])
+    return Run(run, Path(given["EXPER_DATA"]), seed, number, record, handed.get("EXPER_LOCK"))
 
 
 def _from_input() -> int:
-    """Move the lock from standard input, as torchrun passes no other descriptor on, to one of its own."""
+    """Move what torchrun, or srun, passes on as standard input, and as nothing else, to a descriptor of its own."""
     held, nothing = os.dup(0), os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)

@@ -1,4 +1,4 @@
-"""Start main.py once for each process that trains, by torchrun's own agent, and end as they end.
+"""Start main.py once for each process that trains on this node, by torchrun's own agent, and end as they end.
 
 The process that the supervisor started becomes the launcher: it keeps lock, control pipe and terminal, passes signals
 on, and copies what is printed. Each process it starts (a rank) leads a session of its own, as torchrun wants it, and
@@ -15,15 +15,14 @@ import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup, WorkerSpec
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
 from torch.distributed.elastic.multiprocessing.api import LogsDest, LogsSpecs
-from torch.distributed.elastic.rendezvous import RendezvousParameters, registry
 
 from exper.output import Remaining
-from exper.training import stop
+from exper.training import nodes, stop
 from exper.training.run import Run
 
 _STDIN, _STDOUT = 0, 1
@@ -31,24 +30,15 @@ _REFUSED = 2  # the exit code of a wrong setting, which the supervisor tells
 _STOPPED = {128 + number for number in stop.SIGNALS}
 
 
-class Meeting(NamedTuple):
-    """Where the launchers of all nodes meet: torchrun's --nnodes, --node-rank, --rdzv-backend, --rdzv-endpoint."""
-
-    nodes: int = 1
-    node: int = 0  # this one's number
-    backend: str = "c10d"
-    endpoint: str = "localhost:0"  # any free port
-    address: str | None = "127.0.0.1"  # of this node; None: by its name
-
-
 def start(run: Run, count: int, threads: int) -> NoReturn:
     """Start `count` processes on this machine, with `threads` each, and end with the exit code of training."""
     given = run.environment() | {
-        "EXPER_LOCK": str(_STDIN),
         "EXPER_LAUNCHER": str(os.getpid()),
         "OMP_NUM_THREADS": str(threads),
         "TORCHELASTIC_SIGNALS_TO_HANDLE": "SIGQUIT",  # the others are ours
     }
+    if run.lock is not None:
+        given["EXPER_LOCK"] = str(_STDIN)
     with _as_input(run.lock), _in_environment(given):
         code = _launched(run, count)
     raise SystemExit(code)
@@ -56,44 +46,42 @@ def start(run: Run, count: int, threads: int) -> NoReturn:
 
 def _launched(run: Run, count: int) -> int:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # DDP warns that it looks for weights without gradients
-    meeting = Meeting()
+    meeting = nodes.meeting(run)
     if meeting.nodes == 1 and sys.platform == "linux":
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # nothing listens to other machines
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # we say it ourselves
-    outputs = _Outputs(count)
-    agent = _Agent(_spec(meeting, run, count), outputs)
+    others, outputs = nodes.Others(meeting), _Outputs(count, is_first_node=meeting.node == 0)
+    agent = _Agent(_spec(meeting, run, count), outputs, others)
     result = agent.run()
     outputs.close()
+    code = others.wait()
     if not result.is_failed():
-        return 0
+        return code
     code = agent.first[1] if agent.first else 1
     return code if code > 0 else 128 - code if 128 - code in _STOPPED else 1
 
 
-def _spec(meeting: Meeting, run: Run, count: int) -> WorkerSpec:
-    parameters = RendezvousParameters(
-        meeting.backend, meeting.endpoint, f"exper-{run.files.folder}", meeting.nodes, meeting.nodes, meeting.address,
-        rank=meeting.node,
-    )  # fmt: skip
+def _spec(meeting: nodes.Meeting, run: Run, count: int) -> WorkerSpec:
     return WorkerSpec(
         role="",
         local_world_size=count,
         entrypoint=sys.executable,
         args=("-s", *sys.argv),
-        rdzv_handler=registry.get_rendezvous_handler(parameters),
+        rdzv_handler=meeting.handler(f"exper-{run.files.folder}"),
         max_restarts=0,
         monitor_interval=0.1,
-        local_addr=meeting.address,
+        local_addr="127.0.0.1" if meeting.nodes == 1 else None,  # None: by its name
     )
 
 
 class _Agent(LocalElasticAgent):
-    """Torchrun's agent of this machine, which in addition passes signals on and ends at once with a rank that fails."""
+    """Torchrun's agent of this node, which in addition passes signals on and ends at once with a rank that fails."""
 
-    def __init__(self, spec: WorkerSpec, outputs: "_Outputs") -> None:
+    def __init__(self, spec: WorkerSpec, outputs: "_Outputs", others: nodes.Others) -> None:
         super().__init__(spec, outputs)
-        self.first: tuple[int, int] | None = None  # of those that failed: its number, and its exit code or - signal
+        self.first: tuple[str, int] | None = None  # of those that failed: its name, and its exit code or - signal
         self._outputs = outputs
+        self._others = others
         self._pids: dict[int, int] = {}
         self._asked: tuple[int, float] | None = None
         for number in stop.SIGNALS:
@@ -101,6 +89,7 @@ class _Agent(LocalElasticAgent):
         signal.signal(signal.SIGTSTP, self._pause)
 
     def _start_workers(self, worker_group: WorkerGroup) -> dict[int, Any]:
+        self._others.have_met()
         self._pids = super()._start_workers(worker_group)
         self._outputs.copy()
         if self._asked is not None:  # before the ranks were known
@@ -110,18 +99,23 @@ class _Agent(LocalElasticAgent):
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
         """Kill the others if a rank has failed: they would wait for it, or give up with errors that only confuse."""
         started: Any = self._pcontext
+        store: Any = self._store
         codes = {
-            worker.global_rank: started.subprocess_handlers[worker.local_rank].proc.poll()
+            f"rank{worker.global_rank}": started.subprocess_handlers[worker.local_rank].proc.poll()
             for worker in worker_group.workers
         }
-        failed = {number: code for number, code in codes.items() if code}
+        codes["other nodes"] = self._others.failed()
+        failed = {name: code for name, code in codes.items() if code}
         if failed and self.first is None:
             self.first = min(failed.items(), key=lambda one: one[1] in _STOPPED)
             if self.first[1] not in _STOPPED:
-                self._signal(signal.SIGKILL)
-                self._outputs.settle()
+                nodes.tell_failure(store, self.first[1])
+                self._kill_ranks()
                 if self.first[1] != _REFUSED:
-                    _print(f"[rank{self.first[0]}]: ".encode(), f"{_how(self.first[1])}: the run ends\n".encode())
+                    _print(f"[{self.first[0]}]: ".encode(), f"{_how(self.first[1])}: the run ends\n".encode())
+        elif self.first is None and (code := nodes.told_failure(store)):
+            self.first = "another node", code  # whose launcher says it
+            self._kill_ranks()
         result: RunResult = super()._monitor_workers(worker_group)
         return result
 
@@ -129,6 +123,7 @@ class _Agent(LocalElasticAgent):
         if self._asked is None:
             self._asked = number, time.monotonic()
         is_second = number == self._asked[0] == signal.SIGINT and stop.is_second(self._asked[1])
+        self._others.signal(signal.SIGKILL if is_second else number)
         self._signal(signal.SIGKILL if is_second else number)
         if is_second:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -141,6 +136,10 @@ class _Agent(LocalElasticAgent):
         os.kill(os.getpid(), signal.SIGTSTP)
         signal.signal(signal.SIGTSTP, self._pause)
         self._signal(signal.SIGCONT)
+
+    def _kill_ranks(self) -> None:
+        self._signal(signal.SIGKILL)
+        self._outputs.settle()
 
     def _signal(self, number: int) -> None:
         """Send a signal to every rank, and what stops or kills it to the programs that it has started, too."""
@@ -157,9 +156,9 @@ def _how(code: int) -> str:
 class _Outputs(LogsSpecs):
     """What ranks print: the first to our terminal itself, the others through a pipe each, with their rank."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, is_first_node: bool) -> None:
         super().__init__()
-        self._pipes = {number: os.pipe() for number in range(1, count)}
+        self._pipes = {number: os.pipe() for number in range(int(is_first_node), count)}
         self._threads: list[threading.Thread] = []
         self._is_over = threading.Event()
 
@@ -221,7 +220,10 @@ def _in_environment(more: dict[str, str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _as_input(descriptor: int) -> Iterator[None]:
+def _as_input(descriptor: int | None) -> Iterator[None]:
+    if descriptor is None:
+        yield
+        return
     before = os.dup(_STDIN)
     os.dup2(descriptor, _STDIN)
     try:

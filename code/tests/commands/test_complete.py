@@ -52,6 +52,11 @@ def used(project: paths.Project, git: Git) -> paths.Project:
         (["evaluate", "b"], "baseline big-batch"),
         (["evaluate", "baseline", ""], ""),
         (["evaluate", "--epoch", ""], ""),
+        (["exper", "verify", "b"], "baseline big-batch"),
+        (["exper", "verify", "baseline", ""], ""),
+        (["exper", "verify", "--epochs", ""], ""),
+        (["exper", "diff", "baseline/1", "f"], "fetched"),
+        (["exper", "diff", "baseline/1", "baseline/1"], "baseline/1 baseline/10"),
         (["itb", "baseline/0", "big"], "big-batch"),
         (["itb", "b"], "baseline|best of all|big-batch"),
         (["exper", "board", ""], "stop"),
@@ -109,6 +114,14 @@ def test_a_broken_config_is_no_completion_and_no_message(
 def test_no_repository_is_no_completion_and_no_message(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert complete(["run", ""], paths.Project(tmp_path)) == 0
     assert capfd.readouterr() == ("", "")
+
+
+def test_diff_completes_config_files(
+    used: paths.Project, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(used.root)
+    complete(["exper", "diff", "baseline/0", "code/co"], used)
+    assert capfd.readouterr().out == "code/config.py\n"
 
 
 def test_names_with_control_characters_are_left_out(used: paths.Project, capfd: pytest.CaptureFixture[str]) -> None:

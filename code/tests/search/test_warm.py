@@ -117,7 +117,8 @@ def test_warm_training_has_the_bits_of_a_cold_one(laboratory: Laboratory, server
         one, other = (torch.load(run.checkpoint / name, weights_only=True) for run in (ours, theirs))
         for part in ("model", "optimizer", "random"):
             assert play.plain(one[part]) == play.plain(other[part]), (name, part)
-    assert play.statistic(ours)["metric"] == play.statistic(theirs)["metric"]
+    for part in ("metric", "outside_code"):
+        assert play.statistic(ours)[part] == play.statistic(theirs)[part]
     assert manager.record(laboratory.project, "template/0")["command"] == ["search", "s"]
 
 
@@ -221,6 +222,8 @@ places = {{name: str(getattr(one, "__file__", None)) for name, one in sys.module
 assert places["beside"] == str(code / "beside.py")
 ours = [place for name, place in places.items() if name.partition(".")[0] in ("exper", "beside", "__main__")]
 assert len(ours) > 5 and all(Path(place).is_relative_to(code) for place in ours), ours
+assert files.write_json.__code__.co_filename == files.__file__  # in tracebacks, too
+assert run.Run.compare.__code__.co_filename == run.__file__
 project = code.parents[3]
 strange = [place for place in places.values() if Path(place).is_relative_to(project) and place not in ours]
 assert not strange, strange

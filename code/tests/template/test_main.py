@@ -168,7 +168,7 @@ def test_the_files_of_a_run(tmp_path: Path) -> None:
     run = play.born(tmp_path / "0")
     play.train(run, play.small())
     statistic = play.statistic(run)
-    assert list(statistic) == ["format", "hparam", "data", "device", "metric"]
+    assert list(statistic) == ["format", "hparam", "data", "device", "outside_code", "metric"]
     assert statistic["hparam"]["optimizer.lr"] == 0.003
     assert statistic["data"]["size"] == {"train": 57, "val": 100, "test": 1640}
     assert list(statistic["device"]) == ["name", "threads", "cpu_capability", "processes", "deterministic"]

@@ -17,76 +17,7 @@ import torch
 from exper import paths, run_json, status
 from tests import play
 from tests.conftest import isolate
-
-SECONDS = 100
-
-# 57 images in batches of 14: the last batch has one, so that the first process has nothing of it.
-ADAM, SGD = {"name": "adam", "lr": 0.01}, {"name": "sgd", "lr": 0.1, "momentum": 0.9}
-SETTINGS = {
-    "epochs": 4,
-    "data": {
-        "name": "digits",
-        "batch_size": 14,
-        "eval_batch_size": 64,
-        "split": {"val": 101, "test": 1639, "stratify": True, "seed": 0},
-        "workers": 0,
-    },
-    "transform": [
-        {"name": "normalize", "mean": [0.3], "std": [0.4]},
-        {"name": "crop", "padding": 1},
-        {"name": "flip", "p": 0.5},
-    ],
-    "model": {"name": "lenet", "dropout": 0.0},
-    "metric": [{"name": name} for name in ("acc", "f1", "confusion")],
-    "optimizer": {"conv1": ADAM} | dict.fromkeys(["conv2", "linear1", "linear2"], SGD),
-    "scheduler": {"name": "plateau", "patience": 1},
-    "accumulate": 2,
-    "clip": 1.0,
-    "ema": 0.9,
-    "log_every_steps": 1,
-    "checkpoint": {"every": 1, "every_steps": 1, "every_minutes": 0.001, "keep": 2},
-    "threads": 1,
-    "processes": 2,
-}
-
-
-class Together:
-    """A project with the template, and its runs."""
-
-    def __init__(self, root: Path) -> None:
-        self.project = paths.Project(root)
-        ignored = shutil.ignore_patterns("__pycache__", "tests", "benchmarks", "docs")
-        shutil.copytree(play.CODE, root / "code", ignore=ignored)
-        shutil.copy2(play.CODE.parent / ".gitignore", root)
-        self.set()
-        (root / "code" / "epoch.py").write_text(
-            (root / "code" / "epoch.py")
-            .read_text()
-            .replace(
-                "        # count, log",
-                "        state.log(images=float(len(image_BCHW)) * bool(weight))\n        # count, log",
-            )
-        )
-        for words in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message=first"]):
-            subprocess.run(["git", *words], cwd=root, check=True)
-
-    def set(self, **changes: Any) -> None:
-        config = play.config(**SETTINGS, **changes)
-        (self.project.code / "config.py").write_text("".join(f"{name} = {one!r}\n" for name, one in config.items()))
-
-    def start(self, *words: str) -> "subprocess.Popen[str]":
-        command = [sys.executable, str(self.project.code / "exper" / "launch.py"), *words]
-        return subprocess.Popen(
-            command, cwd=self.project.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-
-    def exper(self, *words: str) -> tuple[int, str]:
-        started = self.start(*words)
-        output, _ = started.communicate(timeout=SECONDS)
-        return started.returncode, output
-
-    def run(self, tag: str, number: int = 0) -> paths.Run:
-        return self.project.tag(tag).run(number)
+from tests.together import SECONDS, SETTINGS, Together
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,175 @@
+"""Show what differs between two runs, tags or config files; what is the same is not shown.
+
+Of runs: settings, code, seed, packages, machine, data, and metrics with their difference, B - A. Of tags: settings,
+code and seed. Of config files, whose names end in .py: settings.
+
+With --json: an object with `a`, `b`, `code` (lines `added` and `removed` of each file) and, by section and name, both
+values as `a` and `b`; what one side does not have is left out. --code adds `diff`.
+
+Examples:
+    exper diff baseline/0 wide/0
+    exper diff baseline wide --code      with the whole difference of the code
+    exper diff baseline code/config.py
+"""
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from exper import cells, difference, paths, summary, tagged
+from exper.arguments import Parser
+from exper.difference import ABSENT, METRICS, PACKAGES, RUN, SETTINGS, Pair, Side
+from exper.repository import Repository
+from exper.say import MOST, printable
+
+Sections = dict[str, dict[str, Pair]]
+Files = dict[str, tuple[int, int] | None]
+_TITLES = {"outside_code": "code outside the tag"}
+_RED, _GREEN, _BOLD, _CYAN = 31, 32, 1, 36
+_NAMED = 3  # of what differs, in the first line
+
+
+def diff(arguments: list[str], project: paths.Project) -> int:
+    """Find out what is known of both, compare, print."""
+    options = _parser().parse_args(arguments)
+    a, b = difference.side(project, options.a), difference.side(project, options.b)
+    found = difference.sections(a, b)
+    code, patch, note = _code(project, a, b, is_whole=options.code)
+    if options.json:
+        print(summary.json_of(_object(a, b, found, code) | ({"diff": patch} if options.code else {})))
+        return 0
+    if SETTINGS in found:
+        code.pop(tagged.CONFIG, None)  # that is what settings tell
+    if len(found.get(PACKAGES, ())) > MOST:
+        found[PACKAGES] = _required_first(project, a, found[PACKAGES])
+    print(printable(_headline(a, b, found, code)))
+    for name, pairs in found.items():
+        if name != METRICS:
+            _show(name, pairs)
+    _show_code(code, patch)
+    if METRICS in found:
+        _show(METRICS, found[METRICS])
+    for line in (note, _unknown(a, b), _unknown(b, a)):
+        if line:
+            print(printable(line))
+    return 0
+
+
+def _parser() -> Parser:
+    parser = Parser("exper diff", __doc__)
+    for name in ("a", "b"):
+        parser.add_argument(name, metavar=name.upper(), help="tag/id, a tag, or a config file")
+    parser.add_argument("--code", action="store_true", help="the whole difference of the code")
+    parser.add_argument("--json", action="store_true", help="raw values")
+    return parser
+
+
+def _code(project: paths.Project, a: Side, b: Side, *, is_whole: bool) -> tuple[Files, str, str]:
+    """Return the files that differ, the patch if the whole is wanted, and why they can't be told, if so."""
+    if a.commit is None or b.commit is None:
+        lacking = a if a.commit is None else b
+        is_wanted = is_whole or METRICS in lacking.sections
+        return {}, "", f"code: {lacking.name} is of no commit" if is_wanted else ""
+    if a.commit == b.commit:
+        return {}, "", ""
+    repository = Repository(project.root)
+    known = repository.commits([a.commit, b.commit])
+    missing = [one for one in (a, b) if one.commit not in known]
+    if missing:
+        return {}, "", f"code: this repository has no commit {str(missing[0].commit)[:10]}, of {missing[0].name}"
+    patch = repository.difference(a.commit, b.commit) if is_whole else ""
+    return repository.changed_lines(a.commit, b.commit), patch, ""
+
+
+def _required_first(project: paths.Project, one: Side, pairs: dict[str, Pair]) -> dict[str, Pair]:
+    """Return packages with those first that the code requires."""
+    required = tagged.requirements(Repository(project.root), one.commit) if one.commit else set()
+    return {name: pairs[name] for name in sorted(pairs, key=lambda name: name not in required)}
+
+
+def _unknown(one: Side, other: Side) -> str:
+    """Return a line for what is known of the other run alone; of a tag or a file that goes without saying."""
+    lacking = [_TITLES.get(name, name) for name in other.sections if name not in one.sections]
+    are_runs = METRICS in one.sections and METRICS in other.sections
+    return f"not known of {one.name}: {', '.join(lacking)}" if lacking and are_runs else ""
+
+
+def _object(a: Side, b: Side, found: Sections, code: Files) -> dict[str, Any]:
+    lines = {path: {} if count is None else {"added": count[0], "removed": count[1]} for path, count in code.items()}
+    values = {name: {one: _values(name, pair) for one, pair in pairs.items()} for name, pairs in found.items()}
+    return {"a": a.name, "b": b.name, **({"code": lines} if lines else {}), **values}
+
+
+def _values(section: str, pair: Pair) -> dict[str, Any]:
+    every = {"a": pair.a, "b": pair.b, "difference": pair.difference if section == METRICS else ABSENT}
+    return {name: value for name, value in every.items() if value is not ABSENT}
+
+
+# -- for people --------------------------------------------------------------------------------------------------------
+
+
+def _headline(a: Side, b: Side, found: Sections, code: Files) -> str:
+    parts = [part for name, pairs in found.items() if name != METRICS for part in _named(name, list(pairs))]
+    parts += [f"code ({len(code)} file{'s' * (len(code) > 1)})"] if code else []
+    parts += [METRICS] if METRICS in found else []
+    if not parts:
+        return f"{a.name} and {b.name} are the same"
+    return f"{a.name} -> {b.name}: the same but for {', '.join(parts)}"
+
+
+def _named(section: str, names: list[str]) -> list[str]:
+    if section not in (RUN, SETTINGS, PACKAGES):
+        return [_TITLES.get(section, section)]
+    return names if len(names) <= _NAMED else [f"{len(names)} {section}"]
+
+
+def _show(section: str, pairs: dict[str, Pair]) -> None:
+    print(_coloured(_TITLES.get(section, section), _BOLD))
+    names = list(pairs)
+    if section == PACKAGES:
+        names = names[:MOST]
+    write = cells.text if section == SETTINGS else str
+    cell = {name: (_text(pairs[name].a, write), _text(pairs[name].b, write)) for name in names}
+    widths = [max(len(printable(name)) for name in names), max(len(a) for a, _ in cell.values())]
+    right = max(len(b) for _, b in cell.values())
+    for name, (a, b) in cell.items():
+        change = pairs[name].difference if section == METRICS else ABSENT
+        end = b if change is ABSENT else f"{b:{right}}"
+        line = f"  {printable(name):{widths[0]}}  {_coloured(f'{a:{widths[1]}}', _RED)}  ->  {_coloured(end, _GREEN)}"
+        print(line + ("" if change is ABSENT else f"  {change:+}"))
+    if len(names) < len(pairs):
+        print(f"  and {len(pairs) - len(names)} more; --json has all")
+
+
+def _text(value: Any, write: Callable[[Any], str]) -> str:
+    return "-" if value is ABSENT else printable(write(value))
+
+
+def _show_code(code: Files, patch: str) -> None:
+    if not code and not patch:
+        return
+    print(_coloured("code", _BOLD))
+    if patch:
+        print("\n".join(map(_coloured_line, patch.splitlines())))
+        return
+    width = max(len(printable(path)) for path in code)
+    for path, count in code.items():
+        lines = "no text" if count is None else f"{_coloured(f'+{count[0]}', _GREEN)} {_coloured(f'-{count[1]}', _RED)}"
+        print(f"  {printable(path):{width}}  {lines}")
+
+
+_OF_A_PATCH = re.compile(r"(\+)|(-)|(@@|diff --git)")
+
+
+def _coloured_line(line: str) -> str:
+    match = _OF_A_PATCH.match(line)
+    text = printable(line, keep="\t")
+    return _coloured(text, (_GREEN, _RED, _CYAN)[match.lastindex - 1]) if match and match.lastindex else text
+
+
+def _coloured(text: str, colour: int) -> str:
+    """Return text in a colour, on a terminal whose user has not turned that off."""
+    is_wanted = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return f"\x1b[{colour}m{text}\x1b[0m" if is_wanted else text

@@ -1,0 +1,198 @@
+"""Repeat a run from its tag and say EXACT, or the first number that differs and what may have caused that.
+
+It takes the recorded seed and threads, trains in a place of its own, and compares as it goes, to the last digit: the
+data, every line of the history with the digest of the weights, the results. No run comes of it, and it ends at the
+first difference. A run that did not finish is compared as far as it went.
+
+Exit code 0: exact. 1: it differs; what was written is kept until the next verification. 2: it can't be verified.
+
+Examples:
+    exper verify baseline/0
+    exper verify baseline/0 --epochs 3    only the first 3 epochs
+"""
+
+import contextlib
+import os
+import signal
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from tqdm import tqdm
+
+from exper import files, find, life, paths, process, run_json, snapshot, status, tagged, tags
+from exper.arguments import Parser
+from exper.error import Refused
+from exper.interrupt import Signals
+from exper.repository import Repository
+from exper.say import MOST, printable, say
+from exper.verify import causes, place
+from exper.verify.comparison import Comparison
+
+_TO_END_SECONDS = 30
+_LONGEST = 200  # characters of a value
+_ENDS = {"failed": "failed", "died": "died", "interrupted": "was interrupted", "pruned": "was pruned"}
+
+
+def verify(arguments: list[str], project: paths.Project) -> int:
+    """Check that the run can be repeated, repeat it, tell what came of it."""
+    options = _parser().parse_args(arguments)
+    run = find.one(project, options.run)
+    record, state = run_json.read(run), status.read(run)
+    if state in (*status.QUEUED, "running"):
+        raise Refused(f"{run} is {state}. Wait until it has ended.")
+    repository = Repository(project.root)
+    commit = find.code_of(repository, run, record)
+    config = tagged.check(repository, commit)
+    threads = record.get("threads") or tagged.threads(config)
+    compared = Comparison(run, is_finished=state == "finished", epochs=_epochs(options.epochs))
+    earlier = place.earlier(project, run)
+    now = run_json.new(run.tag, commit, repository.tree(commit), record["seed"], threads) | {"id": run.id}
+    with Signals() as signals, contextlib.ExitStack() as leaving:
+        new, held = place.new(project, run)
+        leaving.callback(place.remove, project, new, held)
+        snapshot.write(new.snapshot, repository, commit, project)
+        signals.check()
+        now = run_json.begin(now, ["exper", "verify", *arguments])
+        _train(project, _Repetition(run, new, held, now), compared, signals)
+        if compared.difference is None:
+            print("\n".join([_exact(run, compared, state), *compared.notes]))
+            return 0
+        leaving.pop_all()
+    _tell(new, compared, causes.likely(run, record, now, compared, new, earlier))
+    return 1
+
+
+def _parser() -> Parser:
+    parser = Parser("exper verify", __doc__)
+    parser.add_argument("run", metavar="tag/id", help="the run; its tag alone if that has one run")
+    parser.add_argument("--epochs", metavar="n", help="end after n epochs")
+    return parser
+
+
+def _epochs(text: str | None) -> int | None:
+    if text is not None and not tags.whole_number(text):
+        raise Refused(f"--epochs {text!r}: write a whole number from 1 on.")
+    return None if text is None else int(text)
+
+
+# -- training ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Repetition:
+    """A run that is repeated, and where."""
+
+    of: paths.Run
+    run: paths.Verification
+    lock: int
+    record: run_json.Record
+
+
+def _train(project: paths.Project, again: _Repetition, compared: Comparison, signals: Signals) -> None:
+    """Train until all is compared or something differs.
+
+    Raises:
+        Refused: main.py refuses.
+        Interrupted: training has been asked to end, and has.
+    """
+    _furnish(again)
+    compared.place, record, run = again.run, again.record, again.run
+    environment = process.environment(run, project.data, record)
+    say(f"exper: {again.of} is repeated with seed {record['seed']} and {record['threads']} threads")
+    with _Watch(compared, str(again.of)) as watch:
+        returncode = process.supervise(
+            run, run.snapshot, environment, again.lock, signals, start=watch.start, watch=watch.look, is_shown=False
+        )
+    if returncode == 2 and run.refused.exists():
+        text = run.refused.read_text(errors="replace").strip()
+        raise Refused(f"{again.of} can't be repeated here. Its main.py says: {text}")
+    how = life.outcome(returncode)
+    record = run_json.end(record, how, returncode)
+    run_json.write(run, record)
+    if watch.has_stopped_it:
+        return
+    if how == "interrupted":
+        say(f"exper: the verification of {again.of} was stopped; until then it was exact ({_counted(compared)})")
+        raise life.interruption(returncode, signals)
+    compared.end(run_json.ending(record))
+
+
+def _furnish(again: _Repetition) -> None:
+    run, record = again.run, again.record
+    files.replace(run.seed, f"{record['seed']}\n")
+    run.heartbeat.touch()
+    for folder in (run.checkpoint, run.tensorboard):
+        folder.mkdir()
+    run_json.write(run, record)
+    life.mark_session(run, record, "verification")
+
+
+class _Watch:
+    """Compare while training goes on, show how far it is, and end it once nothing more is needed."""
+
+    def __init__(self, compared: Comparison, title: str) -> None:
+        self._compared, self._pid, self._stopped = compared, 0, 0.0
+        self._bar: tqdm[Any] = tqdm(
+            desc=f"{title} exact", total=compared.wanted, unit="epoch", leave=False, disable=None, dynamic_ncols=True
+        )
+
+    def __enter__(self) -> "_Watch":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    @property
+    def has_stopped_it(self) -> bool:
+        return self._stopped > 0
+
+    def start(self, program: process.Program) -> process.Training:
+        """Start training, and know which process it is."""
+        training = process.start(program)
+        self._pid = training.pid
+        return training
+
+    def look(self) -> None:
+        """Compare what there is now."""
+        if self.has_stopped_it:
+            if time.monotonic() > self._stopped + _TO_END_SECONDS:
+                os.killpg(self._pid, signal.SIGKILL)
+            return
+        if self._compared.is_over():
+            self._stopped = time.monotonic()
+            os.kill(self._pid, signal.SIGTERM)
+        self._bar.update(self._compared.epoch - self._bar.n)
+
+
+# -- the verdict -------------------------------------------------------------------------------------------------------
+
+
+def _exact(run: paths.Run, compared: Comparison, state: str) -> str:
+    how = "EXACT" if state == "finished" else f"EXACT as far as {run} went before it {_ENDS.get(state, f'was {state}')}"
+    return f"{how} ({_counted(compared)})"
+
+
+def _counted(compared: Comparison) -> str:
+    if not compared.history:
+        return "its results; it has no history"
+    epochs = f"{compared.epoch:,} of {compared.epochs:,}" if compared.epoch < compared.epochs else f"{compared.epoch:,}"
+    return f"{epochs} epochs, {compared.step:,} steps"
+
+
+def _tell(new: paths.Verification, compared: Comparison, why: list[str]) -> None:
+    found = compared.difference
+    assert found is not None
+    lines = [f"DIFFERS {found.where}: {found.quantity}"]
+    lines += [f"  recorded  {_shown(found.recorded)}", f"  now       {_shown(found.now)}"]
+    if found.also:
+        more = f" and {len(found.also) - MOST} more" if len(found.also) > MOST else ""
+        lines.append(f"  also      {', '.join(found.also[:MOST])}{more}")
+    lines += ["likely causes:", *(f"  {one}" for one in why)]
+    lines.append(f"what it wrote, until the next verification: {paths.from_here(new.folder)}/")
+    print("\n".join(map(printable, lines)))
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

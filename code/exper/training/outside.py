@@ -1,0 +1,32 @@
+"""Code that a tag does not hold: modules from neither its copy, nor Python, nor an environment's site-packages."""
+
+import hashlib
+import os
+import sys
+import sysconfig
+from pathlib import Path
+
+_INSTALLED = ("/site-packages/", "/dist-packages/")  # their versions are recorded
+_DIGITS = 16
+
+
+def code(root: Path) -> dict[str, str]:
+    """Return a digest of each package that is loaded from outside `root`, by its name; it is of the files loaded.
+
+    Such are an editable install, and what PYTHONPATH or sys.path leads to.
+    """
+    python = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib")]
+    inside = tuple(folder + os.sep for folder in (*python, *map(os.path.realpath, [*python, str(root)])))
+    packages: dict[str, hashlib._Hash] = {}
+    for name, module in sorted(sys.modules.items()):
+        file = vars(module).get("__file__") if hasattr(module, "__dict__") else None
+        if isinstance(file, str) and _is_outside(file, inside):
+            sha256 = packages.setdefault(name.partition(".")[0], hashlib.sha256())
+            sha256.update(f"{name}\0".encode() + Path(file).read_bytes())
+    return {name: sha256.hexdigest()[:_DIGITS] for name, sha256 in packages.items()}
+
+
+def _is_outside(file: str, inside: tuple[str, ...]) -> bool:
+    if any(part in file for part in _INSTALLED) or file.startswith(inside):
+        return False
+    return not os.path.realpath(file).startswith(inside) and os.path.isfile(file)

@@ -1,0 +1,62 @@
+"""Where a verification trains: under its own lock, in a folder that no command takes for a run."""
+
+import contextlib
+import os
+import shutil
+from typing import Any
+
+from exper import files, lock, paths
+from exper.error import Refused
+
+
+def new(project: paths.Project, run: paths.Run) -> tuple[paths.Verification, int]:
+    """Make a place to repeat `run` in, and hold its lock; what earlier verifications have left goes.
+
+    Raises:
+        Refused: the disk is full, or may not be written.
+    """
+    place = paths.Verification(project.verifications / f"{run.tag}-{run.id}-{os.urandom(4).hex()}")
+    try:
+        with lock.held(project.lock):
+            _sweep(project)
+            place.folder.mkdir(parents=True)
+            held = lock.take(place.lock)
+    except OSError as error:
+        raise Refused(f"no run can be put into {project.verifications}: {error.strerror or error}.") from None
+    assert held is not None
+    return place, held
+
+
+def remove(project: paths.Project, place: paths.Verification, held: int) -> None:
+    """Remove a place, whose lock we hold; first it is renamed, as what draws its picture may be at work still."""
+    gone = place.folder.with_name(f".{place.folder.name}")
+    os.rename(place.folder, gone)
+    shutil.rmtree(gone, ignore_errors=True)
+    os.close(held)
+    with lock.held(project.lock), contextlib.suppress(OSError):  # there are others in it
+        project.verifications.rmdir()
+
+
+def earlier(project: paths.Project, run: paths.Run) -> list[list[dict[str, Any]]]:
+    """Return the histories that earlier verifications of a run have left: those that differed, or were killed."""
+    found = []
+    for place in _all(project):
+        with contextlib.suppress(Refused, OSError):
+            record = files.read_json(place.record)
+            if (record.get("tag"), record.get("id")) == (run.tag, run.id):
+                found.append(files.read_lines(place.history))
+    return found
+
+
+def _sweep(project: paths.Project) -> None:
+    for place in _all(project):
+        if not lock.is_held(place.lock):
+            shutil.rmtree(place.folder, ignore_errors=True)
+
+
+def _all(project: paths.Project) -> list[paths.Verification]:
+    try:
+        names = os.listdir(project.verifications)
+    except OSError:
+        return []
+    return [paths.Verification(project.verifications / name) for name in sorted(names)]
