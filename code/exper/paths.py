@@ -34,6 +34,11 @@ class Run:
     def id(self) -> int:
         return int(self.folder.name)
 
+    @property
+    def is_numbered(self) -> bool:
+        """Tell whether it is a run that lasts; a verification, which nobody is told of, has no number."""
+        return self.folder.name.isdigit()
+
     def __str__(self) -> str:
         return "/".join(self.folder.parts[-2:])
 

@@ -209,3 +209,13 @@ def test_no_secret_of_the_environment_is_recorded(
     assert server.secrets == {"Basic bWU6aHVudGVyMg=="}
     found = [path for path in project.result.rglob("*") if path.is_file() and b"hunter2" in path.read_bytes()]
     assert found == []
+
+
+def test_a_verification_is_sent_to_nobody(project: paths.Project) -> None:
+    run = sending.prepare(project, ["sacred"])
+    exper(project, "run", "base")
+    sending.wait_sent(run)
+    exper(project, "verify", "base/0")
+    assert sorted(os.listdir(project.sacred)) == ["1", "_sources"]
+    metrics = json.loads((project.sacred / "1" / "metrics.json").read_text())
+    assert metrics["lr"]["steps"] == [10, 20, 30, 40, 50, 60]

@@ -16,7 +16,7 @@ class Statistic:
     def __init__(self, run: paths.Run, logger: list[Any]) -> None:
         self.logger = [part["name"] for part in loggers.named(logger)]
         loggers.check(logger)
-        self._sends = loggers.sending(logger)
+        self._sends = loggers.sending(logger) if run.is_numbered else []
         if self._sends:
             from exper.training import loggers as kinds  # a trial of a search compiles what it imports
 
