@@ -85,6 +85,11 @@ def check(logger: Any) -> None:
             )
 
 
+def without_user(text: str) -> str:
+    """Return a text without the users and passwords of addresses in it."""
+    return _USER.sub("//", text)
+
+
 def needs(part: Part) -> Needs:
     """Return what a part needs."""
     return _MONGO if part["name"] == "sacred" and part.get("storage") == "mongo" else SENDING[part["name"]]

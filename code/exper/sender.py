@@ -16,7 +16,7 @@ from typing import Any
 if __name__ == "__main__":
     sys.path.append(str(Path(__file__).parents[1]))
 
-from exper import aside, lock, paths, sent, status
+from exper import aside, lock, loggers, paths, sent, status
 from exper.follow import Follower
 from exper.loggers import Part
 from exper.training import loggers as kinds
@@ -26,7 +26,7 @@ from exper.training.loggers.about import Item, Line
 LAST_SECONDS = 10.0  # for what is left when training is over
 _AFTER_SECONDS = 30.0  # for how the run ended, when nobody waits any more
 _NICENESS = 10  # at 19, where training has all cores busy, it would import its packages for minutes
-_MOST_LINES = 500  # at a time
+_MOST_LINES, _LONGEST = 500, 200  # lines at a time; characters of an error
 _PAUSE, _LONGEST_PAUSE = 2.0, 60.0  # seconds from one look to the next; after failures, twice as long each time
 _SHARE = 0.05  # of the time may be spent on sending
 
@@ -37,6 +37,7 @@ class Work(threading.Thread):
     def __init__(self, run: paths.Run, part: Part) -> None:
         super().__init__(name=part["name"], daemon=True)
         self.logger, self.error, self.is_idle = part["name"], "", False
+        self._has_noted = False
         self._run, self._part, self._sources = run, part, kinds.sources(part)
         self._memory = sent.memory(run, self.logger)
         self._kind: Any = None  # the logger, once it has started
@@ -70,7 +71,7 @@ class Work(threading.Thread):
             self._asked.wait(None if self._is_over else pause)
 
     def _send(self) -> None:
-        if self._has_told_the_end():
+        if self._kind is None and self._status and not self.waiting:
             return
         if self._kind is None:
             kind = kinds.build(self._part, about.read(self._run))
@@ -92,9 +93,6 @@ class Work(threading.Thread):
             self._remember(end=how)
             self._kind = None
         self.error = ""
-
-    def _has_told_the_end(self) -> bool:
-        return bool(self._status) and self._memory["end"] == sent.end(self._run)
 
     def _follower(self, source: str) -> Follower:
         return Follower(sent.file_of(self._run, source), self._memory["lines"].get(source, 0))
@@ -125,9 +123,10 @@ class Work(threading.Thread):
             sent.remember(self._run, self.logger, self._memory)
 
     def _note(self, error: Exception) -> None:
-        """Keep an error, and say it in the log when it is the first of several."""
-        text = f"{type(error).__name__}: {error}".strip().splitlines()[0][:200]
-        if not self.error and not self._is_over:
+        """Keep an error, and say the first in the log at once."""
+        text = loggers.without_user(f"{type(error).__name__}: {error}".strip().splitlines()[0])[:_LONGEST]
+        if not self._has_noted and not self._is_over:
+            self._has_noted = True
             aside.note(self._run.folder, f"{self.logger}: {text}; it is tried again, and what it misses waits")
         self.error = text
 
