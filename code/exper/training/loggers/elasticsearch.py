@@ -60,7 +60,7 @@ class Elasticsearch:
         if item.is_text:
             about = {"@timestamp": datetime.now(timezone.utc).isoformat(), "kind": "text", "step": item.step}
             text = item.path.read_text(errors="replace")
-            self._bulk("index", {f"shown-{item.path.name}": about | self._run() | {"name": item.name, "text": text}})
+            self._bulk("create", {f"shown-{item.path.name}": about | self._run() | {"name": item.name, "text": text}})
 
     def finish(self, end: End) -> None:
         about = {"@timestamp": end.time.isoformat(), "kind": "run", "status": end.status, "step": end.step}
