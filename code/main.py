@@ -30,6 +30,7 @@ from exper import parts, settings
 from exper.training import checkpoint, device, layers, outside, pretrained, processes, rank, statistic, streams
 from exper.training.checkpoint import Checkpoints
 from exper.training.finite import NotFinite
+from exper.training.hardware import Hardware
 from exper.training.monitor import Monitor
 from exper.training.nothing import NOTHING
 from exper.training.rank import say
@@ -122,7 +123,7 @@ def main(run: Run, config: dict[str, Any]) -> None:
         state.load_state_dict(saved)
         say(f"continues after epoch {state.epoch}, step {state.step}")
     about = built.about | ({} if state.pretrained is None else {"pretrained": state.pretrained})
-    state.statistic.start(about, saved and saved["statistic"], state.step)
+    state.statistic.start(about, saved and saved["statistic"], state.step, hardware(run, built))
     try:
         with set_detect_anomaly(built.given.anomaly):
             fit(built)
@@ -138,6 +139,15 @@ def main(run: Run, config: dict[str, Any]) -> None:
         state.checkpoints.wait()
         state.statistic.close()
     processes.leave()
+
+
+def hardware(run: Run, built: Built) -> Hardware | None:
+    """Return what looks at the machine while it trains, if that is wanted."""
+    every_seconds, state = built.given.hardware_every_seconds, built.state
+    if every_seconds is None or not rank.is_first():
+        return None
+    where = next(state.model.parameters()).device
+    return Hardware(run.files, every_seconds, device.gpus(where), lambda: state.step)
 
 
 def fit(built: Built) -> None:

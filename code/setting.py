@@ -37,6 +37,7 @@ class Settings:
     logger: list[str | Part]
     log_every_steps: Count | None
     see: dict[str, Any] = field(default_factory=dict)
+    hardware_every_seconds: Positive | None = None
     verbose: Literal["batch", "epoch", "quiet"] = "batch"
     overfit: Count | None = None
     debug: bool = False

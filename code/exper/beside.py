@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from exper import lock, paths
+from exper import files, lock, paths
 from exper.error import Refused
 
 _NEW = ".new-"
@@ -47,10 +47,15 @@ def _made(project: paths.Project, tag: paths.Tag) -> Iterator[tuple[Path, int]]:
 
 
 def sweep(tag: paths.Tag) -> None:
-    """Remove what starts that were killed have left."""
-    for folder in tag.folder.glob(f"{_NEW}*"):
-        if not lock.is_held(folder / _LOCK):
-            shutil.rmtree(folder, ignore_errors=True)
+    """Remove what commands that were killed have left; the project's lock is held."""
+    for path in left(tag):
+        files.remove(path)
+
+
+def left(tag: paths.Tag) -> list[Path]:
+    """Return what commands that were killed have left, and maybe what one is removing at this moment."""
+    made = [folder for folder in tag.folder.glob(f"{_NEW}*") if not lock.is_held(folder / _LOCK)]
+    return [*made, *tag.folder.glob(f".{tag.last_id.name}.*")]
 
 
 def take_away(tag: paths.Tag, path: Path) -> Path:

@@ -54,6 +54,28 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(beside, ignore_errors=True)
 
 
+def size(path: Path) -> int:
+    """Return the bytes of a file, or of all files in a folder."""
+    if path.is_symlink() or not path.is_dir():
+        return _size(path)
+    return sum(_size(Path(parent, name)) for parent, _, names in os.walk(path) for name in names)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except FileNotFoundError:  # it has just gone
+        return 0
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def sync(path: Path) -> None:
     """Make the content of a file, or the names in a folder, outlive a power cut."""
     handle = os.open(path, os.O_RDONLY)

@@ -1,8 +1,11 @@
-"""The curves of a run, read from its history.jsonl."""
+"""The curves of a run, read from its history.jsonl and hardware.jsonl."""
 
+import itertools
 from typing import Any, NamedTuple
 
 from exper import files, paths
+
+_MOST_POINTS = 2000  # of a curve of the hardware
 
 
 class Curve(NamedTuple):
@@ -28,6 +31,37 @@ def curves(run: paths.Run) -> dict[str, Curve]:
                     curve.x.append(x)
                     curve.y.append(value)
     return found
+
+
+def hardware(run: paths.Run) -> dict[str, Curve]:
+    """Return how much of CPU, memory and GPUs was in use, in percent, against minutes in which it was looked at.
+
+    Pauses between sessions are cut short.
+
+    Raises:
+        Refused: a line of hardware.jsonl that is not the last one can't be read.
+    """
+    lines = [line for line in files.read_lines(run.hardware) if is_number(line.get("time"))]
+    gaps = [max(0.0, after["time"] - before["time"]) for before, after in itertools.pairwise(lines)]
+    longest = 3 * sorted(gaps)[len(gaps) // 2] if gaps else 0.0
+    minutes = [seconds / 60 for seconds in itertools.accumulate((min(gap, longest) for gap in gaps), initial=0.0)]
+    found: dict[str, Curve] = {}
+    for minute, line in list(zip(minutes, lines, strict=False))[:: 1 + len(lines) // _MOST_POINTS]:
+        for name, value in line.items():
+            if name.endswith("percent") and is_number(value):
+                curve = found.setdefault(_called(name), Curve([], []))
+                curve.x.append(minute)
+                curve.y.append(value)
+    return found
+
+
+def _called(name: str) -> str:
+    """Return what people call `machine/cpu_percent`, `gpu0/percent`, `gpu0/memory_percent`."""
+    thing, _, what = name.partition("/")
+    gpu = thing.replace("gpu", "GPU ") if thing.startswith("gpu") else ""
+    if not what.startswith("memory"):
+        return gpu or "CPU"
+    return f"memory of {gpu}" if gpu else "memory"
 
 
 def is_number(value: Any) -> bool:

@@ -17,6 +17,25 @@ def _written(tag: paths.Tag) -> int:
         return -1
 
 
+def removed(tag: paths.Tag) -> list[int]:
+    """Return the ids whose runs have been removed, or are about to be."""
+    try:
+        return [int(line) for line in tag.removed_ids.read_text().split()]
+    except (FileNotFoundError, ValueError):
+        return []
+
+
+def note_removed(tag: paths.Tag, number: int) -> None:
+    """Write down that a run is about to be removed; on a full disk it can go all the same."""
+    with contextlib.suppress(OSError), files.open_to_append(tag.removed_ids) as file:
+        file.write(f"{number}\n".encode())
+
+
+def was_given(tag: paths.Tag, number: int) -> bool:
+    """Tell whether an id that no run has was given to one."""
+    return number in removed(tag) or (number == 0 and last(tag) >= 0)  # of a tag's runs that one comes first
+
+
 def keep_last(tag: paths.Tag) -> None:
     """Write the highest id down, if it is not; on a full disk, the folders of the runs still tell it."""
     if last(tag) != _written(tag):

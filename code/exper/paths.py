@@ -55,6 +55,10 @@ class Run:
         return self.folder / "history.jsonl"
 
     @property
+    def hardware(self) -> Path:
+        return self.folder / "hardware.jsonl"
+
+    @property
     def log(self) -> Path:
         return self.folder / "log"
 
@@ -106,10 +110,6 @@ class Run:
         return self.folder / "history.png"
 
     @property
-    def hardware(self) -> Path:
-        return self.folder / "hardware.jsonl"
-
-    @property
     def shown(self) -> Path:
         """Text and pictures of `state.show`."""
         return self.folder / "shown"
@@ -155,6 +155,11 @@ class Tag:
     @property
     def last_id(self) -> Path:
         return self.folder / "last_id"
+
+    @property
+    def removed_ids(self) -> Path:
+        """The ids of the runs that have been removed, one a line."""
+        return self.folder / "removed_ids"
 
     @property
     def journal(self) -> Path:

@@ -27,6 +27,7 @@ _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1
 _MARKERS = ("", "o", "s", "^", "x", "D", "v", "P")
 FAINT: Style = {"linewidth": 0.8, "alpha": 0.55}
 BEST: Style = {"color": "#777777", "linestyle": ":", "linewidth": 1.2}
+_HARDWARE = "hardware, %"  # no metric of history.jsonl has this name
 _WIDTH, _ROW, _LEGEND_ROW = 10.0, 3.1, 0.19  # inches
 _OURS: Any = {  # the type of its keys differs among versions
     "font.size": 9,
@@ -61,14 +62,20 @@ class Panel(NamedTuple):
     metrics: list[str]
 
     @property
-    def is_of_steps(self) -> bool:
-        return self.title.startswith("step/")
+    def against(self) -> str:
+        """Return what its curves are drawn against."""
+        return "step" if self.title.startswith("step/") else "minute" if self.title == _HARDWARE else "epoch"
 
 
 def panels(metrics: Iterable[str]) -> list[Panel]:
-    """Put `train/loss` and `val/loss` together; loss comes first, the learning rate last, before curves of steps."""
+    """Put `train/loss` and `val/loss` together; loss comes first, the learning rate last, before curves of steps.
+
+    All of the hardware is one panel, the very last.
+    """
     found: dict[str, dict[bool, str]] = {}
-    for metric in dict.fromkeys(metrics):
+    every = list(dict.fromkeys(metrics))
+    hardware = [metric for metric in every if metric.startswith(_HARDWARE)]
+    for metric in [metric for metric in every if metric not in hardware]:
         name = family(metric)
         is_train = split(metric) == "train"
         if is_train in found.get(name, {}):
@@ -76,7 +83,8 @@ def panels(metrics: Iterable[str]) -> list[Panel]:
         found.setdefault(name, {})[is_train] = metric
     order = sorted(found, key=lambda name: 2 * name.startswith("step/") + (name == "lr") - (name == "loss"))
     together = [(name, list(found[name].values())) for name in order]
-    return [Panel(name if len(metrics) > 1 else metrics[0], metrics) for name, metrics in together]
+    shown = [Panel(name if len(metrics) > 1 else metrics[0], metrics) for name, metrics in together]
+    return [*shown, Panel(_HARDWARE, hardware)] if hardware else shown
 
 
 def split(metric: str) -> str:
@@ -112,10 +120,19 @@ def of_run(run: paths.Run) -> bytes | None:
     looks = {"train": style(1) | {"linewidth": 1.2}, "": style(0) | {"color": "#444444"}}
     series = [Series(name, curve, looks.get(split(name), style(0))) for name, curve in curves.items()]
     legend = {split(one.metric): one.style for one in series if split(one.metric)}
+    for number, (name, curve) in enumerate(_hardware(run).items(), 2):
+        series.append(Series(f"{_HARDWARE} {name}", curve, style(number) | {"linewidth": 1.2}))
+        legend[name] = series[-1].style
     best = _best_epoch(run)
     if best is not None:
         legend[f"best epoch: {best:g}"] = BEST
     return draw(series, legend, title=str(run), best=best, dpi=100)
+
+
+def _hardware(run: paths.Run) -> dict[str, Curve]:
+    with contextlib.suppress(Refused):
+        return history.hardware(run)
+    return {}
 
 
 def _best_epoch(run: paths.Run) -> float | None:
@@ -157,7 +174,7 @@ def draw(
         for number, panel in enumerate(shown, 1):
             axes = figure.add_subplot(rows, columns, number)
             _fill(axes, panel, [one for one in series if one.metric in panel.metrics], log=log)
-            if best is not None and not panel.is_of_steps:
+            if best is not None and panel.against == "epoch":
                 axes.axvline(best, **BEST)
         file = io.BytesIO()
         figure.savefig(file, format=kind, dpi=dpi, metadata=_NO_DATE[kind])
@@ -226,8 +243,10 @@ def _fill(axes: "Axes", panel: Panel, series: list[Series], *, log: bool) -> Non
         if one.band is not None:
             axes.fill_between(one.curve.x, *one.band, color=one.style["color"], alpha=0.18, linewidth=0)
     axes.set_title(printable(panel.title), fontsize=10)
-    axes.set_xlabel("step" if panel.is_of_steps else "epoch")
-    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
+    if panel.title == _HARDWARE:
+        axes.set_ylim(0, 103)
+    axes.set_xlabel(panel.against)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=panel.against != "minute", min_n_ticks=1))
 
 
 def _drawable(values: list[float]) -> list[float]:

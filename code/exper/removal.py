@@ -16,20 +16,32 @@ def remove_run(project: paths.Project, run: paths.Run) -> None:
 
 def remove_runs(project: paths.Project, runs: Iterable[paths.Run]) -> None:
     """Remove runs; their ids are never given again."""
-    gone: list[tuple[paths.Tag, Path]] = []
-    names: set[str] = set()
+    gone: list[Path] = []
+    of: dict[paths.Tag, None] = {}
     try:
         for run in runs:
             tag = project.tag(run.tag)
             with lock.held(project.lock):
                 ids.keep_last(tag)
-                gone.append((tag, beside.take_away(tag, run.folder)))
-            names.add(str(run))
+                ids.note_removed(tag, run.id)
+                gone.append(beside.take_away(tag, run.folder))
+            of[tag] = None
     finally:
-        lists.remove(project, lists.FINISHED, names)
-        for tag, folder in gone:
-            shutil.rmtree(folder, ignore_errors=True)
-            snapshot.release(project, tag)  # it may have been the last run that had not finished
+        finish(project, of, gone)
+
+
+def finish(project: paths.Project, of: Iterable[paths.Tag], gone: Iterable[Path] = ()) -> None:
+    """Do what follows the removal of runs of these tags, which a kill may have cut off."""
+    lists.remove(project, lists.FINISHED, {str(run) for tag in of for run in removed(tag)})
+    for folder in gone:
+        shutil.rmtree(folder, ignore_errors=True)
+    for tag in of:
+        snapshot.release(project, tag)  # it may have been the last run that had not finished
+
+
+def removed(tag: paths.Tag) -> list[paths.Run]:
+    """Return the runs of a tag that have been removed."""
+    return [run for run in map(tag.run, ids.removed(tag)) if not run.folder.exists()]
 
 
 def forget_tag(project: paths.Project, tag: paths.Tag) -> None:
@@ -56,7 +68,8 @@ def take_back_tag(project: paths.Project, repository: Repository, made: TagObjec
 def _remove_folder(tag: paths.Tag) -> None:
     beside.sweep(tag)
     shutil.rmtree(tag.snapshot, ignore_errors=True)
-    for path in (tag.last_id, *tag.folder.glob("search.*")):  # journal, Optuna's lock beside it, and jobs
+    of_search = tag.folder.glob("search.*")  # journal, Optuna's lock beside it, and jobs
+    for path in (tag.last_id, tag.removed_ids, *of_search):
         path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # a start is under way in it, or it is not there
         tag.folder.rmdir()

@@ -344,18 +344,7 @@ class Repository:
     # -- how we ask ------------------------------------------------------------------------------------------------
 
     def _git(self, *arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None) -> bytes:
-        # A session of its own: Ctrl-C is for us to notice, not for a git that is half done.
-        done = subprocess.run(
-            [*_GIT, *arguments],
-            input=stdin,
-            capture_output=True,
-            cwd=self.root,
-            env=_environment() | (env or {}),
-            start_new_session=True,
-        )
-        if done.returncode:
-            raise GitFailed(f"git {arguments[0]}: {done.stderr.decode(errors='replace').strip()}")
-        return done.stdout
+        return _call(self.root, *arguments, stdin=stdin, env=env)
 
     def _ask(self, *arguments: str) -> str | None:
         try:
@@ -445,6 +434,51 @@ class Repository:
 
 class GitFailed(Refused):
     """git said no, for a reason that is not ours (a full disk, missing rights); the text is git's own."""
+
+
+def around(folder: Path) -> Path | None:
+    """Return the top of the repository that would see a folder, there or not yet; None if none would.
+
+    Raises:
+        GitFailed: git can't tell.
+    """
+    parent = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
+    try:
+        top = Path(os.fsdecode(_call(parent, "rev-parse", "--show-toplevel")).removesuffix("\n"))
+    except GitFailed as error:
+        if "not a git repository" in str(error):
+            return None
+        raise
+    try:
+        _call(parent, "check-ignore", "--quiet", "--", f"{folder}/")
+    except GitFailed:
+        return top
+    return None
+
+
+def begin(root: Path, message: str) -> None:
+    """Make a repository of a folder, and a first commit of all that is in it, also of what the user ignores."""
+    _call(root, "init", "--quiet")
+    _call(root, "add", "--all", "--force")
+    who = Repository(root)._identity()
+    _call(root, "commit", "--quiet", "--no-gpg-sign", f"--message={message}", env=who)
+
+
+def _call(root: Path, *arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None) -> bytes:
+    # check-ignore takes every path literally, and refuses to be told so.
+    options = [option for option in _GIT if option != "--literal-pathspecs" or arguments[0] != "check-ignore"]
+    # A session of its own: Ctrl-C is for us to notice, not for a git that is half done.
+    done = subprocess.run(
+        [*options, *arguments],
+        input=stdin,
+        capture_output=True,
+        cwd=root,
+        env=_environment() | (env or {}),
+        start_new_session=True,
+    )
+    if done.returncode:
+        raise GitFailed(f"git {arguments[0]}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout
 
 
 def is_ours(path: str) -> bool:

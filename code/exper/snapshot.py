@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from exper import beside, lock, paths, status
@@ -75,8 +76,18 @@ def write(folder: Path, repository: Repository, commit: str, project: Project) -
         Refused: the commit has a submodule, or an LFS object that is not here.
     """
     folder.mkdir()
+    write_files(folder, repository, repository.files(commit), _mode)
+    os.symlink(project.data.resolve(), folder / project.data.name)
+
+
+def write_files(folder: Path, repository: Repository, entries: list[Entry], mode: Callable[[Entry], int]) -> None:
+    """Write files of a commit into a folder, byte for byte, with the mode that each is to have.
+
+    Raises:
+        Refused: an LFS object is not here.
+    """
     made = {folder}
-    for entry, data in repository.contents(repository.files(commit)):
+    for entry, data in repository.contents(entries):
         path = folder / os.fsdecode(entry.path)
         if path.parent not in made:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,8 +98,7 @@ def write(folder: Path, repository: Repository, commit: str, project: Project) -
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-            os.fchmod(file.fileno(), _mode(entry))
-    os.symlink(project.data.resolve(), folder / project.data.name)
+            os.fchmod(file.fileno(), mode(entry))
 
 
 def is_whole(folder: Path, repository: Repository, commit: str, project: Project) -> bool:
@@ -127,4 +137,8 @@ def _links_to(path: Path, target: bytes) -> bool:
 
 
 def _mode(entry: Entry) -> int:
-    return 0o555 if entry.mode == _EXECUTABLE_MODE else 0o444
+    return 0o555 if is_executable(entry) else 0o444
+
+
+def is_executable(entry: Entry) -> bool:
+    return entry.mode == _EXECUTABLE_MODE

@@ -20,6 +20,9 @@ from exper.training.run import this_run
 CODE = Path(__file__).resolve().parents[1]
 
 
+QUIET: dict[str, Any] = {"logger": ["tensorboard"], "hardware_every_seconds": None}
+
+
 def born(folder: Path, seed: int = 1, **record: Any) -> paths.Run:
     """Make the folder of a run."""
     run = paths.Run(folder)
@@ -57,8 +60,8 @@ def start(run: paths.Run, code: Path = CODE) -> "subprocess.Popen[bytes]":
 
 
 def config(**changes: Any) -> dict[str, Any]:
-    """Return the template's settings with some of them replaced, and without a program that draws."""
-    return settings.read((CODE / "config.py").read_bytes()) | {"logger": ["tensorboard"]} | changes
+    """Return the template's settings with some of them replaced, no program that draws, and no look at the hardware."""
+    return settings.read((CODE / "config.py").read_bytes()) | QUIET | changes
 
 
 def small(**changes: Any) -> dict[str, Any]:

@@ -44,6 +44,19 @@ def test_a_server_that_works_has_everything_at_the_end(project: paths.Project, s
     assert not project.tag("base").snapshot.exists()
 
 
+def test_what_the_hardware_did_is_sent_to_elasticsearch_with_its_times(
+    project: paths.Project, server: elastic.Elastic
+) -> None:
+    run = sending.prepare(project, elastic_logger(server))
+    exper(project, "run", "base")
+    sending.wait_sent(run)
+    run.hardware.write_text('{"time": 1795270000.5, "step": 3, "cpu/percent": 50}\n')
+    assert exper(project, "send", "base/0").stdout == "base/0: elasticsearch has got 1 record\n"
+    [found] = server.of("hardware")
+    assert found["@timestamp"] == "2026-11-21T14:06:40.500000+00:00"
+    assert (found["run"], found["step"], found["cpu/percent"]) == ("base/0", 3, 50)
+
+
 def test_what_trains_is_sent_while_it_trains(project: paths.Project, server: elastic.Elastic) -> None:
     run = sending.prepare(project, elastic_logger(server), stop=3)
     with manager.training(project, "run", "base") as (supervisor, _):

@@ -65,6 +65,7 @@ logger = ["tensorboard", "picture"]  # picture: history.png; also mlflow, wandb,
 log_every_steps = None  # n: every n steps also a line in history and a point in TensorBoard; waits for the GPU
 # n: every n steps also in TensorBoard: weights and gradients, change/weight, layers' outputs, inputs; docs/training.md
 see = {"histograms": None, "ratios": None, "activations": None, "images": None, "graph": False}
+hardware_every_seconds = 10.0  # of CPU, memory, disk, network, GPU, to hardware.jsonl and TensorBoard; None: never
 verbose = "batch"  # a progress bar and a line an epoch; "epoch": no bar, as for logs; "quiet": only the result
 
 overfit = None  # n: train, validate and test on the same n samples, of which a right model learns 100 %

@@ -13,6 +13,7 @@ _SHORT = {"con": "continue", "re": "rerun"}
 _TAKE_A_VALUE = (
     *("-m", "--message", "--include", "-l", "--list", "--sort", "--group", "--format", "--metric", "-o", "--output"),
     *("--epoch", "--epochs", "--pictures", "-j", "--trials", "--seeds", "--sampler", "--pruner", "--storage"),
+    *("--keep", "--example"),
 )
 
 
@@ -144,6 +145,16 @@ def _pruners(*_: object) -> Iterable[str]:
     return plan.PRUNERS
 
 
+def _examples(*_: object) -> Iterable[str]:
+    from exper import template
+
+    return template.EXAMPLES
+
+
+def _checkpoints(*_: object) -> Iterable[str]:
+    return ["best", "last", "best,last"]
+
+
 _TAKE_ONE = (
     *("run", "search", "results", "continue", "rerun", "expels", "title", "table", "board", "evaluate"),
     *("submit", "cancel", "verify"),
@@ -153,6 +164,8 @@ _VALUES: dict[str, Callable[[paths.Project, str], Iterable[str]]] = {
     "--list": _lists,
     "--sampler": _samplers,
     "--pruner": _pruners,
+    "--example": _examples,
+    "--keep": _checkpoints,
 }
 _KINDS: dict[str, Callable[[paths.Project, str], Iterable[str]]] = {
     "run": _new_tags,
@@ -173,6 +186,7 @@ _KINDS: dict[str, Callable[[paths.Project, str], Iterable[str]]] = {
     "verify": _runs,
     "diff": _runs_tags_and_configs,
     "rm": _runs_and_tags,
+    "gc": _lists_and_runs,
     "submit": _runs_and_tags,
     "cancel": _runs,
 }

@@ -8,14 +8,13 @@ Examples:
     exper rm baseline/2                one run
     exper rm baseline --tag            all runs of a tag, and the tag
     exper rm baseline --tag --yes      without asking
+    exper rm baseline --dry-run        what would go
     exper rm 'wide+*' --tag            the trials of a search; then: exper rm wide --tag
 """
 
 import fnmatch
-import os
-import sys
 
-from exper import find, jobs, lists, paths, removal, status, tags
+from exper import ask, files, find, jobs, lists, paths, removal, status, tags
 from exper.arguments import Parser
 from exper.error import Refused
 from exper.repository import Repository, TagObject, TagTaken
@@ -29,10 +28,19 @@ def rm(arguments: list[str], project: paths.Project) -> int:
     if options.tag and any("/" in word for word in words):
         raise Refused("--tag removes all runs of a tag; name the tag alone, without an id.")
     known = _git_tags(project, words) if options.tag else {}
-    runs = list(dict.fromkeys(run for word in words for run in _runs(project, word, known)))
+    gone = {word: project.tag(word.partition("/")[0]) for word in words if _is_gone(project, word)}
+    warn("rm", [f"{word} has been removed already" for word in gone])
+    left = [word for word in words if word not in gone or word in known]
+    runs = list(dict.fromkeys(run for word in left for run in _runs(project, word, known)))
     _check(project, runs)
-    _ask(runs, list(known.values()), yes=options.yes)
+    _tell(runs, list(known.values()))
+    if options.dry_run:
+        return 0
+    if runs or known:
+        ask.to_remove(yes=options.yes)
+        _check(project, runs)  # the user may have thought about it for long
     removal.remove_runs(project, runs)
+    removal.finish(project, gone.values())
     if known:
         _remove_tags(project, list(known.values()))
     return 0
@@ -42,6 +50,7 @@ def _parser() -> Parser:
     parser = Parser("rm", __doc__)
     parser.add_argument("runs", nargs="+", metavar="tag[/id]|glob", help="what to remove")
     parser.add_argument("--tag", action="store_true", help="the git tag too")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would go")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     return parser
 
@@ -72,6 +81,16 @@ def _git_tags(project: paths.Project, words: list[str]) -> dict[str, TagObject]:
     return known
 
 
+def _is_gone(project: paths.Project, word: str) -> bool:
+    """Tell whether a word means runs that have all been removed, maybe by a command that was killed before its end."""
+    if find.is_glob(word):
+        return False
+    reference = tags.parse_reference(word)
+    tag = project.tag(reference.tag)
+    ids = [run.id for run in removal.removed(tag)]
+    return reference.number in ids if reference.number is not None else bool(ids) and not tag.runs()
+
+
 def _runs(project: paths.Project, word: str, known: dict[str, TagObject]) -> list[paths.Run]:
     """Return the runs that a word means; none where it means a tag alone."""
     if find.is_glob(word):
@@ -99,19 +118,13 @@ def _check(project: paths.Project, runs: list[paths.Run]) -> None:
         raise Refused(f"the list {named[0]!r} names {entry!r}. Take it off that list first.")
 
 
-def _ask(runs: list[paths.Run], known: list[TagObject], *, yes: bool) -> None:
-    sizes = {run: _megabytes(run) for run in runs}
+def _tell(runs: list[paths.Run], known: list[TagObject]) -> None:
+    sizes = {run: files.size(run.folder) / 1e6 for run in runs}
     what = [f"{run} ({status.read(run)}, {sizes[run]:.1f} MB)" for run in runs]
     what += [f"the tag {one.name} ({one.commit[:10]})" for one in known]
     warn("rm", what)
     if len(what) > MOST:
         say(f"rm: {len(runs):,} runs ({sum(sizes.values()):.1f} MB) and {len(known):,} tags in all")
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise Refused("nothing removed: nobody to ask. Add --yes.")
-    if input("Remove? [y/N] ").strip().lower() not in ("y", "yes"):
-        raise Refused("nothing removed.")
 
 
 def _remove_tags(project: paths.Project, known: list[TagObject]) -> None:
@@ -121,8 +134,3 @@ def _remove_tags(project: paths.Project, known: list[TagObject]) -> None:
         raise Refused(f"a tag has changed meanwhile, and so all stay: {error}") from None
     for one in known:
         removal.forget_tag(project, project.tag(one.name))
-
-
-def _megabytes(run: paths.Run) -> float:
-    sizes = (os.lstat(os.path.join(parent, name)).st_size for parent, _, names in os.walk(run.folder) for name in names)
-    return sum(sizes) / 1e6

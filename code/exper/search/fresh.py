@@ -6,6 +6,7 @@ The fork never returns: Python ends in it as it ends everywhere, with the frames
 import atexit
 import contextlib
 import ctypes
+import fcntl
 import gc
 import importlib
 import importlib.machinery
@@ -14,14 +15,17 @@ import multiprocessing
 import os
 import random
 import signal
+import socket
 import sys
 import threading
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from exper.process import Program
+from exper.search import message
 
 _NOT_FLUSHED = 120  # Python's exit code for it
 _OURS: list[types.ModuleType] = []  # keeps what is still in use, and saves taking it apart
@@ -35,23 +39,72 @@ class Forked:
     returncode: int | None = None
 
 
-def start(program: Program, prepare: Callable[[], None]) -> Forked:
-    """Run a program in a fork of this process, which must have one thread; there, `prepare` is called first."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # none is to reach handlers of ours there
-    pid = os.fork()
-    if pid == 0:
-        try:
-            _become(program)
-            prepare()
-            _run(program, mask)
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-        finally:
-            os._exit(1)
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    return Forked(pid)
+class Waiting:
+    """A fork of this process, which must have one thread: made ahead, as it takes a while, it waits for a program."""
+
+    def __init__(self, prepare: Callable[[Program], None], mask: set[int]) -> None:
+        """Fork; `prepare` is called there before the program is run, with the signals in `mask` blocked."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._orders, theirs = socket.socketpair()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # none is to reach handlers of ours
+        self._pid = os.fork()
+        if self._pid == 0:
+            try:
+                self._orders.close()
+                program = _received(theirs)
+                _become(program)
+                prepare(program)
+                _run(program, mask)
+            except BaseException:
+                sys.excepthook(*sys.exc_info())
+            finally:
+                os._exit(1)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+
+    def start(self, program: Program) -> Forked:
+        """Run a program there.
+
+        Raises:
+            OSError: the fork is gone.
+        """
+        content = {
+            "folder": str(program.folder),
+            "name": program.name,
+            "arguments": program.arguments,
+            "environment": program.environment,
+            "handed": program.handed,
+        }
+        with self._orders as orders:
+            message.send(orders, content, program.output, *program.handed)
+        return Forked(self._pid)
+
+    def dismiss(self) -> None:
+        """End the fork: there is no program for it."""
+        self._orders.close()
+        os.waitpid(self._pid, 0)
+
+
+def _received(orders: socket.socket) -> Program:
+    """Wait for a program; have the descriptors that it is handed under the numbers which it knows."""
+    received = message.receive(orders)
+    if received is None:
+        os._exit(0)
+    content, descriptors = received
+    orders.detach()  # its number may be one of those
+    out_of_the_way = max([*content["handed"], *descriptors]) + 1
+    output, *handed = (fcntl.fcntl(descriptor, fcntl.F_DUPFD, out_of_the_way) for descriptor in descriptors)
+    for descriptor, number in zip(handed, content["handed"], strict=True):
+        os.dup2(descriptor, number)
+    return Program(
+        Path(content["folder"]),
+        content["name"],
+        tuple(content["arguments"]),
+        content["environment"],
+        output,
+        tuple(content["handed"]),
+    )
 
 
 # -- what a process has before its program begins ----------------------------------------------------------------------

@@ -140,6 +140,15 @@ def left_alone(study: Study) -> Iterator[Trial]:
             yield Trial(study, known._trial_id)
 
 
+def is_under_way(study: Study | None) -> bool:
+    """Tell whether somebody searches now, as far as can be known."""
+    if study is None:
+        return False
+    open_ = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    owners = [trial.user_attrs.get(_OWNER) for trial in open_]
+    return any(owner is None or not _is_gone(owner) for owner in owners)
+
+
 def _is_gone(owner: dict[str, Any]) -> bool:
     """Tell whether a searcher is gone for sure: a process of this machine, or of a job of SLURM."""
     if machine.is_here(owner):

@@ -194,7 +194,8 @@ class _Service:
         from exper.interrupt import STOPPING
 
         self._requests, self._supervisor = requests, supervisor
-        self._pids: set[int] = set()
+        self._pids: set[int] = set()  # of those at work
+        self._spare: tuple[int, socket.socket] | None = None  # one that waits for its request, and where it does
         self._is_ending = False
         for number in STOPPING:
             if signal.getsignal(number) is not signal.SIG_IGN:
@@ -215,6 +216,7 @@ class _Service:
                 if wakened in ready:
                     os.read(wakened, 4096)
                     self._pids.difference_update([pid for pid in self._pids if os.waitpid(pid, os.WNOHANG)[0]])
+                    self._look_after_spare()
                 if self._is_ending:
                     self._requests.close()  # what was asked for and not begun never is: its pipe ends
                 elif self._requests in ready and not self._answer():
@@ -229,17 +231,44 @@ class _Service:
         os.set_inheritable(report, False)
         self._supervisor.prepare(request)
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # until it is in `_pids`
-        pid = -1 if self._is_ending else os.fork()
+        if not self._is_ending:
+            self._hand_over(request, report, mask)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        os.close(report)
+        if not self._is_ending:
+            self._spare = self._spare or self._fork(mask)  # for the next: two forks take as long as all else together
+        return True
+
+    def _hand_over(self, request: dict[str, Any], report: int, mask: set[int]) -> None:
+        from exper.search import message
+
+        for _ in range(2):  # the spare one may have been killed
+            pid, orders = self._spare or self._fork(mask)
+            self._spare = None
+            with orders, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                message.send(orders, request, report)
+                self._pids.add(pid)
+                return
+
+    def _fork(self, mask: set[int]) -> tuple[int, socket.socket]:
+        """Fork a supervisor, which waits with all signals blocked."""
+        orders, theirs = socket.socketpair()
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
             self._pids.clear()
-            self._requests.close()
-            self._supervisor.work(request, report, mask)
-        if pid > 0:
-            self._pids.add(pid)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        os.close(report)
-        return True
+            for other in (self._requests, orders):
+                other.close()
+            self._supervisor.wait(theirs, mask)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        theirs.close()
+        return pid, orders
+
+    def _look_after_spare(self) -> None:
+        if self._spare is not None and os.waitpid(self._spare[0], os.WNOHANG)[0]:
+            self._spare[1].close()
+            self._spare = None
 
 
 if __name__ == "__main__":

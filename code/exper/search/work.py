@@ -1,9 +1,11 @@
 """What a supervisor does that the server has forked: begin a run or take it up, train it, and record its end."""
 
 import contextlib
+import functools
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import traceback
@@ -17,7 +19,7 @@ from exper.error import Refused
 from exper.interrupt import Interrupted, Signals
 from exper.process import Program, Training
 from exper.repository import Repository
-from exper.search import fresh
+from exper.search import fresh, message
 from exper.search.compiled import Compiled
 from exper.take_up import state, take_up
 
@@ -26,7 +28,7 @@ _READ_LATE = {"CUDA_VISIBLE_DEVICES"}  # variables that no import reads
 
 
 class Supervisor:
-    """Ready to work on one request; made before the first, and used in a fork for each."""
+    """What all requests have in common; made before the first, and used in a fork for each."""
 
     def __init__(self, project: paths.Project, threads: int, searching: int) -> None:
         """Take the thread count that libraries have read, and a pipe that ends with the process that searches."""
@@ -55,27 +57,35 @@ class Supervisor:
         entries.sort(key=lambda entry: entry.path.count("/"))
         return [data for _, data in self._repository.contents(entries)]
 
-    def work(self, request: Request, report: int, mask: set[int]) -> NoReturn:
-        """Work on a request, then end; what goes wrong is reported."""
-        try:
-            os.write(report, b"\n")  # the request has not been lost
-            os.setsid()  # or a training that stops would stop all that we share a process group with
-            with Signals() as signals:
+    def wait(self, orders: socket.socket, mask: set[int]) -> NoReturn:
+        """Wait for a request, with training as it will be started waiting too; work on it, then end."""
+        os.setsid()  # or a training that stops would stop all that we share a process group with
+        with Signals() as signals:
+            waiting = fresh.Waiting(self._prepare, mask)
+            received = message.receive(orders)
+            if received is None:
+                os._exit(0)
+            request, (report,) = received
+            try:
+                os.write(report, b"\n")  # the request has not been lost
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-                os.environ.update(request["environment"])
-                live = self._begin(request, signals)
-                if live is not None:
-                    is_ours = request["environment"].keys() <= _READ_LATE and self._is_ours(live.record)
-                    life.train(self._project, live, signals, start=lambda program: self._start(program, is_ours))
-        except Interrupted:
-            pass
-        except Refused as error:
-            _tell(report, {"refused": str(error)})
-        except Exception:
-            _tell(report, {"bug": traceback.format_exc()})
-        finally:
-            os.close(report)  # before the kernel has taken our memory apart
-            os._exit(0)
+                self._work(request, waiting, signals)
+            except Interrupted:
+                pass
+            except Refused as error:
+                _tell(report, {"refused": str(error)})
+            except Exception:
+                _tell(report, {"bug": traceback.format_exc()})
+            finally:
+                os.close(report)  # before the kernel has taken our memory apart
+                os._exit(0)
+
+    def _work(self, request: Request, waiting: fresh.Waiting, signals: Signals) -> None:
+        os.environ.update(request["environment"])
+        live = self._begin(request, signals)
+        if live is not None:
+            is_ours = request["environment"].keys() <= _READ_LATE and self._is_ours(live.record)
+            life.train(self._project, live, signals, start=functools.partial(self._start, waiting, is_ours))
 
     def _begin(self, request: Request, signals: Signals) -> life.Live | None:
         """Return the run that is asked for, taken up if it exists; None if it is over."""
@@ -89,7 +99,7 @@ class Supervisor:
                 raise Refused(f"{run} is {now}, as another process has it.")
             life.settle(project, run, now)  # a kill after the record may have lost the rest of the end
             return None
-        if run.id == 0 and ids.last(project.tag(run.tag)) >= 0:  # of a trial's runs this one comes first
+        if ids.was_given(project.tag(run.tag), run.id):
             raise Refused(f"{run} has been removed, and no id is given twice.")
         commit, tree = repository.commit_and_tree(request["tag"]) or (None, None)
         if commit != request["commit"]:
@@ -97,12 +107,13 @@ class Supervisor:
         record = run_json.new(request["tag"], commit, tree, request["seed"], request["threads"])
         return life.begin(project, record, command, repository=repository, signals=signals, number=request["id"])
 
-    def _start(self, program: Program, is_ours: bool) -> Training:
+    def _start(self, waiting: fresh.Waiting, is_ours: bool, program: Program) -> Training:
         """Start training warm, or cold where that would not be the same; then look after who searches."""
         training: Training
         if is_ours and self._is_same(program):
-            training = fresh.start(program, lambda: self._prepare(program.environment))
+            training = waiting.start(program)
         else:
+            waiting.dismiss()
             training = process.start(program)
         watch = threading.Thread(target=_watch, args=(self._searching,), name="searching", daemon=True)
         watch.start()  # only now: a process with threads must not be forked
@@ -122,10 +133,10 @@ class Supervisor:
             and not _shadowed(program.file.parent)
         )
 
-    def _prepare(self, environment: dict[str, str]) -> None:
-        """Make what is warm what it would be in training."""
+    def _prepare(self, program: Program) -> None:
+        """Do in training what its imports would have done, and have others find what is compiled."""
         self._compiled.install()
-        self._set_blas_threads(environment)
+        self._set_blas_threads(program.environment)
 
     def _set_blas_threads(self, environment: dict[str, str]) -> None:
         """Give numpy and scipy the threads that they would have taken at their import; here they have one."""

@@ -2,8 +2,6 @@
 
 import hashlib
 import os
-import re
-import struct
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -12,14 +10,10 @@ from typing import IO, Any
 import torch
 
 from exper import files
+from exper.checkpoint_files import NAME, footer, is_whole, names
 from exper.parts import Count, Positive
 from exper.training import rank
 from exper.training.processes import Agreement
-
-_NAME = re.compile(r"epoch_(\d+)(?:_step_(\d+))?\.path")
-# torch.load ignores what follows its archive, and alone would not notice a flipped bit (measured).
-_FOOTER = struct.Struct("<8s32sQ")  # magic; sha256 and length of what precedes
-_MAGIC = b"EXPER256"
 
 
 class Checkpoints:
@@ -76,11 +70,11 @@ class Checkpoints:
         """Return the newest checkpoint that verifies; None: there is none. Call it once, at the start."""
         for leftover in self._folder.glob(".*"):  # of a kill while writing
             leftover.unlink()
-        return next((self._load(name) for name in self._names() if self._verify(name)), None)
+        return next((self._load(name) for name in names(self._folder) if self._verify(name)), None)
 
     def epochs(self) -> list[int]:
         """Return the epochs after which there is a checkpoint, in order."""
-        return sorted(int(match[1]) for match in map(_NAME.fullmatch, self._names()) if match and not match[2])
+        return sorted(int(match[1]) for match in map(NAME.fullmatch, names(self._folder)) if match and not match[2])
 
     def of_epoch(self, epoch: int) -> dict[str, Any] | None:
         """Return the checkpoint after `epoch` epochs; None: it is missing or corrupt."""
@@ -103,12 +97,6 @@ class Checkpoints:
         os.replace(path, f"{path}.corrupt")
         return False
 
-    def _names(self) -> list[str]:
-        """Return the names of all checkpoints, the newest first."""
-        names = os.listdir(self._folder) if self._folder.exists() else []
-        found = [match for match in map(_NAME.fullmatch, names) if match]
-        return [match[0] for match in sorted(found, key=lambda one: (int(one[1]), int(one[2] or 0)), reverse=True)]
-
     def _write(self, name: str, content: dict[str, Any], best: int | None) -> None:
         write(self._folder / name, content)
         self._whole.add(name)
@@ -120,10 +108,10 @@ class Checkpoints:
 
     def _drop(self, best: int | None) -> None:
         """Remove what need not be kept."""
-        names = self._names()
-        kept = {f"epoch_{best}.path", *[name for name in names if "step" not in name][: self._keep]}
+        there = names(self._folder)
+        kept = {f"epoch_{best}.path", *[name for name in there if "step" not in name][: self._keep]}
         whole = 0
-        for name in names:
+        for name in there:
             if whole < 2:
                 whole += name in self._whole or self._verify(name)
             elif name not in kept:
@@ -147,17 +135,7 @@ def write(path: Path, content: dict[str, Any]) -> None:
     with files.replacing(path) as file:
         hashing = _Hashing(file)
         torch.save(content, hashing)  # type: ignore[arg-type]
-        file.write(_FOOTER.pack(_MAGIC, hashing.sha256.digest(), file.tell()))
-
-
-def is_whole(path: Path) -> bool:
-    """Tell whether a checkpoint has its footer, and this is true."""
-    sha256, left = hashlib.sha256(), path.stat().st_size - _FOOTER.size
-    with open(path, "rb") as file:
-        while left > 0 and (piece := file.read(min(left, 1 << 20))):
-            sha256.update(piece)
-            left -= len(piece)
-        return file.read() == _FOOTER.pack(_MAGIC, sha256.digest(), max(0, path.stat().st_size - _FOOTER.size))
+        file.write(footer(hashing.sha256.digest(), file.tell()))
 
 
 def _copied(value: Any, kept: Any) -> Any:

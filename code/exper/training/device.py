@@ -35,6 +35,15 @@ def prepare(name: str, threads: int, deterministic: bool) -> torch.device:
     return torch.device(f"cuda:{match[1] or number}" if is_cuda else "cpu")
 
 
+def gpus(device: torch.device) -> list[str]:
+    """Return the UUIDs of the GPUs of all processes that train on this machine."""
+    if device.type != "cuda":
+        return []
+    count = processes.of_this_machine()[1]
+    numbers = range(count) if count > 1 else [device.index]
+    return [f"GPU-{getattr(torch.cuda.get_device_properties(number), 'uuid', '')}" for number in numbers]
+
+
 def describe(device: torch.device, deterministic: bool) -> dict[str, Any]:
     """Return statistic.json's `device`; False under `deterministic` says that the same bits are not promised."""
     is_cuda, cpuinfo = device.type == "cuda", Path("/proc/cpuinfo")

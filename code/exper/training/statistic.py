@@ -1,5 +1,6 @@
 """The numbers of a run: statistic.json, history.jsonl, and TensorBoard's curves."""
 
+import contextlib
 import json
 import os
 from typing import Any
@@ -8,6 +9,7 @@ from exper import files, history_png, loggers, paths
 from exper.aside import Aside
 from exper.error import Refused
 from exper.training import shown
+from exper.training.hardware import Hardware, Numbers
 
 
 class Statistic:
@@ -25,14 +27,17 @@ class Statistic:
         self._run = run
         self.events: Any = None  # TensorBoard's, if it is wanted
         self._beside: list[tuple[Aside, float]] = []  # programs, and the seconds that they may hold up our end
+        self._hardware: Hardware | None = None
         self._metric: dict[str, Any] = {"last": {}, "best": {}, "test": {}}
 
-    def start(self, about: dict[str, Any], saved: dict[str, Any] | None, step: int) -> None:
-        """Begin with what statistic.json holds beside metrics.
+    def start(
+        self, about: dict[str, Any], saved: dict[str, Any] | None, step: int, hardware: Hardware | None = None
+    ) -> None:
+        """Begin with what statistic.json holds beside metrics, and to look at the hardware.
 
         All files are cut back to `saved`, the `state_dict` of a checkpoint taken after `step`; None: to nothing.
         """
-        self._about = about
+        self._about, self._hardware = about, hardware
         saved = saved or {"history": 0, "events": None, "metric": self._metric}
         self._metric = saved["metric"]
         self._history = files.open_to_append(self._run.history)
@@ -46,6 +51,8 @@ class Statistic:
 
             self.events = Events(self._run.tensorboard, saved["events"], step)
         self._replace()
+        if hardware is not None:
+            hardware.begin(self._show_hardware)
         if "picture" in self.logger:
             drawing = Aside(history_png.__file__, self._run.folder, "history.png")
             self._beside.append((drawing, history_png.LEAST_SECONDS))
@@ -54,6 +61,10 @@ class Statistic:
 
             sending = Aside(sender.__file__, self._run.folder, "loggers that send")
             self._beside.append((sending, sender.LAST_SECONDS + 2))
+
+    def _show_hardware(self, step: int, numbers: Numbers) -> None:
+        if self.events is not None:
+            self.events.write(step, {f"hardware/{name}": value for name, value in numbers.items()})
 
     def add(self, line: dict[str, Any]) -> None:
         """Add a line to history; its numbers under names with a slash, and lr, are points of curves as well."""
@@ -69,12 +80,15 @@ class Statistic:
         self._replace()
 
     def end_test(self, line: dict[str, Any]) -> None:
-        """Record the test; `epoch` says whose weights were tested."""
+        """Record the test, with which training ends; `epoch` says whose weights were tested."""
+        if self._hardware is not None:
+            self._hardware.close()
         self._metric |= {"test": line}
         self._replace()
 
     def _replace(self) -> None:
-        files.write_json(self._run.statistic, self._about | {"metric": self._metric})
+        peak = {} if self._hardware is None else {"peak": self._hardware.peak}
+        files.write_json(self._run.statistic, self._about | {"metric": self._metric} | peak)
 
     def show(self, step: int, name: str, value: Any) -> None:
         """Keep a text, an image or a figure, for TensorBoard and the loggers that send; at each step one of a name."""
@@ -89,6 +103,10 @@ class Statistic:
         return {"history": self._history.tell(), "events": events, "metric": self._metric | {"test": {}}}
 
     def close(self) -> None:
+        if self._hardware is not None and not self._hardware.is_over:
+            self._hardware.close()
+            with contextlib.suppress(OSError):  # what has failed before is what counts
+                self._replace()
         self._history.close()
         if self.events is not None:
             self.events.close()

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+from pathlib import Path
 from typing import Any
 
 from exper import files, lock, paths
@@ -18,7 +19,7 @@ def new(project: paths.Project, run: paths.Run) -> tuple[paths.Verification, int
     place = paths.Verification(project.verifications / f"{run.tag}-{run.id}-{os.urandom(4).hex()}")
     try:
         with lock.held(project.lock):
-            _sweep(project)
+            sweep(project)
             place.folder.mkdir(parents=True)
             held = lock.take(place.lock)
     except OSError as error:
@@ -48,10 +49,15 @@ def earlier(project: paths.Project, run: paths.Run) -> list[list[dict[str, Any]]
     return found
 
 
-def _sweep(project: paths.Project) -> None:
-    for place in _all(project):
-        if not lock.is_held(place.lock):
-            shutil.rmtree(place.folder, ignore_errors=True)
+def sweep(project: paths.Project) -> None:
+    """Remove what verifications have left; the project's lock is held."""
+    for folder in left(project):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def left(project: paths.Project) -> list[Path]:
+    """Return what verifications have left: those that differed, or were killed."""
+    return [place.folder for place in _all(project) if not lock.is_held(place.lock)]
 
 
 def _all(project: paths.Project) -> list[paths.Verification]:

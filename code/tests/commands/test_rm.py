@@ -197,6 +197,36 @@ def test_of_many_that_go_the_first_are_named_and_all_counted(project: paths.Proj
     assert manager.tags(project) == []
 
 
+def test_a_search_gives_no_id_of_a_removed_seed_again(project: paths.Project) -> None:
+    searching.prepare(project, seconds="1.0", search='{"optimizer.lr": [0.1]}')
+    under_way = manager.start(project, "search", "wide", "--seeds", "2")
+    manager.wait_for(lambda: len(searching.noted(project, "begun")) == 2, 60)
+    under_way.send_signal(signal.SIGKILL)
+    under_way.communicate()
+    manager.wait_for(lambda: not status.is_live(manager.the_run(project, "wide+lr=0.1/1")))
+    exper(project, "rm", "wide+lr=0.1/1", "--yes")
+    assert "wide+lr=0.1/1 has been removed, and no id is given twice" in refused(project, "search", "wide")
+    assert [str(run) for run in project.runs()] == ["wide+lr=0.1/0"]
+
+
+def test_rm_that_was_killed_in_the_middle_is_finished_by_the_same_command(project: paths.Project) -> None:
+    write(project, main=manager.READY + "sys.exit(int(run.name))")
+    exper(project, "run", "base")
+    exper(project, "rerun", "base", code=1)
+    exper(project, "run", "other")
+    tag = project.tag("base")
+    beside = tag.folder / ".new-0123456789abcdef"
+    beside.mkdir()
+    (tag.folder / "1").rename(beside / "1")  # as `rm base/1 base/0`, killed behind the first rename, leaves it
+    tag.removed_ids.write_text("1\n0\n")
+    assert "base/1 has been removed already" in exper(project, "rm", "base/1", "base/0", "--yes").stderr
+    assert sorted(path.name for path in tag.folder.iterdir()) == ["last_id", "removed_ids"]
+    assert manager.finished(project) == ["other/0"]
+    assert "base has been removed already" in exper(project, "rm", "base").stderr
+    exper(project, "run", "base", code=1)
+    assert [run.id for run in tag.runs()] == [2]
+
+
 def test_a_search_gives_no_id_of_a_removed_run_again(project: paths.Project) -> None:
     searching.prepare(project, seconds="1.0", search='{"optimizer.lr": [0.1]}')
     under_way = manager.start(project, "search", "wide")

@@ -16,8 +16,8 @@ import torch
 import data
 import metric
 from exper import paths
+from exper.checkpoint_files import is_whole
 from exper.training import stop
-from exper.training.checkpoint import is_whole
 from tests import play
 
 STEPS = 12  # of play.small()

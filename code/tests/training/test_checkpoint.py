@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from exper.training.checkpoint import Checkpoints, is_whole
+from exper.checkpoint_files import is_whole
+from exper.training.checkpoint import Checkpoints
 
 
 def content(epoch: int, step: int = 0, fill: float = 0.0) -> dict[str, Any]:

@@ -49,8 +49,8 @@ class Elasticsearch:
         self._bulk("create", named)
 
     def _document(self, line: Line) -> dict[str, Any]:
-        time = line.content.get("time") or datetime.now(timezone.utc).isoformat()
-        return {"@timestamp": time, "kind": line.source, **self._run(), **_numbers(line.content)}
+        about = {"@timestamp": _stamp(line.content.get("time")), "kind": line.source}
+        return about | self._run() | _numbers(line.content)
 
     def _run(self) -> dict[str, Any]:
         return {"run": self._about.name, "tag": self._about.record.get("tag"), "id": self._about.record.get("id")}
@@ -76,6 +76,12 @@ class Elasticsearch:
         for item in answer["items"]:
             if item[action]["status"] not in (200, 201, _THERE):
                 raise OSError(f"{item[action]['status']}: {item[action].get('error')}")
+
+
+def _stamp(seconds: Any) -> str:
+    """Return a time in seconds since 1970, or else now, as Elasticsearch reads it."""
+    known = isinstance(seconds, float)
+    return (datetime.fromtimestamp(seconds, timezone.utc) if known else datetime.now(timezone.utc)).isoformat()
 
 
 def _numbers(content: dict[str, Any]) -> dict[str, Any]:

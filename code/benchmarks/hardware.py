@@ -1,0 +1,116 @@
+"""python code/benchmarks/hardware.py [--looks 100]
+
+What it costs to look at the hardware: the time of one core that a look takes, with all that is written of it, alone and
+beside training; and what the start of training waits for.
+"""  # noqa: D415  the first line is to be typed
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as main.py does
+
+import argparse
+import contextlib
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from measure import CODE, quantile, table, verdict
+
+sys.path.insert(0, str(CODE))
+
+import psutil
+import torch
+from torch.nn import functional
+
+from exper import machine, paths, settings
+from exper.training import device
+from exper.training.hardware import Hardware, Numbers
+from exper.training.statistic import Statistic
+from model.lenet import LeNet
+
+EVERY_SECONDS = float(settings.read((CODE / "config.py").read_bytes())["hardware_every_seconds"])
+GPU = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class Timed(Hardware):
+    """Hardware that notes the seconds of a core that each look takes."""
+
+    def _work(self, show: Callable[[int, Numbers], None]) -> None:
+        self.looks: list[float] = []
+        began = time.thread_time()
+
+        def shown(step: int, numbers: Numbers) -> None:
+            nonlocal began
+            show(step, numbers)
+            self.looks.append(time.thread_time() - began)
+            began = time.thread_time()
+
+        super()._work(shown)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--looks", type=int, default=100)
+    options = parser.parse_args()
+    torch.set_num_threads(machine.default_threads())
+    rows, medians = [], []
+    for name, block in (("alone", contextlib.nullcontext()), ("beside training", training())):
+        with block:
+            looks, start = looked(options.looks)
+        medians.append(statistics.median(looks))
+        figures = [medians[-1], quantile(looks, 0.9), start]
+        rows.append([name, *(f"{seconds * 1e3:.2f}" for seconds in figures)])
+    title = f"{len(psutil.pids())} processes on this machine, GPUs that are looked at: {len(gpus())}"
+    table(title, ["a look", "ms of a core", "p90", "start, ms"], rows)
+    verdict(f"of one core, every {EVERY_SECONDS:g} s, in percent", 100 * max(medians) / EVERY_SECONDS, 0.5)
+
+
+def gpus() -> list[str]:
+    return device.gpus(torch.device(GPU, 0))
+
+
+def looked(count: int) -> tuple[list[float], float]:
+    """Return the seconds of a core of each look, and how long the start took."""
+    with tempfile.TemporaryDirectory(prefix="exper-benchmark-") as name:
+        run = paths.Run(Path(name))
+        record = Statistic(run, ["tensorboard"])
+        hardware = Timed(run, 0.1, gpus(), lambda: 0)
+        record.start({"format": 1, "hparam": {}}, None, 0)
+        started = time.perf_counter()
+        hardware.begin(record._show_hardware)
+        start = time.perf_counter() - started
+        time.sleep(0.1 * count)
+        hardware.close()
+        record.close()
+        return hardware.looks[1:], start
+
+
+@contextlib.contextmanager
+def training() -> Iterator[None]:
+    """Train a LeNet in a thread within the block."""
+    is_over = threading.Event()
+
+    def train() -> None:
+        model, image_BCHW, target_B = LeNet((1, 8, 8), 10), torch.rand(128, 1, 8, 8), torch.arange(128) % 10
+        optimizer = torch.optim.SGD(model.parameters(), 1e-4)
+        while not is_over.is_set():
+            optimizer.zero_grad()
+            functional.cross_entropy(model(image_BCHW), target_B).backward()
+            optimizer.step()
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Make a project of its own in a new folder, out of the code that is committed here, with a first commit.
+
+It has the template and the manager, and none of this project's results, history, tests, benchmarks and documentation.
+What is not committed here stays here. The folder must not be there yet, or be empty, and lie in no git repository, for
+which it would be a submodule without an address, unless that ignores it.
+
+Examples:
+    exper new ../faces
+    exper new ../faces --example segmentation    with the config of an example, and its data
+"""
+
+import contextlib
+import os
+import shlex
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from exper import paths, template
+from exper.arguments import Parser
+from exper.error import Refused
+from exper.repository import Repository, around
+from exper.say import say
+
+_LONGEST = 200  # bytes
+
+
+def new(arguments: list[str], project: paths.Project) -> int:
+    """Check the folder, make the project beside it or in it, and put it in its place."""
+    parser = Parser("exper new", __doc__)
+    parser.add_argument("folder", help="where the project goes; its name is the project's")
+    parser.add_argument("--example", choices=template.EXAMPLES, help="with the config of an example")
+    options = parser.parse_args(arguments)
+    repository = Repository(project.root)
+    commit = repository.head()
+    folder = _checked(options.folder, project)
+    with _appearing(folder) as made:
+        template.write(made, folder.name, repository, commit, options.example)
+    changes = len(repository.changes())
+    if changes:
+        say(f"new: what is not committed here has stayed here: {changes} change{'s' * (changes > 1)}")
+    words = options.folder if not options.folder.startswith("-") else f"./{options.folder}"
+    print(f"{folder} is a project with one commit. Type:\ncd {shlex.quote(words)} && . code/source.sh && run demo")
+    return 0
+
+
+def _checked(text: str, project: paths.Project) -> Path:
+    """Return the folder that is meant.
+
+    Raises:
+        Refused: there can be no new project.
+    """
+    if not text or not text.isprintable():
+        raise Refused(f"{text!r} can't be the name of a folder: it is empty, or has what can't be seen.")
+    folder = Path(os.path.realpath(text))
+    if len(os.fsencode(folder.name)) > _LONGEST:
+        raise Refused(f"the name of a project has {_LONGEST} bytes at most: {folder.name[:40]}…")
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise Refused(f"{text} is a file. Name a folder that is not there yet.")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise Refused(f"{text} is not empty. Name a folder that is not there yet.")
+    if not folder.parent.is_dir():
+        raise Refused(f"there is no folder {folder.parent}. Type: mkdir -p {shlex.quote(str(folder.parent))}")
+    top = project.root.resolve() if folder.is_relative_to(project.root.resolve()) else around(folder)
+    if top is not None:
+        outside = shlex.quote(os.path.relpath(top.parent / folder.name))
+        raise Refused(f"{text} is inside {top}, where git would take it for a submodule. Type: exper new {outside}")
+    return folder
+
+
+@contextlib.contextmanager
+def _appearing(folder: Path) -> Iterator[Path]:
+    """Yield a folder whose content takes its place in `folder`, by one rename unless that is there, without an error.
+
+    Raises:
+        Refused: it can't be written, or something else has appeared there.
+    """
+    is_there = folder.is_dir()  # and maybe the user's working folder, or a disk of its own
+    try:
+        made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder if is_there else folder.parent))
+        try:
+            made.chmod(0o777 & ~_umask())
+            yield made
+            if is_there:
+                for path in made.iterdir():
+                    os.rename(path, folder / path.name)
+            else:
+                os.rename(made, folder)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+    except OSError as error:
+        raise Refused(f"{folder} can't be made: {error.strerror or error}.") from None
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,181 @@
+"""What can go and nothing is lost: found first, then removed part by part, each at a moment when nobody uses it.
+
+Every part is one of which a kill in the middle leaves what the next call finds again.
+"""
+
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from exper import beside, files, find, lists, lock, paths, removal, run_json, status
+from exper.error import Refused
+from exper.repository import Repository, TagObject, TagTaken
+from exper.tags import UNTAGGED
+from exper.verify import place
+
+Tags = Mapping[str, TagObject]
+_OLD_SECONDS = 60  # a younger file may be under way: history.png is drawn after the end of a run
+_RANDOM = re.compile("[a-z0-9_]{8}")
+
+
+class Spare(NamedTuple):
+    """A part that can go: what it is, its bytes, and what removes it, or tells why it stays after all."""
+
+    what: str
+    size: int
+    remove: Callable[[], str | None]
+
+
+def is_busy(run: paths.Run) -> bool:
+    """Tell whether somebody works on a run, or may at any moment."""
+    return status.is_live(run) or status.read(run) in status.QUEUED
+
+
+# -- of tags -----------------------------------------------------------------------------------------------------------
+
+
+def of_tag(project: paths.Project, tag: paths.Tag, known: Tags) -> Iterator[Spare]:
+    """Yield what killed commands have left in the folder of a tag, its snapshot, and the folder if the tag is gone."""
+    left = beside.left(tag)
+    if left:
+        sweep = partial(_sweep, project, tag)
+        yield Spare(f"{tag.name}: what a killed command has left", sum(map(files.size, left)), sweep)
+    if tag.snapshot.exists() and _is_unused(tag, known):
+        remove = partial(_remove_snapshot, project, tag, known)
+        yield Spare(f"{tag.name}: its snapshot", files.size(tag.snapshot), remove)
+    if _is_forgotten(project, tag, known):
+        yield Spare(f"{tag.name}: its folder, as tag and runs are gone", 0, partial(removal.forget_tag, project, tag))
+
+
+def _sweep(project: paths.Project, tag: paths.Tag) -> None:
+    with lock.held(project.lock):
+        beside.sweep(tag)
+
+
+def _is_unused(tag: paths.Tag, known: Tags) -> bool:
+    """Tell whether nobody trains from the snapshot; of runs that can go on, git must hold the code."""
+    return all(not is_busy(run) and _is_in_git(run, known.get(tag.name)) for run in tag.runs())
+
+
+def _is_in_git(run: paths.Run, known: TagObject | None) -> bool:
+    try:
+        record = run_json.read(run)
+    except Refused:
+        return False
+    return record["status"] == "finished" or (known is not None and known.commit == record.get("commit"))
+
+
+def _remove_snapshot(project: paths.Project, tag: paths.Tag, known: Tags) -> str | None:
+    with lock.held(project.lock):
+        if not tag.snapshot.exists():
+            return None
+        if not _is_unused(tag, known):
+            return f"{tag.name}: somebody uses its snapshot by now"
+        folder = beside.take_away(tag, tag.snapshot)
+    shutil.rmtree(folder, ignore_errors=True)
+    return None
+
+
+def _is_forgotten(project: paths.Project, tag: paths.Tag, known: Tags) -> bool:
+    """Tell whether a folder holds nothing but what is remembered of a tag that is gone."""
+    ours = {path.name for path in (tag.last_id, tag.removed_ids, tag.snapshot)}
+    there = {path.name for path in tag.folder.glob("*")} - {path.name for path in beside.left(tag)}
+    if tag.name in known or tag.name == UNTAGGED or not all(name in ours or _of_search(name) for name in there):
+        return False
+    return not project.trials(tag.name) and tag.name not in map(paths.search_of, known)
+
+
+def _of_search(name: str) -> bool:
+    return name.startswith("search.")
+
+
+def trial_tags(project: paths.Project, repository: Repository, known: Tags) -> Iterator[Spare]:
+    """Yield, for each search that was made here and is not under way, the git tags of its trials without runs."""
+    from exper.search import study  # with Optuna, which takes a moment
+
+    for search in sorted({*map(paths.search_of, known)} - {""}):
+        tag = project.tag(search)
+        if not tag.journal.exists() or search not in known:  # made elsewhere, and only fetched
+            continue
+        if study.is_under_way(study.load(tag, known[search].commit, None)):
+            continue
+        of_search = [one for name, one in known.items() if paths.search_of(name) == search]
+        unused = [one for one in of_search if not project.tag(one.name).runs()]
+        if unused:
+            what = f"{search}: {count(len(unused), 'git tag')} of trials without runs"
+            yield Spare(what, 0, partial(_remove_tags, project, repository, unused))
+
+
+def _remove_tags(project: paths.Project, repository: Repository, unused: list[TagObject]) -> str | None:
+    try:
+        repository.delete_tags(*unused)
+    except TagTaken as error:
+        return f"a tag has changed meanwhile, and so all of them stay: {error}"
+    for one in unused:
+        removal.forget_tag(project, project.tag(one.name))
+    return None
+
+
+def verifications(project: paths.Project) -> Iterator[Spare]:
+    """Yield what verifications have left."""
+    left = place.left(project)
+    if left:
+        what = f"{paths.from_here(project.verifications)}: what {count(len(left), 'verification')} left"
+        yield Spare(what, sum(map(files.size, left)), partial(_sweep_verifications, project))
+
+
+def _sweep_verifications(project: paths.Project) -> None:
+    with lock.held(project.lock):
+        place.sweep(project)
+
+
+# -- of runs -----------------------------------------------------------------------------------------------------------
+
+
+def half_written(run: paths.Run) -> Iterator[Spare]:
+    """Yield the files and folders that were being written when a run, or an evaluation of it, was killed."""
+    left = _half_written(run)
+    if left:
+        what = f"{run}: {count(len(left), 'file')} that a kill has left half written"
+        yield Spare(what, sum(map(files.size, left)), partial(_remove_half_written, run))
+
+
+def _half_written(run: paths.Run) -> list[Path]:
+    if is_busy(run):
+        return []
+    replaced = (run.record, run.statistic, run.picture, run.prune, run.job_script, run.seed)
+    near = [path for one in replaced for path in run.folder.glob(f".{one.name}.*")]
+    left = [path for path in near if _RANDOM.fullmatch(path.suffix[1:])]
+    left += [*run.checkpoint.glob(".*"), *run.evaluated(0).parent.glob(".epoch_*")]
+    return [path for path in left if _is_old(path)]
+
+
+def _is_old(path: Path) -> bool:
+    try:
+        return time.time() - path.lstat().st_mtime > _OLD_SECONDS
+    except FileNotFoundError:
+        return False
+
+
+def _remove_half_written(run: paths.Run) -> None:
+    for path in _half_written(run):
+        files.remove(path)
+
+
+def lines(project: paths.Project) -> Iterator[Spare]:
+    """Yield the lines of finished.txt whose runs are gone."""
+    path = project.list_file(lists.FINISHED)
+    entries = lists.entries(path) if path.exists() else []
+    gone = {entry for entry in entries if not find.matching(project, entry)}
+    if gone:
+        remove = partial(lists.remove, project, lists.FINISHED, gone)
+        yield Spare(f"{path.name}: {count(len(gone), 'line')} whose runs are gone", 0, remove)
+
+
+def count(number: int, what: str) -> str:
+    """Return `1 file`, `2,000 files`."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
