@@ -34,7 +34,7 @@ class Settings:
     processes: Count | None
     threads: Count | None
     deterministic: bool
-    logger: list[str]
+    logger: list[str | Part]
     log_every_steps: Count | None
     see: dict[str, Any] = field(default_factory=dict)
     hardware_every_seconds: Positive | None = None

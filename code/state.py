@@ -110,6 +110,11 @@ class State:
         """Log numbers of your own: their means over the epoch, and with `log_every_steps` their values at steps."""
         self.own.add(values, taken=("loss", "lr", *self.metric.metrics))
 
+    def show(self, **values: Any) -> None:
+        """Keep texts, images (C, H, W) or figures of this step, in the run's `shown/` and wherever `logger` sends."""
+        for name, value in values.items():
+            self.statistic.show(self.step, name, value)
+
     def log_step(self) -> None:
         """Add a line for this step to history, and points to TensorBoard. Waits for the GPU."""
         named = {"step/loss": float(self.metric.batch_loss), "step/lr": self.lr} | self.own.last()

@@ -28,8 +28,8 @@ import psutil
 import torch
 from torch.nn import functional
 
-from exper import machine, paths
-from exper.history_png import Drawing
+from exper import history_png, machine, paths
+from exper.aside import Aside
 from model.lenet import LeNet
 
 SHARES: list[float] = []  # of each case with history.png
@@ -85,12 +85,12 @@ def _train(run: paths.Run, seconds: float) -> float:
 
 def _beside(run: paths.Run, seconds: float) -> float:
     began = time.process_time()
-    drawing = Drawing(run.folder)
+    drawing = Aside(history_png.__file__, run.folder, "history.png")
     [process] = psutil.Process().children()
     seconds_of_step = _train(run, seconds)
     used = process.cpu_times()
     SHARES.append((used.user + used.system) / (time.process_time() - began))
-    drawing.close()
+    drawing.close(history_png.LEAST_SECONDS)
     time.sleep(2)  # the next case begins without it
     return seconds_of_step
 
@@ -100,11 +100,11 @@ def _of_one(run: paths.Run) -> None:
     run.picture.unlink(missing_ok=True)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
-    drawing = Drawing(run.folder)
+    drawing = Aside(history_png.__file__, run.folder, "history.png")
     started = time.perf_counter() - began
     time.sleep(1)
     ended = time.perf_counter()
-    drawing.close()
+    drawing.close(history_png.LEAST_SECONDS)
     closed = time.perf_counter() - ended
     memory, [process] = 0, psutil.Process().children()
     while not run.picture.exists():

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from exper import files, lock, machine, paths
+from exper import files, lock, loggers, machine, paths
 from exper.error import Refused
 
 Record = dict[str, Any]
@@ -35,8 +35,7 @@ def read(project: paths.Project) -> Record | None:
 
 def is_wanted(project: paths.Project, config: dict[str, Any]) -> bool:
     """Tell whether `run` brings one up: for somebody who looks, has curves written, and has not stopped it."""
-    logger = config.get("logger")
-    if not isinstance(logger, (list, tuple)) or "tensorboard" not in logger or project.board.stopped.exists():
+    if not loggers.has(config.get("logger"), "tensorboard") or project.board.stopped.exists():
         return False
     is_ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
     return not is_ci and sys.stderr is not None and sys.stderr.isatty()

@@ -34,6 +34,11 @@ class Run:
     def id(self) -> int:
         return int(self.folder.name)
 
+    @property
+    def is_numbered(self) -> bool:
+        """Tell whether it is a run that lasts; a verification, which nobody is told of, has no number."""
+        return self.folder.name.isdigit()
+
     def __str__(self) -> str:
         return "/".join(self.folder.parts[-2:])
 
@@ -103,6 +108,20 @@ class Run:
     @property
     def picture(self) -> Path:
         return self.folder / "history.png"
+
+    @property
+    def shown(self) -> Path:
+        """Text and pictures of `state.show`."""
+        return self.folder / "shown"
+
+    @property
+    def sent(self) -> Path:
+        """What each logger that sends has sent."""
+        return self.folder / "sent"
+
+    @property
+    def project(self) -> "Project":
+        return Project(self.folder.parents[2])
 
 
 @dataclass(frozen=True)
@@ -249,6 +268,16 @@ class Project:
     @property
     def board(self) -> Board:
         return Board(self.result / ".board")
+
+    @property
+    def sacred(self) -> Path:
+        """What Sacred's FileStorageObserver would be given."""
+        return self.result / ".sacred"
+
+    @property
+    def mlflow(self) -> Path:
+        """MLflow's runs, where no server has them."""
+        return self.result / ".mlflow"
 
     @property
     def verifications(self) -> Path:

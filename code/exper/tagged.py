@@ -3,7 +3,7 @@
 import platform
 from collections.abc import Mapping
 
-from exper import machine, run_json, settings, tags
+from exper import loggers, machine, run_json, settings, tags
 from exper.error import Refused
 from exper.repository import Repository
 
@@ -24,8 +24,10 @@ def check(repository: Repository, commit: str) -> dict[str, settings.Value]:
     written = _text(repository, commit, _FORMAT)
     if written.isdigit() and int(written) > run_json.FORMAT:
         raise Refused(f"the tagged code is of a newer Exper (format {written}). Update this project.")
-    config = repository.file(commit, CONFIG)
-    return settings.read(config) if config is not None else {}
+    source = repository.file(commit, CONFIG)
+    config = settings.read(source) if source is not None else {}
+    loggers.check(config.get("logger"))
+    return config
 
 
 def seed(repository: Repository, commit: str) -> int:

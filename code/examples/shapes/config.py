@@ -61,7 +61,7 @@ processes = None  # that train together, each its share of every batch; None: on
 threads = None  # of the CPU; None: its cores, 8 at most. Another number gives other bits
 deterministic = False  # True: the same bits on a GPU too, slower; a CPU gives them anyway
 
-logger = ["tensorboard", "picture"]  # picture: history.png; statistic.json and history.jsonl are always written
+logger = ["tensorboard", "picture"]  # picture: history.png; also mlflow, wandb, sacred, elasticsearch: docs/loggers.md
 log_every_steps = None  # n: every n steps also a line in history and a point in TensorBoard; waits for the GPU
 # n: every n steps also in TensorBoard: weights and gradients, change/weight, layers' outputs, inputs; docs/training.md
 see = {"histograms": None, "ratios": None, "activations": None, "images": None, "graph": False}

@@ -179,6 +179,7 @@ _KINDS: dict[str, Callable[[paths.Project, str], Iterable[str]]] = {
     "expels": _runs_and_searches,
     "report": _lists_and_runs,
     "itb": _lists_and_runs,
+    "send": _lists_and_runs,
     "plot": _lists_and_runs,
     "board": lambda *_: ["stop"],
     "evaluate": _runs,

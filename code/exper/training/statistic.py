@@ -5,24 +5,28 @@ import json
 import os
 from typing import Any
 
-from exper import files, parts, paths
+from exper import files, history_png, loggers, paths
+from exper.aside import Aside
 from exper.error import Refused
-from exper.history_png import Drawing
+from exper.training import shown
 from exper.training.hardware import Hardware, Numbers
-
-LOGGER = ("tensorboard", "picture")
 
 
 class Statistic:
     """Write what training finds out; every number goes to all places with one call."""
 
-    def __init__(self, run: paths.Run, logger: list[str]) -> None:
-        for name in logger:
-            if name not in LOGGER:
-                raise parts.unknown("logger", name, LOGGER)
-        self._run, self.logger = run, logger
+    def __init__(self, run: paths.Run, logger: list[Any]) -> None:
+        self.logger = [part["name"] for part in loggers.named(logger)]
+        loggers.check(logger)
+        self._sends = loggers.sending(logger) if run.is_numbered else []
+        if self._sends:
+            from exper.training import loggers as kinds  # a trial of a search compiles what it imports
+
+            for part in self._sends:
+                kinds.check(part)
+        self._run = run
         self.events: Any = None  # TensorBoard's, if it is wanted
-        self._drawing: Drawing | None = None
+        self._beside: list[tuple[Aside, float]] = []  # programs, and the seconds that they may hold up our end
         self._hardware: Hardware | None = None
         self._metric: dict[str, Any] = {"last": {}, "best": {}, "test": {}}
 
@@ -50,7 +54,13 @@ class Statistic:
         if hardware is not None:
             hardware.begin(self._show_hardware)
         if "picture" in self.logger:
-            self._drawing = Drawing(self._run.folder)
+            drawing = Aside(history_png.__file__, self._run.folder, "history.png")
+            self._beside.append((drawing, history_png.LEAST_SECONDS))
+        if self._sends:
+            from exper import sender
+
+            sending = Aside(sender.__file__, self._run.folder, "loggers that send")
+            self._beside.append((sending, sender.LAST_SECONDS + 2))
 
     def _show_hardware(self, step: int, numbers: Numbers) -> None:
         if self.events is not None:
@@ -80,6 +90,12 @@ class Statistic:
         peak = {} if self._hardware is None else {"peak": self._hardware.peak}
         files.write_json(self._run.statistic, self._about | {"metric": self._metric} | peak)
 
+    def show(self, step: int, name: str, value: Any) -> None:
+        """Keep a text, an image or a figure, for TensorBoard and the loggers that send; at each step one of a name."""
+        path = shown.write(self._run.shown, step, name, value)
+        if self.events is not None:
+            self.events.add(step=step, summary=shown.summary(name, path))
+
     def state_dict(self) -> dict[str, Any]:
         """Return what `start` needs; the lines that it counts have reached the disk."""
         os.fsync(self._history.fileno())
@@ -94,8 +110,10 @@ class Statistic:
         self._history.close()
         if self.events is not None:
             self.events.close()
-        if self._drawing is not None:
-            self._drawing.close()
+        for program, seconds in self._beside:
+            said = program.close(seconds)
+            if said:
+                print(said)
 
 
 def read(run: paths.Run) -> dict[str, Any]:

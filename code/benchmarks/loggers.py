@@ -1,0 +1,150 @@
+"""python code/benchmarks/loggers.py [--lines 1000] [--folder /tmp]
+
+What a logged line of five numbers costs training: through each logger that sends, and by its package called in the
+loop. Nobody waits for servers here: MLflow writes SQLite, W&B offline files, Sacred files, and Elasticsearch's is the
+small one of the tests, on loopback. Needs the four code/requirements-*.txt of the loggers; the packages that are called
+directly have environments of their own.
+"""  # noqa: D415  the first line is to be typed
+
+import argparse
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from measure import CODE, peer, said_by, table, take_turns
+
+sys.path.append(str(CODE))
+
+from exper import files, paths
+from exper.training.statistic import Statistic
+from tests import elastic
+
+_NAMES = ("train/loss", "train/acc", "val/loss", "val/acc", "lr")
+_TIMED = (
+    f"""\
+NAMES = {_NAMES!r}
+"""
+    + """\
+import json, sys, time
+def timed(log, end=lambda: None):
+    taken = []
+    for number in range(int(sys.argv[2])):
+        values = {name: 1 / (number + 1) for name in NAMES}
+        began = time.perf_counter()
+        log(values, number)
+        taken.append(time.perf_counter() - began)
+        time.sleep(0.001)
+    began = time.perf_counter()
+    end()
+    print(json.dumps([sum(taken) / len(taken), time.perf_counter() - began]))
+"""
+)
+_DIRECT = {
+    "mlflow": """\
+import mlflow
+mlflow.set_tracking_uri(f"sqlite:///{sys.argv[1]}/direct.db")
+mlflow.start_run()
+timed(lambda values, step: mlflow.log_metrics(values, step=step), mlflow.end_run)
+""",
+    "wandb": """\
+import wandb
+run = wandb.init(dir=sys.argv[1], mode="offline", settings=wandb.Settings(silent=True, console="off"))
+timed(lambda values, step: run.log(values, step=step), run.finish)
+""",
+    "sacred": """\
+from sacred import Experiment
+from sacred.observers import FileStorageObserver
+experiment = Experiment("direct", save_git_info=False)
+experiment.observers.append(FileStorageObserver(sys.argv[1] + "/direct"))
+@experiment.main
+def main(_run):
+    timed(lambda values, step: [_run.log_scalar(name, value, step) for name, value in values.items()])
+experiment.run(options={"--loglevel": "ERROR"})
+""",
+    "elasticsearch": """\
+from elasticsearch import Elasticsearch
+client = Elasticsearch(sys.argv[3])
+timed(lambda values, step: client.index(index="direct", document={"kind": "direct", "step": step, **values}))
+""",
+}
+_PACKAGES = {
+    "mlflow": ("mlflow-skinny", "sqlalchemy", "alembic"),
+    "wandb": ("wandb",),
+    "sacred": ("sacred", "setuptools<81", "numpy"),
+    "elasticsearch": ("elasticsearch",),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lines", type=int, default=1000)
+    parser.add_argument("--folder", help="where runs are written, such as a file system in memory")
+    options = parser.parse_args()
+    with elastic.served() as server, tempfile.TemporaryDirectory(dir=options.folder) as name:
+        parts: dict[str, Any] = {one: {"name": one} for one in _DIRECT}
+        parts["elasticsearch"]["url"] = server.url
+        cases = {"no logger": partial(_ours, Path(name), None, options.lines)}
+        for one, part in parts.items():
+            cases[one] = partial(_ours, Path(name), part, options.lines)
+            cases[f"{one}, directly"] = partial(_direct, Path(name), one, options.lines, server.url)
+        samples = take_turns(cases, 3)
+    median = {case: [statistics.median(column) for column in zip(*rows, strict=True)] for case, rows in samples.items()}
+    rows = []
+    for case, (line, end) in median.items():
+        ratio = f"{line / median[f'{case}, directly'][0]:.3f}" if case in parts else ""
+        rows.append([case, f"{line * 1e6:.0f}", f"{line / median['no logger'][0]:.2f}", ratio, f"{end:.2f}"])
+    table("a line of five numbers", ["", "us", "of no logger", "of directly", "end, s"], rows)
+
+
+def _ours(folder: Path, part: dict[str, Any] | None, lines: int) -> list[float]:
+    """Return the seconds of a line and of the end, in training."""
+    run = paths.Run(folder / "project" / "__result__" / "base" / "0")
+    shutil.rmtree(run.folder, ignore_errors=True)
+    run.folder.mkdir(parents=True)
+    run.log.touch()
+    session = {"command": ["run", "base"]}
+    record = {
+        "format": 1,
+        "tag": "base",
+        "id": 0,
+        "seed": 1,
+        "status": "failed",
+        "started": "2026-01-01T00:00:00+00:00",
+    }
+    files.write_json(run.record, record | {"sessions": [session]})
+    logger = [part] if part else []
+    statistic = Statistic(run, logger)
+    statistic.start({"format": 1, "hparam": {"logger": logger}}, None, 0)
+    taken = []
+    for number in range(lines):
+        line = {"epoch": number, "step": number, **dict.fromkeys(_NAMES, 1 / (number + 1))}
+        began = time.perf_counter()
+        statistic.add(line)
+        taken.append(time.perf_counter() - began)
+        time.sleep(0.001)
+    began = time.perf_counter()
+    statistic.close()
+    return [sum(taken) / len(taken), time.perf_counter() - began]
+
+
+def _direct(folder: Path, name: str, lines: int, url: str) -> list[float]:
+    """Return the same of the package called in the loop."""
+    script, work = folder / f"{name}_directly.py", folder / f"{name}_directly"
+    script.write_text(_TIMED + _DIRECT[name])
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    program = peer(f"logger-{name}", *_PACKAGES[name]) / "python"
+    seconds: list[float] = json.loads(
+        said_by([str(program), str(script), str(work), str(lines), url], work).splitlines()[-1]
+    )
+    return seconds
+
+
+if __name__ == "__main__":
+    main()
