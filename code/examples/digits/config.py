@@ -54,7 +54,8 @@ processes = None  # that train together, each its share of every batch; None: on
 threads = None  # of the CPU, for each process; None: its cores, 8 at most, shared. Another number gives other bits
 deterministic = False  # True: the same bits on a GPU too, slower; a CPU gives them anyway
 
-logger = ["tensorboard", "picture"]  # picture: history.png; statistic.json and history.jsonl are always written
+# "picture": history.png; also "mlflow", "wandb", "sacred", "elasticsearch", or parts with arguments: docs/loggers.md
+logger = ["tensorboard", "picture"]  # statistic.json and history.jsonl are always written
 log_every_steps = None  # n: every n steps also a line in history and a point in TensorBoard; waits for the GPU
 # n: every n steps also in TensorBoard: weights and gradients, change/weight, layers' outputs, inputs; docs/training.md
 see = {"histograms": None, "ratios": None, "activations": None, "images": None, "graph": False}
