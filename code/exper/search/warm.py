@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 _EXPER = Path(__file__).resolve().parents[1]
 _LONGEST_REQUEST = 1 << 16  # bytes
+_SPARE_SECONDS = 0.2  # after a request until the next supervisor is forked: the trial's start comes first
 # Of what the code requires, this is imported: nothing of the user's, for any module may compute as it is imported.
 _IMPORTED = {
     "torch": ("torch", "torch.utils.data"),
     "torchvision": ("torchvision", "torchvision.transforms.v2"),
-    "scikit-learn": ("sklearn.datasets",),
     "tensorboard": (
         *("tensorboard.compat.proto.event_pb2", "tensorboard.compat.proto.summary_pb2"),
         "tensorboard.summary.writer.record_writer",
@@ -196,7 +196,8 @@ class _Service:
         self._requests, self._supervisor = requests, supervisor
         self._pids: set[int] = set()  # of those at work
         self._spare: tuple[int, socket.socket] | None = None  # one that waits for its request, and where it does
-        self._is_ending = False
+        self._has_begun = self._is_ending = False
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])  # of a supervisor at work
         for number in STOPPING:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._pass_on)
@@ -212,7 +213,10 @@ class _Service:
         with woken() as wakened:
             while self._pids or not self._is_ending:
                 sources: list[Any] = [wakened] if self._is_ending else [wakened, self._requests]
-                ready = select.select(sources, [], [])[0]
+                is_lacking = self._spare is None and self._has_begun and not self._is_ending
+                ready = select.select(sources, [], [], _SPARE_SECONDS if is_lacking else None)[0]
+                if not ready and is_lacking:
+                    self._spare = self._fork()
                 if wakened in ready:
                     os.read(wakened, 4096)
                     self._pids.difference_update([pid for pid in self._pids if os.waitpid(pid, os.WNOHANG)[0]])
@@ -230,27 +234,26 @@ class _Service:
         request, report = json.loads(message), descriptors[0]
         os.set_inheritable(report, False)
         self._supervisor.prepare(request)
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # until it is in `_pids`
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # until it is in `_pids`
         if not self._is_ending:
-            self._hand_over(request, report, mask)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            self._hand_over(request, report)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         os.close(report)
-        if not self._is_ending:
-            self._spare = self._spare or self._fork(mask)  # for the next: two forks take as long as all else together
         return True
 
-    def _hand_over(self, request: dict[str, Any], report: int, mask: set[int]) -> None:
+    def _hand_over(self, request: dict[str, Any], report: int) -> None:
         from exper.search import message
 
+        self._has_begun = True  # and is prepared, so that another can be forked ahead
         for _ in range(2):  # the spare one may have been killed
-            pid, orders = self._spare or self._fork(mask)
+            pid, orders = self._spare or self._fork()
             self._spare = None
             with orders, contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 message.send(orders, request, report)
                 self._pids.add(pid)
                 return
 
-    def _fork(self, mask: set[int]) -> tuple[int, socket.socket]:
+    def _fork(self) -> tuple[int, socket.socket]:
         """Fork a supervisor, which waits with all signals blocked."""
         orders, theirs = socket.socketpair()
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -260,7 +263,7 @@ class _Service:
             self._pids.clear()
             for other in (self._requests, orders):
                 other.close()
-            self._supervisor.wait(theirs, mask)
+            self._supervisor.wait(theirs, self._mask)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         theirs.close()
         return pid, orders

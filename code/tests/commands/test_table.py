@@ -107,11 +107,13 @@ def test_what_is_piped_is_whole_and_a_terminal_gets_what_fits(used: paths.Projec
     assert shown[4].endswith("1e-05")
     assert "0.30000000000000004" in shown[5]
     for columns in (40, 400):
-        program, *words = manager.command(used, "table")
+        # pexpect sets the size when the program has begun, so that has to wait.
+        words = ["-c", 'read go; exec "$@"', "sh", *manager.command(used, "table")]
         terminal = pexpect.spawn(
-            program, words, encoding="utf-8", cwd=str(used.root), dimensions=(30, columns), timeout=30,
+            "sh", words, encoding="utf-8", cwd=str(used.root), dimensions=(30, columns), timeout=30, echo=False,
             env=dict(os.environ),  # readline tells children of a COLUMNS that is not in os.environ
         )  # fmt: skip
+        terminal.sendline("go")
         terminal.expect(pexpect.EOF)
         lines = (terminal.before or "").replace("\r", "").splitlines()
         assert [len(line) for line in lines[:7] if len(line) > columns] == [], lines
