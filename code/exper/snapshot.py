@@ -29,8 +29,9 @@ def prepare(
         Refused: it holds something else, and a live run uses it.
     """
     made = folder / "snapshot"
-    for is_last in (False, True):
-        if tag.snapshot.is_dir() and is_whole(tag.snapshot, repository, commit, project):
+    while True:
+        seen = _identity(tag.snapshot)
+        if seen is not None and is_whole(tag.snapshot, repository, commit, project):
             shutil.rmtree(made, ignore_errors=True)
             return
         if not made.exists():
@@ -38,8 +39,17 @@ def prepare(
         live = _put(project, tag, made, ours)
         if live is None:
             return
-        if is_last:  # else another start has just put it there, and it may be what we need
+        if seen is not None and seen == _identity(tag.snapshot):  # else another start has just put it there, and it may be what we need
             raise Refused(f"{tag.snapshot} is not what {commit[:10]} holds, and {live} trains from it. Wait for it.")
+
+
+def _identity(folder: Path) -> tuple[int, int, int] | None:
+    """Return what another folder of that name would not have."""
+    try:
+        found = folder.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino, found.st_ctime_ns
 
 
 def _put(project: paths.Project, tag: paths.Tag, made: Path, ours: paths.Run | None) -> paths.Run | None:

@@ -64,7 +64,8 @@ class Statistic:
 
     def _show_hardware(self, step: int, numbers: Numbers) -> None:
         if self.events is not None:
-            self.events.write(step, {f"hardware/{name}": value for name, value in numbers.items()})
+            # Of the groups, by the alphabet, TensorBoard opens the first two: lr and train, as long as this comes later.
+            self.events.write(step, {f"usage/{name}": value for name, value in numbers.items()})
 
     def add(self, line: dict[str, Any]) -> None:
         """Add a line to history; its numbers under names with a slash, and lr, are points of curves as well."""

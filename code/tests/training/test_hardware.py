@@ -70,7 +70,7 @@ def test_tensorboard_shows_it_at_the_steps_of_training(tmp_path: Path) -> None:
     play.train(run, play.small(hardware_every_seconds=0.01))
     events = EventAccumulator(str(run.tensorboard))
     events.Reload()
-    shown = [(point.step, point.value) for point in events.Scalars("hardware/training/memory_gb")]
+    shown = [(point.step, point.value) for point in events.Scalars("usage/training/memory_gb")]
     expected = [(line["step"], line["training/memory_gb"]) for line in lines(run)]
     assert shown == [(step, pytest.approx(value)) for step, value in expected]
     assert [point.step for point in events.Scalars("val/loss")] == [4, 8, 12]
