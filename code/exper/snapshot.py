@@ -39,7 +39,8 @@ def prepare(
         live = _put(project, tag, made, ours)
         if live is None:
             return
-        if seen is not None and seen == _identity(tag.snapshot):  # else another start has just put it there, and it may be what we need
+        # Else another start has put it there meanwhile, and it may be what we need.
+        if seen is not None and seen == _identity(tag.snapshot):
             raise Refused(f"{tag.snapshot} is not what {commit[:10]} holds, and {live} trains from it. Wait for it.")
 
 

@@ -64,7 +64,7 @@ class Statistic:
 
     def _show_hardware(self, step: int, numbers: Numbers) -> None:
         if self.events is not None:
-            # Of the groups, by the alphabet, TensorBoard opens the first two: lr and train, as long as this comes later.
+            # Of the groups, by the alphabet, TensorBoard opens two: lr and train, as long as this comes later.
             self.events.write(step, {f"usage/{name}": value for name, value in numbers.items()})
 
     def add(self, line: dict[str, Any]) -> None:
