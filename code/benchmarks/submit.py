@@ -3,7 +3,7 @@
 What `exper submit` costs beside plain sbatch: until the prompt is back, and until the program's first line on an idle
 node. Both train the same program with the same Python; sbatch does it without a tag, a copy, a log or a record.
 
-It needs slurm-wlm and munge, and starts a SLURM of one node of its own, as the tests do. How long SLURM itself takes to
+It needs slurm-wlm and munge, and starts a SLURM of its own, as the tests do. How long SLURM itself takes to
 start a waiting job is its scheduler's affair, here once a second, and the same for both.
 """  # noqa: D415  the first line is to be typed
 
