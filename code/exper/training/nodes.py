@@ -5,6 +5,7 @@ run's lock, and starts the others by srun, which hands on what they print. They 
 host, and no control pipe but their standard input, which srun ends when the first launcher is gone.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -62,12 +63,15 @@ def meeting(run: Run) -> Meeting:
 
 def tell_failure(store: Store, code: int) -> None:
     """Tell the launchers of all nodes that one of our ranks has failed: that its launcher has ended comes too late."""
-    store.set(_FAILED, str(code))
+    with contextlib.suppress(RuntimeError):  # the first launcher is gone
+        store.set(_FAILED, str(code))
 
 
 def told_failure(store: Store) -> int:
     """Return the exit code of a rank that has failed on any node, or 0."""
-    return int(store.get(_FAILED)) if store.check([_FAILED]) else 0
+    with contextlib.suppress(RuntimeError):  # the first launcher is gone: the end of standard input tells that
+        return int(store.get(_FAILED)) if store.check([_FAILED]) else 0
+    return 0
 
 
 class Others:
