@@ -1,15 +1,24 @@
 """A project with the template whose runs train in several processes."""
 
+import contextlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from exper import paths
 from tests import play
+from tests.manager import wait_for
 
 SECONDS = 100
+LINES = 8  # of the history of a run that is held
+_HOLDS = """\
+        while state.step == 7 and os.path.exists({path!r}) and stop.exit_code() is None:
+            time.sleep(0.01)
+        state.log(images=float(len(image_BCHW)) * bool(weight))
+"""
 
 # 57 images in batches of 14: the last batch has one, so that the first process has nothing of it.
 ADAM, SGD = {"name": "adam", "lr": 0.01}, {"name": "sgd", "lr": 0.1, "momentum": 0.9}
@@ -50,20 +59,36 @@ class Together:
         shutil.copytree(play.CODE, root / "code", ignore=ignored)
         shutil.copy2(play.CODE.parent / ".gitignore", root)
         self.set()
-        (root / "code" / "epoch.py").write_text(
-            (root / "code" / "epoch.py")
-            .read_text()
-            .replace(
-                "        # count, log",
-                "        state.log(images=float(len(image_BCHW)) * bool(weight))\n        # count, log",
-            )
-        )
+        self._hold = root.parent / "hold"
+        self._loop = root / "code" / "epoch.py"
+        text = self._loop.read_text().replace("import math\n", "import math\nimport os\nimport time\n")
+        text = text.replace("import processes, progress\n", "import processes, progress, stop\n")
+        self._loop.write_text(_with(text, _HOLDS.format(path=str(self._hold))))
         for words in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message=first"]):
             subprocess.run(["git", *words], cwd=root, check=True)
 
     def set(self, **changes: Any) -> None:
         config = play.config(**SETTINGS, **changes)
         (self.project.code / "config.py").write_text("".join(f"{name} = {one!r}\n" for name, one in config.items()))
+
+    @contextlib.contextmanager
+    def loop_with(self, lines: str) -> Iterator[None]:
+        """Have runs that are tagged meanwhile do more at the end of a step."""
+        before = self._loop.read_text()
+        self._loop.write_text(_with(before, lines))
+        try:
+            yield
+        finally:
+            self._loop.write_text(before)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Have what trains wait in its eighth step until a signal asks it to stop, for a test may be slow."""
+        self._hold.touch()
+        try:
+            yield
+        finally:
+            self._hold.unlink()
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
         command = [sys.executable, str(self.project.code / "exper" / "launch.py"), *words]
@@ -78,3 +103,12 @@ class Together:
 
     def run(self, tag: str, number: int = 0) -> paths.Run:
         return self.project.tag(tag).run(number)
+
+
+def wait_until_held(run: paths.Run) -> None:
+    """Wait until a run waits in its eighth step."""
+    wait_for(lambda: run.history.exists() and run.history.read_bytes().count(b"\n") == LINES, SECONDS)
+
+
+def _with(loop: str, lines: str) -> str:
+    return loop.replace("        # count, log", f"{lines}        # count, log")

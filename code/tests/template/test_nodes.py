@@ -11,7 +11,7 @@ from exper import paths
 from tests import manager, play, slurm
 from tests.conftest import isolate
 from tests.manager import wait_for
-from tests.together import Together
+from tests.together import Together, wait_until_held
 
 pytestmark = slurm.needed
 
@@ -43,11 +43,6 @@ def submitted(together: Together, tag: str, *words: str) -> paths.Run:
     return together.run(tag)
 
 
-def lines(run: paths.Run, least: int) -> None:
-    """Wait until its history has so many lines."""
-    wait_for(lambda: run.history.exists() and run.history.read_bytes().count(b"\n") >= least, seconds=90)
-
-
 def of_run(run: paths.Run, further: bool) -> list[psutil.Process]:
     """Return the processes that train on the first node, or those on the further one."""
     found = []
@@ -70,10 +65,11 @@ def test_it_has_the_bits_of_two_processes_on_one_machine(together: Together) -> 
 
 
 def test_it_goes_on_with_the_same_bits_when_its_job_is_requeued(together: Together) -> None:
-    run = submitted(together, "again", "-f")
-    lines(run, 8)
-    slurm.notice(slurm.job(together.project, "again/0"))
-    wait_for(lambda: len(manager.record(together.project, "again/0")["sessions"]) == 2, seconds=60)
+    with together.held():
+        run = submitted(together, "again", "-f")
+        wait_until_held(run)
+        slurm.notice(slurm.job(together.project, "again/0"))
+        slurm.end(together.project, "again/0", "queued")
     slurm.end(together.project, "again/0", seconds=90)
     assert play.history(run) == play.history(together.run("here"))
     assert run.log.read_text().count("stopped and saved after epoch") == 1
@@ -82,15 +78,12 @@ def test_it_goes_on_with_the_same_bits_when_its_job_is_requeued(together: Togeth
 
 
 def test_what_a_further_node_raises_ends_the_run_with_its_traceback(together: Together) -> None:
-    epoch = together.project.code / "epoch.py"
-    before = epoch.read_text()
-    fails = (
-        "        if 'EXPER_MEETING' in os.environ and state.step == 7:\n            raise KeyError('no such thing')\n"
-    )
-    text = before.replace("        # count, log", f"{fails}        # count, log")
-    epoch.write_text(text.replace("import math", "import math\nimport os"))
-    run = submitted(together, "fails", "-m", "it fails")
-    epoch.write_text(before)
+    fails = """\
+        if "EXPER_MEETING" in os.environ and state.step == 7:
+            raise KeyError("no such thing")
+"""
+    with together.loop_with(fails):
+        run = submitted(together, "fails", "-m", "it fails")
     slurm.end(together.project, "fails/0", "failed", seconds=90)
     log = run.log.read_text()
     assert log.count("Traceback") == 1
@@ -100,14 +93,15 @@ def test_what_a_further_node_raises_ends_the_run_with_its_traceback(together: To
 
 @pytest.mark.parametrize("victim", ["supervisor", "launcher", "rank"])
 def test_what_is_killed_leaves_nothing_behind(victim: str, together: Together) -> None:
-    run = submitted(together, victim, "-f", "epochs=400")
-    lines(run, 8)
-    first, further = of_run(run, further=False), of_run(run, further=True)
-    assert len(first) == len(further) == 2
-    launcher, rank = sorted(further, key=lambda one: "RANK" in one.environ())
-    pid = {"supervisor": manager.record(together.project, f"{victim}/0")["pid"], "launcher": launcher.pid}
-    os.kill(pid.get(victim, rank.pid), signal.SIGKILL)
-    assert psutil.wait_procs([*first, *further], timeout=40)[1] == []
+    with together.held():
+        run = submitted(together, victim, "-f")
+        wait_until_held(run)
+        first, further = of_run(run, further=False), of_run(run, further=True)
+        assert len(first) == len(further) == 2
+        launcher, rank = sorted(further, key=lambda one: "RANK" in one.environ())
+        pid = {"supervisor": manager.record(together.project, f"{victim}/0")["pid"], "launcher": launcher.pid}
+        os.kill(pid.get(victim, rank.pid), signal.SIGKILL)
+        assert psutil.wait_procs([*first, *further], timeout=40)[1] == []
     slurm.end(together.project, f"{victim}/0", "died" if victim == "supervisor" else "failed")
     if victim == "rank":
         assert "[rank1]: was killed by SIGKILL: the run ends" in run.log.read_text()

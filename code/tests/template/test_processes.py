@@ -1,12 +1,13 @@
 """Two processes that train together, through the command line: the numbers of one, and no way to go wrong silently."""
 
+import contextlib
 import json
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ import torch
 from exper import paths, run_json, status
 from tests import play
 from tests.conftest import isolate
-from tests.together import SECONDS, SETTINGS, Together
+from tests.manager import wait_for
+from tests.together import SECONDS, SETTINGS, Together, wait_until_held
 
 
 @pytest.fixture(scope="module")
@@ -45,22 +47,17 @@ def ranks(run: paths.Run) -> dict[int, psutil.Process]:
     return found
 
 
-def wait_until(is_so: Callable[[], Any], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def begun(together: Together, lines: int, *words: str) -> tuple["subprocess.Popen[str]", paths.Run]:
-    """Start a command that trains a new run of two, and wait for so many lines of its history."""
+@contextlib.contextmanager
+def held(together: Together, *words: str) -> Iterator[tuple["subprocess.Popen[str]", paths.Run]]:
+    """Start a command that trains a new run of two, which waits in its eighth step."""
     tag = together.project.tag("two")
     before = tag.runs()
-    started = together.start(*words)
-    wait_until(lambda: len(tag.runs()) > len(before))
-    (run,) = (run for run in tag.runs() if run not in before)
-    wait_until(lambda: run.history.exists() and run.history.read_bytes().count(b"\n") >= lines)
-    return started, run
+    with together.held():
+        started = together.start(*words)
+        wait_for(lambda: len(tag.runs()) > len(before), SECONDS)
+        (run,) = (run for run in tag.runs() if run not in before)
+        wait_until_held(run)
+        yield started, run
 
 
 def near(one: Any, other: Any) -> bool:
@@ -103,18 +100,18 @@ def test_rerun_has_the_same_bits(together: Together) -> None:
     [("all", -signal.SIGKILL, ""), ("rank 1", 1, "[rank1]: was killed by SIGKILL: the run ends")],
 )
 def test_after_a_kill_it_goes_on_with_the_same_bits(victims: str, ends: int, says: str, together: Together) -> None:
-    started, run = begun(together, 8, "rerun", "two", "-f")
-    supervisor = psutil.Process(started.pid)
-    killed = [supervisor, *supervisor.children(recursive=True)] if victims == "all" else [ranks(run)[1]]
-    for process in killed:
-        process.kill()
-    began = time.monotonic()
-    started.communicate(timeout=SECONDS)
+    with held(together, "rerun", "two", "-f") as (started, run):
+        supervisor = psutil.Process(started.pid)
+        killed = [supervisor, *supervisor.children(recursive=True)] if victims == "all" else [ranks(run)[1]]
+        for process in killed:
+            process.kill()
+        began = time.monotonic()
+        started.communicate(timeout=SECONDS)
     assert started.returncode == ends
     assert time.monotonic() - began < 15
     assert says in run.log.read_text()
     assert "Traceback" not in run.log.read_text()
-    wait_until(lambda: status.read(run) in ("died", "failed"))
+    wait_for(lambda: status.read(run) in ("died", "failed"))
     code, output = together.exper("continue", str(run))
     assert code == 0, output
     assert "continues after epoch" in output
@@ -123,20 +120,20 @@ def test_after_a_kill_it_goes_on_with_the_same_bits(victims: str, ends: int, say
 
 @pytest.mark.parametrize("victim", ["supervisor", "launcher"])
 def test_ranks_save_and_end_without_those_who_started_them(victim: str, together: Together) -> None:
-    started, run = begun(together, 8, "rerun", "two", "-f")
-    of = ranks(run)
-    psutil.Process(started.pid if victim == "supervisor" else of[0].ppid()).kill()
-    assert psutil.wait_procs(of.values(), timeout=30)[1] == []
+    with held(together, "rerun", "two", "-f") as (started, run):
+        of = ranks(run)
+        psutil.Process(started.pid if victim == "supervisor" else of[0].ppid()).kill()
+        assert psutil.wait_procs(of.values(), timeout=30)[1] == []
     assert "stopped and saved after epoch" in run.log.read_text()
     started.communicate(timeout=SECONDS)
-    wait_until(lambda: status.read(run) == ("died" if victim == "supervisor" else "failed"))
+    wait_for(lambda: status.read(run) == ("died" if victim == "supervisor" else "failed"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
 def test_all_stop_after_the_same_step_and_go_on_with_the_same_bits(number: int, together: Together) -> None:
-    started, run = begun(together, 8, "rerun", "two", "-f")
-    started.send_signal(number)
-    output, _ = started.communicate(timeout=SECONDS)
+    with held(together, "rerun", "two", "-f") as (started, run):
+        started.send_signal(number)
+        output, _ = started.communicate(timeout=SECONDS)
     assert started.returncode == 128 + number, output
     assert output.count("stopped and saved after epoch") == 1
     assert status.read(run) == "interrupted"
@@ -145,16 +142,12 @@ def test_all_stop_after_the_same_step_and_go_on_with_the_same_bits(number: int, 
 
 
 def test_what_one_process_raises_is_the_only_traceback_and_the_run_has_failed(together: Together) -> None:
-    epoch = together.project.code / "epoch.py"
-    before = epoch.read_text()
-    fails = "        if os.environ['RANK'] == '1' and state.step == 7:\n            raise KeyError('no such thing')\n"
-    epoch.write_text(
-        before.replace("        # count, log", f"{fails}        # count, log").replace(
-            "import math", "import math\nimport os"
-        )
-    )
-    code, output = together.exper("run", "fails", "-m", "it fails")
-    epoch.write_text(before)
+    fails = """\
+        if os.environ["RANK"] == "1" and state.step == 7:
+            raise KeyError("no such thing")
+"""
+    with together.loop_with(fails):
+        code, output = together.exper("run", "fails", "-m", "it fails")
     log = together.run("fails").log.read_text()
     assert code == 1, output
     assert log.count("Traceback") == 1
