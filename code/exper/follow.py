@@ -1,6 +1,7 @@
 """A file of JSON lines that another process appends to, read as it grows."""
 
 import json
+import sys
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,7 +18,7 @@ class Follower:
         self._path, self._next = path, number
         self._number, self._offset, self._last = 0, 0, b""  # lines before the offset; the last of them
 
-    def lines(self, most: int) -> list[tuple[int, dict[str, Any]]]:
+    def lines(self, most: int = sys.maxsize) -> list[tuple[int, dict[str, Any]]]:
         """Return the next lines with their numbers, at most so many; one that can't be read is empty."""
         try:
             with open(self._path, "rb") as file:

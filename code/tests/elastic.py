@@ -1,16 +1,16 @@
 """A small server that speaks as much of Elasticsearch as the logger needs, and that fails on demand."""
 
-import contextlib
 import json
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+from tests import loopback
 
-class Elastic:
+
+class Elastic(loopback.Server):
     """Indices of documents; `fault` is what goes wrong: "", "500", "hang", "slow", or "cut" (done, and no answer)."""
 
     def __init__(self, port: int = 0) -> None:
@@ -18,32 +18,9 @@ class Elastic:
         self.mappings: dict[str, Any] = {}
         self.secrets: set[str | None] = set()
         self.documents: dict[str, dict[str, Any]] = {}
-        ours = self
+        super().__init__(port)
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_PUT(self) -> None:
-                ours.answer(self)
-
-            do_POST = do_PUT
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self._server.daemon_threads = True
-        self.port = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    def answer(self, request: BaseHTTPRequestHandler) -> None:
-        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+    def answer(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
         self.secrets.add(request.headers.get("Authorization"))
         if self.fault == "hang":
             time.sleep(60)
@@ -80,25 +57,15 @@ class Elastic:
         return {"errors": False, "items": items, "took": 1}
 
     def _send(self, request: BaseHTTPRequestHandler, status: int, content: dict[str, Any]) -> None:
-        body = json.dumps(content).encode()
-        with contextlib.suppress(OSError):
-            request.send_response(status)
-            request.send_header("X-Elastic-Product", "Elasticsearch")
-            request.send_header("Content-Type", "application/vnd.elasticsearch+json; compatible-with=9")
-            request.send_header("Content-Length", str(len(body)))
-            request.end_headers()
-            request.wfile.write(body)
+        kind = "application/vnd.elasticsearch+json; compatible-with=9"
+        headers = {"X-Elastic-Product": "Elasticsearch", "Content-Type": kind}
+        loopback.send(request, status, headers, json.dumps(content).encode())
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         """Return the documents of a kind."""
         return [document for document in self.documents.values() if document["kind"] == kind]
 
 
-@contextlib.contextmanager
-def served() -> Iterator[Elastic]:
+def served() -> AbstractContextManager[Elastic]:
     """Yield a server."""
-    server = Elastic()
-    try:
-        yield server
-    finally:
-        server.stop()
+    return loopback.until_stopped(Elastic())

@@ -2,34 +2,20 @@
 
 import contextlib
 import http.client
-import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests import loopback
 
 
-class Proxy:
+class Proxy(loopback.Server):
     """What it is asked it asks the server at `port`, unless `fault` says otherwise."""
 
     def __init__(self, port: int) -> None:
         self.fault, self._to = "", port
-        ours = self
+        super().__init__()
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                ours.answer(self)
-
-            do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-
-    def answer(self, request: BaseHTTPRequestHandler) -> None:
-        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+    def answer(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
         if self.fault == "hang":
             time.sleep(60)
         if self.fault == "slow":
@@ -42,13 +28,9 @@ class Proxy:
             if self.fault == "cut" and request.command == "POST":
                 request.connection.close()
                 return
-            request.send_response(status)
-            for name, value in headers.items():
-                if name.lower() not in ("transfer-encoding", "content-length", "connection"):
-                    request.send_header(name, value)
-            request.send_header("Content-Length", str(len(found)))
-            request.end_headers()
-            request.wfile.write(found)
+            own = ("transfer-encoding", "content-length", "connection")
+            kept = {name: value for name, value in headers.items() if name.lower() not in own}
+            loopback.send(request, status, kept, found)
 
     def _ask(self, request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, http.client.HTTPMessage, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self._to, timeout=30)
@@ -60,13 +42,6 @@ class Proxy:
         return answer.status, answer.headers, found
 
 
-@contextlib.contextmanager
-def between(port: int) -> Iterator[Proxy]:
+def between(port: int) -> contextlib.AbstractContextManager[Proxy]:
     """Yield a proxy."""
-    proxy = Proxy(port)
-    threading.Thread(target=proxy.server.serve_forever, args=(0.02,), daemon=True).start()
-    try:
-        yield proxy
-    finally:
-        proxy.server.shutdown()
-        proxy.server.server_close()
+    return loopback.until_stopped(Proxy(port))

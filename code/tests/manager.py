@@ -115,15 +115,20 @@ def training(
         pid = int((at.folder / "ready").read_text())
         yield supervisor, pid
     finally:
-        for one in (supervisor.pid, pid):
-            with contextlib.suppress(ProcessLookupError):
-                if one and (one != supervisor.pid or supervisor.poll() is None):
-                    os.kill(one, signal.SIGKILL)
-        if supervisor.stdout:
-            supervisor.stdout.close()
-        supervisor.wait(10)
+        end(supervisor, pid)
         if pid:
             wait_for(lambda: is_gone(pid))
+
+
+def end(supervisor: "subprocess.Popen[str]", training: int) -> None:
+    """Kill a command and what it trains (0: nothing yet), as far as they are there."""
+    for one in (supervisor.pid, training):
+        with contextlib.suppress(ProcessLookupError):
+            if one and (one != supervisor.pid or supervisor.poll() is None):
+                os.kill(one, signal.SIGKILL)
+    if supervisor.stdout:
+        supervisor.stdout.close()
+    supervisor.wait(10)
 
 
 def is_gone(pid: int) -> bool:
@@ -134,7 +139,7 @@ def is_gone(pid: int) -> bool:
         return True
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
     """Wait until the condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():

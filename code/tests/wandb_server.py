@@ -1,15 +1,15 @@
 """As much of W&B's server as its client needs to send a run: what arrives of history is kept by run and line."""
 
-import contextlib
 import gzip
 import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+from tests import loopback
 
-class Server:
+
+class Server(loopback.Server):
     """Runs with their lines, which the client sends with the number of the first."""
 
     def __init__(self) -> None:
@@ -17,23 +17,9 @@ class Server:
         self.names: dict[str, str] = {}
         self.asked: list[str] = []
         self.fault = ""
-        ours = self
+        super().__init__()
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                ours.answer(self)
-
-            do_GET = do_PUT = do_POST
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-
-    def answer(self, request: BaseHTTPRequestHandler) -> None:
-        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+    def answer(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
         if request.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
         content = json.loads(body) if body.startswith(b"{") else {}
@@ -92,22 +78,9 @@ class Server:
         }
 
     def _send(self, request: BaseHTTPRequestHandler, status: int, content: dict[str, Any]) -> None:
-        body = json.dumps(content).encode()
-        with contextlib.suppress(OSError):
-            request.send_response(status)
-            request.send_header("Content-Type", "application/json")
-            request.send_header("Content-Length", str(len(body)))
-            request.end_headers()
-            request.wfile.write(body)
+        loopback.send(request, status, {"Content-Type": "application/json"}, json.dumps(content).encode())
 
 
-@contextlib.contextmanager
-def served() -> Iterator[Server]:
+def served() -> AbstractContextManager[Server]:
     """Yield a server."""
-    one = Server()
-    threading.Thread(target=one.server.serve_forever, args=(0.02,), daemon=True).start()
-    try:
-        yield one
-    finally:
-        one.server.shutdown()
-        one.server.server_close()
+    return loopback.until_stopped(Server())

@@ -83,13 +83,7 @@ def verifying(project: paths.Project) -> Iterator[tuple["subprocess.Popen[str]",
         training = int(next(place / "ready" for place in places(project)).read_text())
         yield verification, training
     finally:
-        for one in (verification.pid, training):
-            with contextlib.suppress(ProcessLookupError):
-                if one and (one != verification.pid or verification.poll() is None):
-                    os.kill(one, signal.SIGKILL)
-        verification.wait(10)
-        if verification.stdout:
-            verification.stdout.close()
+        manager.end(verification, training)
 
 
 # -- exact -------------------------------------------------------------------------------------------------------------
