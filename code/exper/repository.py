@@ -1,40 +1,25 @@
-"""The only file that calls git; each method answers one question or makes one object.
+"""What a project's repository holds, and what we add to it; each method answers one question or makes one object.
 
 Nothing here writes to the working tree, the index, HEAD, a branch or the stash. Commits are made through an index of
 our own, outside .git, and held by a tag alone.
 """
 
-import contextlib
 import os
-import pwd
 import re
 import shlex
 import shutil
-import socket
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from exper import git, lfs
 from exper.error import Refused
+from exper.git import GitFailed
 
-# Inherited GIT_* (a hook's GIT_DIR, say) would point elsewhere; these say who and where the user is.
-_KEPT = re.compile(
-    r"GIT_(EXEC_PATH|CEILING_DIRECTORIES|(AUTHOR|COMMITTER)_(NAME|EMAIL)"
-    r"|CONFIG_(GLOBAL|SYSTEM|NOSYSTEM|COUNT|KEY_\d+|VALUE_\d+))"
-)
-_GIT = (
-    *("git", "--no-optional-locks", "--no-replace-objects", "--literal-pathspecs", "--no-pager"),
-    *("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "core.splitIndex=false"),
-    *("-c", "core.safecrlf=false"),
-    *("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "status.relativePaths=false"),
-)
 _HASH = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 _SUBMODULE = "160000"
-_LFS_POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?oid sha256:([0-9a-f]{64})\n")
 _MANY_TAGS = 50  # from which on packing their objects pays
-_LFS_POINTER_SIZE = 1024  # bytes; a pointer is shorter
 _MOST_REMEMBERED = 1 << 26  # bytes
 
 
@@ -114,10 +99,10 @@ class Repository:
     def changes(self) -> list[Change]:
         """Return what `head` does not hold: changed tracked files of the project, and untracked ones under code/."""
         status = self._git("status", "--porcelain=v2", "-z", "--no-renames", "--untracked-files=no", "--", ".")
-        found = [_parse_status(line) for line in _split(status)]
-        inside = [Change(self._from_top(change.path), change.kind) for change in found]
+        found = [_parse_status(line) for line in git.lines(status)]
+        inside = [Change(change.path.removeprefix(self._prefix), change.kind) for change in found]
         others = self._git("ls-files", "-z", "--others", "--exclude-standard", "--", "code")
-        inside += [Change(path, "untracked") for path in _split(others)]
+        inside += [Change(path, "untracked") for path in git.lines(others)]
         return [change for change in inside if not is_ours(change.path)]
 
     def tags(self) -> list[str]:
@@ -182,7 +167,7 @@ class Repository:
         """Return the project's files that differ between two commits: lines added and removed; None: no text."""
         options = ("-r", "--numstat", "-z", "--no-renames", "--relative", "--no-ext-diff", "--no-textconv")
         found: dict[str, tuple[int, int] | None] = {}
-        for line in _split(self._git("diff-tree", *options, old, new, "--", ".")):
+        for line in git.lines(self._git("diff-tree", *options, old, new, "--", ".")):
             added, removed, path = line.split("\t", 2)
             if not is_ours(path):
                 found[path] = None if added == "-" else (int(added), int(removed))
@@ -221,7 +206,7 @@ class Repository:
                 return []
             raise
         entries = []
-        for line in _split(listing):
+        for line in git.lines(listing):
             fields, _, path = line.partition("\t")
             mode, _, blob = fields.split()
             if is_ours(path):
@@ -239,7 +224,7 @@ class Repository:
         """
         uses_lfs = self._uses_lfs(entries)
         for entry, data in self._blobs(entries):
-            yield entry, (self._resolve_lfs(entry, data) if uses_lfs else data)
+            yield entry, lfs.resolved(self._common, entry.path, data) if uses_lfs else data
 
     def remember(self, commit: str) -> None:
         """Keep what the files of a commit hold, for commits that differ little from it; of a large one a part."""
@@ -254,7 +239,7 @@ class Repository:
         """Refuse if an LFS pointer names an object that is not here."""
         if self._uses_lfs(entries):
             for entry, data in self._blobs(entries):
-                self._resolve_lfs(entry, data)
+                lfs.resolved(self._common, entry.path, data)
 
     # -- what we make ----------------------------------------------------------------------------------------------
 
@@ -293,7 +278,7 @@ class Repository:
             info = f"{mode},{edited.decode().strip()},{self._prefix}{path}"
             self._git("update-index", "--cacheinfo", info, env=env)
         tree = self._git("write-tree", env=env).decode().strip()
-        commit = self._git("commit-tree", tree, "-p", parent, env=self._identity(), stdin=_bytes(message))
+        commit = self._git("commit-tree", tree, "-p", parent, env=git.identity(self.root), stdin=git.text(message))
         return commit.decode().strip()
 
     def create_tag(self, name: str, commit: str, message: str) -> TagObject:
@@ -303,9 +288,9 @@ class Repository:
             TagTaken: it exists.
         """
         who = "GIT_COMMITTER_IDENT"
-        tagger = self._ask("var", who) or self._git("var", who, env=self._identity()).decode().strip()
+        tagger = self._ask("var", who) or self._git("var", who, env=git.identity(self.root)).decode().strip()
         content = f"object {commit}\ntype commit\ntag {name}\ntagger {tagger}\n\n{message}"
-        tag = self._git("mktag", stdin=_bytes(content)).decode().strip()
+        tag = self._git("mktag", stdin=git.text(content)).decode().strip()
         nothing = "0" * len(tag)
         try:
             self._git("update-ref", f"refs/tags/{name}", tag, nothing)
@@ -344,59 +329,24 @@ class Repository:
     # -- how we ask ------------------------------------------------------------------------------------------------
 
     def _git(self, *arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None) -> bytes:
-        return _call(self.root, *arguments, stdin=stdin, env=env)
+        return git.call(self.root, *arguments, stdin=stdin, env=env)
 
     def _ask(self, *arguments: str) -> str | None:
-        try:
-            return self._git(*arguments).decode().strip()
-        except GitFailed:
-            return None
+        return git.ask(self.root, *arguments)
 
     def _commit_of(self, name: str) -> str | None:
         return self._ask("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
 
-    def _from_top(self, path: str) -> str:
-        return path.removeprefix(self._prefix)
-
-    def _identity(self) -> dict[str, str]:
-        """Return what git needs to know who commits, if it does not know by itself."""
-        if self._ask("var", "GIT_COMMITTER_IDENT") and self._ask("var", "GIT_AUTHOR_IDENT"):
-            return {}
-        names = [os.environ.get("USER", ""), os.environ.get("LOGNAME", ""), str(os.getuid())]
-        with contextlib.suppress(KeyError):
-            names.insert(2, pwd.getpwuid(os.getuid()).pw_name)
-        name = next(name for name in names if re.search(r"\w", name))  # git takes no name without a letter
-        email = f"{name}@{socket.gethostname()}"
-        return {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in
-                (("NAME", name), ("EMAIL", email))}  # fmt: skip
-
     def _blobs(self, entries: list[Entry]) -> Iterator[tuple[Entry, bytes]]:
-        unknown = self._read([entry for entry in entries if entry.blob not in self._remembered])
+        others = [entry.blob for entry in entries if entry.blob not in self._remembered]
+        found = git.blobs(self.root, others) if others else iter(())
         for entry in entries:
-            known = self._remembered.get(entry.blob)
-            yield entry, next(unknown) if known is None else known
-
-    def _read(self, entries: list[Entry]) -> Iterator[bytes]:
-        if not entries:
-            return
-        with tempfile.TemporaryFile() as wanted:
-            wanted.write("".join(f"{entry.blob}\n" for entry in entries).encode())
-            wanted.seek(0)
-            command = [*_GIT, "cat-file", "--batch", "--buffer"]
-            with subprocess.Popen(
-                command, stdin=wanted, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=self.root,
-                env=_environment(), start_new_session=True,
-            ) as process:  # fmt: skip
-                assert process.stdout is not None
-                for entry in entries:
-                    header = process.stdout.readline().split()
-                    if len(header) != 3:
-                        process.kill()
-                        raise Refused(f"{entry.path} is not in this repository (a partial clone?). Type: git fetch")
-                    data = process.stdout.read(int(header[2]))
-                    process.stdout.read(1)
-                    yield data
-                process.stdout.close()
+            data = self._remembered.get(entry.blob)
+            if data is None:
+                data = next(found, None)
+            if data is None:
+                raise Refused(f"{entry.path} is not in this repository (a partial clone?). Type: git fetch")
+            yield entry, data
 
     def _update(self, env: dict[str, str], changes: list[Change]) -> None:
         """Bring changes of the working tree into an index, each path alone: `git add` would take all of a folder."""
@@ -417,88 +367,13 @@ class Repository:
         attributes = [entry for entry in entries if entry.path.rpartition("/")[2] == ".gitattributes"]
         local = [self.top / ".gitattributes", self._common / "info" / "attributes"]
         texts = [data for _, data in self._blobs(attributes)] + [path.read_bytes() for path in local if path.is_file()]
-        return any(b"filter=lfs" in text for text in texts)
-
-    def _resolve_lfs(self, entry: Entry, data: bytes) -> bytes:
-        pointer = _LFS_POINTER.match(data) if len(data) < _LFS_POINTER_SIZE else None
-        if pointer is None:
-            return data
-        oid = pointer[1].decode()
-        try:
-            return (self._common / "lfs" / "objects" / oid[:2] / oid[2:4] / oid).read_bytes()
-        except FileNotFoundError:
-            raise Refused(
-                f"the LFS object of {entry.path} is not here. Type: git lfs fetch && git lfs checkout"
-            ) from None
-
-
-class GitFailed(Refused):
-    """git said no, for a reason that is not ours (a full disk, missing rights); the text is git's own."""
-
-
-def around(folder: Path) -> Path | None:
-    """Return the top of the repository that would see a folder, there or not yet; None if none would.
-
-    Raises:
-        GitFailed: git can't tell.
-    """
-    parent = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
-    try:
-        top = Path(os.fsdecode(_call(parent, "rev-parse", "--show-toplevel")).removesuffix("\n"))
-    except GitFailed as error:
-        if "not a git repository" in str(error):
-            return None
-        raise
-    try:
-        _call(parent, "check-ignore", "--quiet", "--", f"{folder}/")
-    except GitFailed:
-        return top
-    return None
-
-
-def begin(root: Path, message: str) -> None:
-    """Make a repository of a folder, and a first commit of all that is in it, also of what the user ignores."""
-    _call(root, "init", "--quiet")
-    _call(root, "add", "--all", "--force")
-    who = Repository(root)._identity()
-    _call(root, "commit", "--quiet", "--no-gpg-sign", f"--message={message}", env=who)
-
-
-def _call(root: Path, *arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None) -> bytes:
-    # check-ignore takes every path literally, and refuses to be told so.
-    options = [option for option in _GIT if option != "--literal-pathspecs" or arguments[0] != "check-ignore"]
-    # A session of its own: Ctrl-C is for us to notice, not for a git that is half done.
-    done = subprocess.run(
-        [*options, *arguments],
-        input=stdin,
-        capture_output=True,
-        cwd=root,
-        env=_environment() | (env or {}),
-        start_new_session=True,
-    )
-    if done.returncode:
-        raise GitFailed(f"git {arguments[0]}: {done.stderr.decode(errors='replace').strip()}")
-    return done.stdout
+        return lfs.is_used(texts)
 
 
 def is_ours(path: str) -> bool:
     """Tell whether a path of the project lies in /__*__, which no snapshot and no check for changes covers."""
     first = path.partition("/")[0]
     return len(first) > 4 and first.startswith("__") and first.endswith("__")
-
-
-def _environment() -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("GIT_") or _KEPT.fullmatch(key)}
-    # No network, ever: a partial clone must not fetch, and nothing may ask for a password.
-    return kept | {"LC_ALL": "C", "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none", "GIT_TERMINAL_PROMPT": "0"}
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode(errors="surrogateescape")  # words of a command line need not be UTF-8
-
-
-def _split(answer: bytes) -> list[str]:
-    return [os.fsdecode(line) for line in answer.split(b"\0") if line]
 
 
 def _parse_commit(name: str, content: bytes) -> Commit:

@@ -5,10 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from exper import files, snapshot
+from exper import files, git, snapshot
 from exper.error import Refused
 from exper.paths import Project
-from exper.repository import Entry, Repository, begin
+from exper.repository import Entry, Repository
 
 EXAMPLES = {"classification": "digits", "segmentation": "shapes"}  # folders of code/examples
 _LEFT_OUT = ("code/tests/", "code/benchmarks/", "code/docs/", "code/requirements-dev.txt")
@@ -56,7 +56,7 @@ def write(folder: Path, name: str, repository: Repository, commit: str, example:
     (folder / "README.md").write_text(_README.format(name=name))
     if example is not None:
         files.replace(Project(folder).code / "config.py", _config(repository, commit, example))
-    begin(folder, f"{name}, made by exper new")
+    git.begin(folder, f"{name}, made by exper new")
     if example == "segmentation":
         _draw_shapes(Project(folder))
 

@@ -17,10 +17,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from exper import paths, template
+from exper import git, paths, template
 from exper.arguments import Parser
 from exper.error import Refused
-from exper.repository import Repository, around
+from exper.repository import Repository
 from exper.say import say
 
 _LONGEST = 200  # bytes
@@ -62,7 +62,7 @@ def _checked(text: str, project: paths.Project) -> Path:
         raise Refused(f"{text} is not empty. Name a folder that is not there yet.")
     if not folder.parent.is_dir():
         raise Refused(f"there is no folder {folder.parent}. Type: mkdir -p {shlex.quote(str(folder.parent))}")
-    top = project.root.resolve() if folder.is_relative_to(project.root.resolve()) else around(folder)
+    top = project.root.resolve() if folder.is_relative_to(project.root.resolve()) else git.around(folder)
     if top is not None:
         outside = shlex.quote(os.path.relpath(top.parent / folder.name))
         raise Refused(f"{text} is inside {top}, where git would take it for a submodule. Type: exper new {outside}")
