@@ -12,6 +12,7 @@ UNTAGGED = "untagged"
 _ALLOWED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]*")
 _MAX_BYTES = 200
 _RESERVED = {"HEAD", "README.md", UNTAGGED}
+SEEDS = "Exper-Seeds"  # of a trial: how many runs with a seed of their own its search makes
 _TRAILER = re.compile(r"(Exper-[A-Za-z]+): (.*)")
 
 

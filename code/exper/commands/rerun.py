@@ -36,8 +36,10 @@ def rerun(arguments: list[str], project: paths.Project) -> int:
         different = same.check_versions(record.get("versions", {}), needed, exact=options.exact)
         new |= same.expect(original, exact=options.exact) | {"different": different}
     command = ["rerun", str(reference), *(["-f"] if options.fixed else [])]
+    made = repository.tag(reference.tag)
+    least = (made and tags.number_in(made, tags.SEEDS)) or 1  # a search may yet begin those before
     with Signals() as signals:
-        live = life.begin(project, new, command, repository=repository, signals=signals, least=1)
+        live = life.begin(project, new, command, repository=repository, signals=signals, least=least)
         return life.carry_out(project, live, signals, config)
 
 

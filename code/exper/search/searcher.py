@@ -170,7 +170,7 @@ class Searcher:
     def _begin(self, asked: Trial, values: dict[str, Value]) -> None:
         """Make the trial's tag; its runs follow. What is known already is answered at once."""
         try:
-            made = trials.make(self._base, values)
+            made = trials.make(self._base, values, self._plan.seeds)
         except Refused as refusal:
             self._tell(asked, f"trial {asked.number}", Outcome(why=f"trial {asked.number}: {refusal}"))
             return

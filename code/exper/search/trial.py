@@ -55,8 +55,8 @@ def name(tag: str, space_: Space, values: dict[str, Value]) -> str:
     return f"{clean[:room]}+{hashlib.sha256(exact.encode()).hexdigest()[:_HASH]}"
 
 
-def make(base: Base, values: dict[str, Value]) -> TagObject:
-    """Tag the commit with these values, or return the tag that an earlier call has made.
+def make(base: Base, values: dict[str, Value], seeds: int) -> TagObject:
+    """Tag the commit with these values, or return the tag that an earlier call has made; ids below `seeds` are ours.
 
     Raises:
         Refused: config.py does not take the values, or the tag holds something else.
@@ -68,7 +68,7 @@ def make(base: Base, values: dict[str, Value]) -> TagObject:
         said = f"{tag}: {space.described(base.space, values)}"
         commit = base.repository.child(base.commit, {tagged.CONFIG: edit}, said)
         changes = [f"{setting}={space.text(value)}" for setting, value in values.items()]
-        message = tags.message(tag, said, tagged.trailers(base.seed, base.threads, changes))
+        message = tags.message(tag, said, [*tagged.trailers(base.seed, base.threads, changes), (tags.SEEDS, seeds)])
         try:
             return base.repository.create_tag(tag, commit, message)
         except TagTaken:  # by another searcher, for the same values

@@ -108,6 +108,21 @@ def test_seeds_make_runs_whose_mean_counts(project: paths.Project) -> None:
     assert "3 seeds a trial, not 2" in refused(project, "search", "sure", "--seeds", "2")
 
 
+def test_a_rerun_by_hand_leaves_the_ids_of_a_trials_seeds_to_its_search(project: paths.Project) -> None:
+    prepare(project, seconds="0.3", search='{"optimizer.lr": [0.01]}')
+    search = manager.start(project, "search", "sure", "-f", "--seeds", "3")
+    manager.wait_for(lambda: noted(project, "begun"))
+    search.send_signal(signal.SIGINT)
+    search.communicate(timeout=30)
+    exper(project, "rerun", "sure+lr=0.01", "-f")
+    exper(project, "search", "sure")
+    runs = [the_run(project, f"sure+lr=0.01/{number}") for number in range(4)]
+    assert [run_json.read(run)["seed"] for run in runs] == [42, 43, 44, 42]
+    assert [run_json.read(run)["command"][0] for run in runs] == [*["search"] * 3, "rerun"]
+    (found,) = told(project, "sure")
+    assert found.value == pytest.approx(sum(searching.best(run.folder)["val/acc"] for run in runs[:3]) / 3, abs=1e-12)
+
+
 def test_a_failing_trial_is_told_of_and_the_rest_go_on(project: paths.Project) -> None:
     prepare(project, search='{"optimizer.lr": [0.1, 7.0, 0.01]}')
     said = exper(project, "search", "wide", code=1).stderr
