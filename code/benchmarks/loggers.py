@@ -1,23 +1,32 @@
-"""python code/benchmarks/loggers.py [--lines 1000] [--folder /tmp]
+"""python code/benchmarks/loggers.py [--lines 1000] [--rounds 4] [--folder /tmp]
 
-What a logged line of five numbers costs training: through each logger that sends, and by its package called in the
-loop. Nobody waits for servers here: MLflow writes SQLite, W&B offline files, Sacred files, and Elasticsearch's is the
-small one of the tests, on loopback. Needs the four code/requirements-*.txt of the loggers; the packages that are called
-directly have environments of their own.
+What loggers that send cost training, in two tables:
+
+1. A logged line of five numbers, through each of them, and by its package called in the loop. Nobody waits for servers
+   here: MLflow writes SQLite, W&B offline files, Sacred files, and Elasticsearch's is the small one of the tests, on
+   loopback.
+2. Whole runs of the digits that log each step, on all cores, with servers that work, that are down, that hang and that
+   answer 500: the seconds of all epochs but the first quarter, in which the program beside training imports its
+   package.
+
+Needs the four code/requirements-*.txt of the loggers; the packages that are called directly have environments of their
+own.
 """  # noqa: D415  the first line is to be typed
 
 import argparse
+import itertools
 import json
 import shutil
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from measure import CODE, peer, said_by, table, take_turns
+from measure import CODE, commit, copy_template, exper, git, peer, said_by, table, take_turns
 
 sys.path.append(str(CODE))
 
@@ -73,6 +82,7 @@ client = Elasticsearch(sys.argv[3])
 timed(lambda values, step: client.index(index="direct", document={"kind": "direct", "step": step, **values}))
 """,
 }
+_EPOCHS = 240  # of a whole run
 _PACKAGES = {
     "mlflow": ("mlflow-skinny", "sqlalchemy", "alembic"),
     "wandb": ("wandb",),
@@ -84,16 +94,22 @@ _PACKAGES = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lines", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--folder", help="where runs are written, such as a file system in memory")
     options = parser.parse_args()
     with elastic.served() as server, tempfile.TemporaryDirectory(dir=options.folder) as name:
-        parts: dict[str, Any] = {one: {"name": one} for one in _DIRECT}
-        parts["elasticsearch"]["url"] = server.url
-        cases = {"no logger": partial(_ours, Path(name), None, options.lines)}
-        for one, part in parts.items():
-            cases[one] = partial(_ours, Path(name), part, options.lines)
-            cases[f"{one}, directly"] = partial(_direct, Path(name), one, options.lines, server.url)
-        samples = take_turns(cases, 3)
+        _one_line(Path(name), server, options.lines)
+        _whole_runs(Path(name) / "runs", server, options.rounds)
+
+
+def _one_line(folder: Path, server: elastic.Elastic, lines: int) -> None:
+    parts: dict[str, Any] = {one: {"name": one} for one in _DIRECT}
+    parts["elasticsearch"]["url"] = server.url
+    cases = {"no logger": partial(_ours, folder, None, lines)}
+    for one, part in parts.items():
+        cases[one] = partial(_ours, folder, part, lines)
+        cases[f"{one}, directly"] = partial(_direct, folder, one, lines, server.url)
+    samples = take_turns(cases, 3)
     median = {case: [statistics.median(column) for column in zip(*rows, strict=True)] for case, rows in samples.items()}
     rows = []
     for case, (line, end) in median.items():
@@ -144,6 +160,48 @@ def _direct(folder: Path, name: str, lines: int, url: str) -> list[float]:
         said_by([str(program), str(script), str(work), str(lines), url], work).splitlines()[-1]
     )
     return seconds
+
+
+# -- whole runs --------------------------------------------------------------------------------------------------------
+
+
+def _whole_runs(root: Path, server: elastic.Elastic, rounds: int) -> None:
+    """Train runs that differ in their loggers, in turns."""
+    copy_template(root, lambda source: source)
+    git(root, "init", "--quiet")
+    commit(root)
+    numbers = itertools.count()
+    there, down = {"url": server.url}, {"url": "http://127.0.0.1:9"}
+    search = {"name": "elasticsearch"}
+    cases = {
+        "no logger": partial(_run, root, numbers, [], server, ""),
+        "no logger, again": partial(_run, root, numbers, [], server, ""),
+        "mlflow": partial(_run, root, numbers, [{"name": "mlflow"}], server, ""),
+        "wandb": partial(_run, root, numbers, [{"name": "wandb"}], server, ""),
+        "sacred": partial(_run, root, numbers, [{"name": "sacred"}], server, ""),
+        "elasticsearch": partial(_run, root, numbers, [search | there], server, ""),
+        "elasticsearch is down": partial(_run, root, numbers, [search | down], server, ""),
+        "elasticsearch hangs": partial(_run, root, numbers, [search | there], server, "hang"),
+        "elasticsearch answers 500": partial(_run, root, numbers, [search | there], server, "500"),
+    }
+    samples = take_turns(cases, rounds, warm_up=0)
+    ratios = {case: [one / plain for one, plain in zip(seconds, samples["no logger"], strict=True)]
+              for case, seconds in samples.items()}  # fmt: skip
+    rows = [
+        [case, f"{statistics.median(seconds):.2f}", f"{statistics.median(ratios[case]):.3f}",
+         " ".join(f"{one:.3f}" for one in ratios[case])]
+        for case, seconds in samples.items()
+    ]  # fmt: skip
+    table("whole runs", ["", "s", "of no logger", "in each round"], rows)
+
+
+def _run(root: Path, numbers: Iterator[int], logger: list[Any], server: elastic.Elastic, fault: str) -> float:
+    """Return the seconds of the later epochs of a run."""
+    server.fault = fault
+    tag = f"run{next(numbers)}"
+    said_by(exper(root, "run", tag, "-f", f"epochs={_EPOCHS}", "log_every_steps=1", f"logger={logger!r}"), root)
+    lines = files.read_lines(paths.Project(root).tag(tag).run(0).history)
+    return float(sum(line["seconds"] for line in lines if "seconds" in line and line["epoch"] > _EPOCHS // 4))
 
 
 if __name__ == "__main__":
