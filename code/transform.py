@@ -48,7 +48,8 @@ def crop(image_BCHW: Tensor, random: Generator, padding: Count) -> Tensor:
     row_B, column_B = torch.randint(2 * padding + 1, (2, batch), generator=random)
     padded_BCHW = functional.pad(image_BCHW, [padding] * 4)
     of_image, of_channel, of_row, of_column = padded_BCHW.stride()
-    first_B = torch.arange(batch) * of_image + row_B * of_row + column_B * of_column  # where in memory each begins
+    first_B = torch.arange(0, batch * of_image, of_image)  # where in memory each image begins; then, what is cut of it
+    first_B.add_(row_B, alpha=of_row).add_(column_B, alpha=of_column)
     places = (batch - 1) * of_image + 2 * padding * (of_row + of_column) + 1
     cut_NCHW = padded_BCHW.as_strided([places, *sides], [1, of_channel, of_row, of_column])  # at each place: a view
     return cut_NCHW.index_select(0, first_B.to(image_BCHW.device, non_blocking=True))
@@ -59,7 +60,7 @@ def flip(image_BCHW: Tensor, random: Generator, p: Share = 0.5) -> Tensor:
     batch, _, _, width = image_BCHW.shape
     column_W = torch.arange(width)
     is_flipped_B1 = torch.rand(batch, 1, generator=random) < p
-    column_BW = torch.where(is_flipped_B1, width - 1 - column_W, column_W).to(image_BCHW.device, non_blocking=True)
+    column_BW = torch.where(is_flipped_B1, column_W.flip(0), column_W).to(image_BCHW.device, non_blocking=True)
     return image_BCHW.gather(3, column_BW[:, None, None].expand_as(image_BCHW))
 
 
