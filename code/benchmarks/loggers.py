@@ -82,7 +82,7 @@ client = Elasticsearch(sys.argv[3])
 timed(lambda values, step: client.index(index="direct", document={"kind": "direct", "step": step, **values}))
 """,
 }
-_EPOCHS = 240  # of a whole run
+_EPOCHS = 60  # of a whole run
 _PACKAGES = {
     "mlflow": ("mlflow-skinny", "sqlalchemy", "alembic"),
     "wandb": ("wandb",),
@@ -94,7 +94,7 @@ _PACKAGES = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lines", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", help="where runs are written, such as a file system in memory")
     options = parser.parse_args()
     with elastic.served() as server, tempfile.TemporaryDirectory(dir=options.folder) as name:

@@ -100,7 +100,8 @@ class Work(threading.Thread):
     def _send_lines(self, source: str) -> None:
         while True:
             known, tried = (self._memory[name].get(source, 0) for name in ("lines", "tried"))
-            lines = [Line(source, *one) for one in self._files[source].lines(_MOST_LINES)]
+            most = getattr(self._kind, "most", _MOST_LINES)
+            lines = [Line(source, *one) for one in self._files[source].lines(most)]
             if not lines:
                 return
             after = lines[-1].number + 1

@@ -8,6 +8,9 @@ A logger begins with what there is to know of the run (about.py) and the argumen
     show(item)        send a text or a picture; a second time changes nothing
     finish(end)       tell how the run ended; start may follow, when it goes on
 
+It may say as well which `sources` it takes, how many lines at `most` at a time, with which `pause` in seconds, and,
+once it has started, how many have `arrived`.
+
 Any of them may fail, or hang, at any moment; sender.py asks `missing` before it sends again what was under way.
 """
 

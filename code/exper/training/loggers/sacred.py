@@ -34,7 +34,7 @@ class Sacred:
 class _Files:
     """`__result__/.sacred/<number>/`, with sources in `.sacred/_sources/`."""
 
-    pause = PAUSE
+    pause, most = PAUSE, 20_000  # metrics.json is written whole each time
 
     def __init__(self, about: About) -> None:
         self._about, self._base = about, about.run.project.sacred
@@ -90,7 +90,7 @@ class _Files:
                 points["values"].append(value)
                 points["steps"].append(line.step)
                 points["timestamps"].append(stamp(now()))
-        _write(self._folder / "metrics.json", metrics)
+        files.replace(self._folder / "metrics.json", json.dumps(metrics))  # indented it would take ten times as long
         self._copy_log()
         self._change(heartbeat=stamp(now()))
 
