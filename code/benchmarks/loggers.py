@@ -6,27 +6,30 @@ What loggers that send cost training, in two tables:
    here: MLflow writes SQLite, W&B offline files, Sacred files, and Elasticsearch's is the small one of the tests, on
    loopback.
 2. Whole runs of the digits that log each step, on all cores, with servers that work, that are down, that hang and that
-   answer 500: the seconds of all epochs but the first quarter, in which the program beside training imports its
-   package.
+   answer 500: the time of all epochs but the first quarter, in which the program beside training imports its package,
+   and the CPU which that program uses meanwhile. Whole runs differ by more than it could cost them.
 
 Needs the four code/requirements-*.txt of the loggers; the packages that are called directly have environments of their
 own.
 """  # noqa: D415  the first line is to be typed
 
 import argparse
+import contextlib
 import itertools
 import json
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from measure import CODE, commit, copy_template, exper, git, peer, said_by, table, take_turns
+import psutil
+from measure import CODE, commit, copy_template, environment, exper, git, peer, said_by, table, take_turns
 
 sys.path.append(str(CODE))
 
@@ -185,23 +188,59 @@ def _whole_runs(root: Path, server: elastic.Elastic, rounds: int) -> None:
         "elasticsearch answers 500": partial(_run, root, numbers, [search | there], server, "500"),
     }
     samples = take_turns(cases, rounds, warm_up=0)
-    ratios = {case: [one / plain for one, plain in zip(seconds, samples["no logger"], strict=True)]
-              for case, seconds in samples.items()}  # fmt: skip
-    rows = [
-        [case, f"{statistics.median(seconds):.2f}", f"{statistics.median(ratios[case]):.3f}",
-         " ".join(f"{one:.3f}" for one in ratios[case])]
-        for case, seconds in samples.items()
-    ]  # fmt: skip
-    table("whole runs", ["", "s", "of no logger", "in each round"], rows)
+    rows = []
+    for case, runs in samples.items():
+        ratios = [one.seconds / plain.seconds for one, plain in zip(runs, samples["no logger"], strict=True)]
+        rows.append([
+            case,
+            f"{statistics.median(one.sending / one.seconds for one in runs):.2%}",
+            f"{statistics.median(ratios):.3f}",
+            " ".join(f"{one:.3f}" for one in ratios),
+        ])  # fmt: skip
+    table("whole runs", ["", "sending, of a core", "time of no logger", "in each round"], rows)
 
 
-def _run(root: Path, numbers: Iterator[int], logger: list[Any], server: elastic.Elastic, fault: str) -> float:
-    """Return the seconds of the later epochs of a run."""
+class _Run(NamedTuple):
+    """What a run's later epochs took, and the CPU that the program beside it used meanwhile."""
+
+    seconds: float
+    sending: float
+
+
+def _run(root: Path, numbers: Iterator[int], logger: list[Any], server: elastic.Elastic, fault: str) -> _Run:
     server.fault = fault
-    tag = f"run{next(numbers)}"
-    said_by(exper(root, "run", tag, "-f", f"epochs={_EPOCHS}", "log_every_steps=1", f"logger={logger!r}"), root)
-    lines = files.read_lines(paths.Project(root).tag(tag).run(0).history)
-    return float(sum(line["seconds"] for line in lines if "seconds" in line and line["epoch"] > _EPOCHS // 4))
+    run = paths.Project(root).tag(f"run{next(numbers)}").run(0)
+    words = [run.tag, "-f", f"epochs={_EPOCHS}", "log_every_steps=1", f"logger={logger!r}"]
+    started = subprocess.Popen(exper(root, "run", *words), cwd=root, env=environment(), stderr=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL)  # fmt: skip
+    used: dict[int, float] = {}  # by epochs taken
+    sender = None
+    while started.poll() is None:
+        sender = sender or _sender(run)
+        taken = _epochs(run)
+        with contextlib.suppress(psutil.Error):
+            used[len(taken)] = sum(sender.cpu_times()[:2]) if sender else 0.0
+        time.sleep(1.0)
+    if started.returncode:
+        raise SystemExit(run.log.read_text())
+    later = {number: seconds for number, seconds in used.items() if _EPOCHS // 4 <= number < _EPOCHS}
+    first, last = min(later), max(later)
+    return _Run(sum(_epochs(run)[first:last]), later[last] - later[first])
+
+
+def _sender(run: paths.Run) -> psutil.Process | None:
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            words = process.cmdline()
+            if str(run.folder) in words and any(word.endswith("sender.py") for word in words):
+                return process
+    return None
+
+
+def _epochs(run: paths.Run) -> list[float]:
+    """Return the seconds of the epochs taken until now."""
+    lines = files.read_lines(run.history) if run.history.exists() else []
+    return [line["seconds"] for line in lines if "seconds" in line]
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from exper import files, lock, paths
+from exper import files, left_behind, lock, paths
 from exper.error import Refused
 
 _NEW = ".new-"
@@ -54,7 +54,7 @@ def sweep(tag: paths.Tag) -> None:
 
 def left(tag: paths.Tag) -> list[Path]:
     """Return what commands that were killed have left, and maybe what one is removing at this moment."""
-    made = [folder for folder in tag.folder.glob(f"{_NEW}*") if not lock.is_held(folder / _LOCK)]
+    made = [folder for folder in tag.folder.glob(f"{_NEW}*") if left_behind.is_left(folder, folder / _LOCK)]
     return [*made, *tag.folder.glob(f".{tag.last_id.name}.*")]
 
 
@@ -66,6 +66,6 @@ def take_away(tag: paths.Tag, path: Path) -> Path:
 
 
 def _make(tag: paths.Tag) -> Path:
-    folder = tag.folder / f"{_NEW}{os.urandom(8).hex()}"
+    folder = tag.folder / f"{_NEW}{left_behind.new_name()}"
     folder.mkdir()
     return folder

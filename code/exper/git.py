@@ -23,8 +23,8 @@ _KEPT = re.compile(
 _GIT = (
     *("git", "--no-optional-locks", "--no-replace-objects", "--literal-pathspecs", "--no-pager"),
     *("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "core.splitIndex=false"),
-    *("-c", "core.safecrlf=false"),
-    *("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "status.relativePaths=false"),
+    *("-c", "core.safecrlf=false", "-c", "gc.auto=0", "-c", "maintenance.auto=false"),
+    *("-c", "status.relativePaths=false", "-c", "status.showStash=false"),
 )
 
 
@@ -58,7 +58,7 @@ def call(folder: Path, *words: str, stdin: bytes = b"", env: dict[str, str] | No
 def ask(folder: Path, *words: str) -> str | None:
     """Return what git answers, or None if it says no."""
     try:
-        return call(folder, *words).decode().strip()
+        return call(folder, *words).decode(errors="surrogateescape").strip()  # a name need not be UTF-8
     except GitFailed:
         return None
 

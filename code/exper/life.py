@@ -29,6 +29,10 @@ from exper.repository import Repository
 from exper.say import say
 
 
+class Busy(Refused):
+    """Another process has the run."""
+
+
 @dataclass(frozen=True)
 class Live:
     """A run that this process holds the lock of."""
@@ -57,10 +61,11 @@ def begin(
     """Prepare a run beside, with its snapshot if it has a commit, and rename it into being.
 
     The record comes from `run_json.new`; its id is `number`, or else the next that was never given, `least` or more.
-    The first run of a tag is refused if another has come first, or the tag is gone again.
+    The first run of a tag is refused if another has come first.
 
     Raises:
-        Refused: a live run uses another snapshot of the tag, or it is not the first.
+        Refused: a live run uses another snapshot of the tag, the tag is gone, or it is not the first.
+        Busy: another process has made the run `number`.
         Interrupted: before the rename; nothing is left.
     """
     tag = project.tag(record["tag"])
@@ -75,8 +80,9 @@ def begin(
                 snapshot.prepare(project, tag, record["commit"], repository, folder)
             with lock.held(project.lock):
                 signals.check()
-                if is_first and repository is not None:
+                if is_first:
                     check_first(tag)
+                if repository is not None:
                     _check_tag(repository, record)
                 if repository is None or tag.snapshot.is_dir():  # else the last run of the tag has just finished
                     record = record | {"id": max(ids.last(tag) + 1, least) if number is None else number}
@@ -102,9 +108,8 @@ def check_first(tag: paths.Tag) -> None:
 
 
 def _check_tag(repository: Repository, record: run_json.Record) -> None:
-    known = repository.tag(record["tag"])
-    if known is None or known.commit != record["commit"]:  # who made it takes it back when its run is refused
-        raise Refused(f"the tag {record['tag']!r} has just been removed. Type the command again.")
+    if repository.commit_and_tree(record["tag"])[:1] != [record["commit"]]:  # who made it takes it back when refused
+        raise Refused(f"the tag {record['tag']!r} has just been removed, or moved. Type the command again.")
 
 
 def resume(
@@ -120,11 +125,12 @@ def resume(
     """Take up a run that has ended before it finished, or is queued; `record` is as the caller has read it.
 
     Raises:
-        Refused: somebody else works on it, or a live run uses another snapshot of the tag.
+        Busy: somebody else works on it.
+        Refused: a live run uses another snapshot of the tag.
     """
     held = lock.take(run.lock, wait_seconds=2.0)  # its supervisor may be in its last instructions
     if held is None:
-        raise Refused(f"{run} is being worked on by another process.")
+        raise Busy(f"{run} is being worked on by another process.")
     try:
         tag = project.tag(run.tag)
         with beside.new(project, tag) as (folder, _):
@@ -145,7 +151,7 @@ def resume(
 
 def _check_unchanged(run: paths.Run, record: run_json.Record) -> None:
     if run_json.read(run)["sessions"] != record["sessions"]:
-        raise Refused(f"another process has just worked on {run}. Type the command again.")
+        raise Busy(f"another process has just worked on {run}. Type the command again.")
 
 
 def _as_left(record: run_json.Record) -> run_json.Record:
@@ -164,6 +170,8 @@ def _give_id(tag: paths.Tag, folder: Path, record: run_json.Record) -> paths.Run
     try:
         os.rename(folder, run.folder)
     except OSError as error:
+        if run.record.exists():
+            raise Busy(f"another process has just begun {run}.") from None
         raise Refused(f"{run.folder} can't become a run: {error.strerror}. Move away what is there.") from None
     ids.keep_last(tag)  # only now: a kill just before must not cost `run` its id 0
     return run

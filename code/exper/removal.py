@@ -2,32 +2,43 @@
 
 import contextlib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from exper import beside, ids, lists, lock, paths, snapshot
-from exper.repository import Repository, TagObject
+from exper import beside, ids, lists, lock, paths, snapshot, status
+from exper.repository import Repository, TagObject, TagTaken
 
 
 def remove_run(project: paths.Project, run: paths.Run) -> None:
-    """Remove a run; its id is never given again."""
-    remove_runs(project, [run])
+    """Remove a run of ours; its id is never given again."""
+    _remove_runs(project, [run], lambda _: False)
 
 
-def remove_runs(project: paths.Project, runs: Iterable[paths.Run]) -> None:
-    """Remove runs; their ids are never given again."""
+def remove_runs(project: paths.Project, runs: Iterable[paths.Run]) -> list[str]:
+    """Remove runs; their ids are never given again. Return a line for each that somebody has taken up meanwhile."""
+    return [f"{run} stays: it is being worked on by now" for run in _remove_runs(project, runs, status.is_busy)]
+
+
+def _remove_runs(
+    project: paths.Project, runs: Iterable[paths.Run], stays: Callable[[paths.Run], bool]
+) -> list[paths.Run]:
     gone: list[Path] = []
     of: dict[paths.Tag, None] = {}
+    left = []
     try:
         for run in runs:
             tag = project.tag(run.tag)
-            with lock.held(project.lock):
+            with lock.held(project.lock):  # under which runs are taken up
+                if stays(run):
+                    left.append(run)
+                    continue
                 ids.keep_last(tag)
                 ids.note_removed(tag, run.id)
                 gone.append(beside.take_away(tag, run.folder))
             of[tag] = None
     finally:
         finish(project, of, gone)
+    return left
 
 
 def finish(project: paths.Project, of: Iterable[paths.Tag], gone: Iterable[Path] = ()) -> None:
@@ -42,6 +53,22 @@ def finish(project: paths.Project, of: Iterable[paths.Tag], gone: Iterable[Path]
 def removed(tag: paths.Tag) -> list[paths.Run]:
     """Return the runs of a tag that have been removed."""
     return [run for run in map(tag.run, ids.removed(tag)) if not run.folder.exists()]
+
+
+def remove_tags(project: paths.Project, repository: Repository, tags: list[TagObject]) -> list[str]:
+    """Delete git tags and what is remembered of them; return a line for each that stays, as a run of it has begun.
+
+    Raises:
+        TagTaken: one has been moved or deleted meanwhile; all stay.
+    """
+    project.result.mkdir(exist_ok=True)
+    with lock.held(project.lock):  # under which runs are born
+        free = [one for one in tags if not project.tag(one.name).runs()]
+        if free:
+            repository.delete_tags(*free)
+    for one in free:
+        forget_tag(project, project.tag(one.name))
+    return [f"the tag {one.name} stays: it has a run by now" for one in tags if one not in free]
 
 
 def forget_tag(project: paths.Project, tag: paths.Tag) -> None:
@@ -61,7 +88,8 @@ def take_back_tag(project: paths.Project, repository: Repository, made: TagObjec
     tag = project.tag(made.name)
     with lock.held(project.lock):
         if not tag.runs():
-            repository.delete_tags(made)
+            with contextlib.suppress(TagTaken):  # why it is taken back matters more
+                repository.delete_tags(made)
             _remove_folder(tag)
 
 

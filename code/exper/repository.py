@@ -138,8 +138,8 @@ class Repository:
 
     def has_branch_or_remote(self, name: str) -> bool:
         """Tell whether `name` is a branch, a remote, or a branch of one."""
-        refs = self._git("for-each-ref", "--format=%(refname)", f"refs/heads/{name}", f"refs/remotes/{name}").decode()
-        return bool(refs.strip()) or name in self._git("remote").decode().splitlines()
+        refs = self._git("for-each-ref", "--format=%(refname)", f"refs/heads/{name}", f"refs/remotes/{name}")
+        return bool(refs.strip()) or name in os.fsdecode(self._git("remote")).splitlines()
 
     def commits(self, hashes: Iterable[str]) -> dict[str, Commit]:
         """Return those of these commits that are here, by hash."""
@@ -288,7 +288,7 @@ class Repository:
             TagTaken: it exists.
         """
         who = "GIT_COMMITTER_IDENT"
-        tagger = self._ask("var", who) or self._git("var", who, env=git.identity(self.root)).decode().strip()
+        tagger = self._ask("var", who) or os.fsdecode(self._git("var", who, env=git.identity(self.root))).strip()
         content = f"object {commit}\ntype commit\ntag {name}\ntagger {tagger}\n\n{message}"
         tag = self._git("mktag", stdin=git.text(content)).decode().strip()
         nothing = "0" * len(tag)

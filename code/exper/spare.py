@@ -30,11 +30,6 @@ class Spare(NamedTuple):
     remove: Callable[[], str | None]
 
 
-def is_busy(run: paths.Run) -> bool:
-    """Tell whether somebody works on a run, or may at any moment."""
-    return status.is_live(run) or status.read(run) in status.QUEUED
-
-
 # -- of tags -----------------------------------------------------------------------------------------------------------
 
 
@@ -48,7 +43,7 @@ def of_tag(project: paths.Project, tag: paths.Tag, known: Tags) -> Iterator[Spar
         remove = partial(_remove_snapshot, project, tag, known)
         yield Spare(f"{tag.name}: its snapshot", files.size(tag.snapshot), remove)
     if _is_forgotten(project, tag, known):
-        yield Spare(f"{tag.name}: its folder, as tag and runs are gone", 0, partial(removal.forget_tag, project, tag))
+        yield Spare(f"{tag.name}: its folder, as tag and runs are gone", 0, partial(_forget, project, tag))
 
 
 def _sweep(project: paths.Project, tag: paths.Tag) -> None:
@@ -58,7 +53,7 @@ def _sweep(project: paths.Project, tag: paths.Tag) -> None:
 
 def _is_unused(tag: paths.Tag, known: Tags) -> bool:
     """Tell whether nobody trains from the snapshot; of runs that can go on, git must hold the code."""
-    return all(not is_busy(run) and _is_in_git(run, known.get(tag.name)) for run in tag.runs())
+    return all(not status.is_busy(run) and _is_in_git(run, known.get(tag.name)) for run in tag.runs())
 
 
 def _is_in_git(run: paths.Run, known: TagObject | None) -> bool:
@@ -89,6 +84,13 @@ def _is_forgotten(project: paths.Project, tag: paths.Tag, known: Tags) -> bool:
     return not project.trials(tag.name) and tag.name not in map(paths.search_of, known)
 
 
+def _forget(project: paths.Project, tag: paths.Tag) -> str | None:
+    if not _is_forgotten(project, tag, Repository(project.root).tags_of_commits()):
+        return f"{tag.name}: somebody uses its folder by now"
+    removal.forget_tag(project, tag)
+    return None
+
+
 def _of_search(name: str) -> bool:
     return name.startswith("search.")
 
@@ -112,12 +114,9 @@ def trial_tags(project: paths.Project, repository: Repository, known: Tags) -> I
 
 def _remove_tags(project: paths.Project, repository: Repository, unused: list[TagObject]) -> str | None:
     try:
-        repository.delete_tags(*unused)
+        return "\n".join(removal.remove_tags(project, repository, unused)) or None
     except TagTaken as error:
         return f"a tag has changed meanwhile, and so all of them stay: {error}"
-    for one in unused:
-        removal.forget_tag(project, project.tag(one.name))
-    return None
 
 
 def verifications(project: paths.Project) -> Iterator[Spare]:
@@ -145,7 +144,7 @@ def half_written(run: paths.Run) -> Iterator[Spare]:
 
 
 def _half_written(run: paths.Run) -> list[Path]:
-    if is_busy(run):
+    if status.is_busy(run):
         return []
     replaced = (run.record, run.statistic, run.picture, run.prune, run.job_script, run.seed)
     near = [path for one in replaced for path in run.folder.glob(f".{one.name}.*")]

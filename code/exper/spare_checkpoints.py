@@ -9,7 +9,7 @@ from typing import NamedTuple
 from exper import checkpoint_files, files, lock, paths, status, tags
 from exper.error import Refused
 from exper.rows import section
-from exper.spare import Spare, count, is_busy
+from exper.spare import Spare, count
 
 _RUN = re.compile(r"([^/@]+/[0-9]+)(?:@.*)?")
 
@@ -118,7 +118,7 @@ def _remove(project: paths.Project, run: paths.Run, spare: list[Path], there: li
     with lock.held(project.lock):  # a run is taken up under it
         if not run.folder.exists():
             return None
-        if is_busy(run) or checkpoint_files.names(run.checkpoint) != there:
+        if status.is_busy(run) or checkpoint_files.names(run.checkpoint) != there:
             return f"{run} has gone on meanwhile, so its checkpoints stay"
         for path in spare:
             path.unlink(missing_ok=True)

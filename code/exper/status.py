@@ -55,6 +55,11 @@ def is_live(run: paths.Run) -> bool:
     return lock.is_held(run.lock) or of(run, record) == "running"
 
 
+def is_busy(run: paths.Run) -> bool:
+    """Tell whether somebody works on a run, or may at any moment."""
+    return is_live(run) or read(run) in QUEUED
+
+
 def mark_ending(run: paths.Run) -> None:
     """Note that a run which still runs has been asked to end; its heartbeat says so."""
     if not is_ending(run):
@@ -98,12 +103,12 @@ def _heart_beats(run: paths.Run) -> bool:
     except OSError:
         return False
     try:
-        return _clock(run.folder.parent) - os.fstat(handle).st_mtime < _FRESH_SECONDS
+        return clock(run.folder.parent) - os.fstat(handle).st_mtime < _FRESH_SECONDS
     finally:
         os.close(handle)
 
 
-def _clock(folder: Path) -> float:
+def clock(folder: Path) -> float:
     """Return the time by the clock of the file system, which need not be this host's."""
     with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=folder) as file:
         return os.fstat(file.fileno()).st_mtime

@@ -13,6 +13,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from exper import paths, run_json, status
 
@@ -90,6 +92,23 @@ def refused(project: paths.Project, *arguments: str, **options: Any) -> str:
     error: str = exper(project, *arguments, code=2, **options).stderr
     assert "Traceback" not in error
     return error
+
+
+_MOUNTS = ["unshare", "--mount", "sh", "-c"]
+_CAN_MOUNT = os.getuid() == 0 and shutil.which("unshare") and not subprocess.run([*_MOUNTS, "true"]).returncode
+can_mount = pytest.mark.skipif(not _CAN_MOUNT, reason="only root can mount a small disk: a full one is not tested")
+
+
+def on_a_small_disk(
+    project: paths.Project, folder: Path, *arguments: str
+) -> tuple["subprocess.CompletedProcess[str]", list[str]]:
+    """Run a command for which `folder` is on a disk of 100 kB; return how it ended, and the names left there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    script = 'left=$1; shift; mount -t tmpfs -o size=100k none "$0" && "$@"; code=$?; ls -A "$0" >"$left"; exit $code'
+    with tempfile.NamedTemporaryFile("r") as left:
+        words = [*_MOUNTS, script, str(folder), left.name, *command(project, *arguments)]
+        done = subprocess.run(words, cwd=project.root, capture_output=True, text=True, timeout=60)
+        return done, left.read().split()
 
 
 def start(project: paths.Project, *arguments: str, **options: Any) -> "subprocess.Popen[str]":

@@ -430,6 +430,25 @@ def test_no_configuration_of_the_user_gets_in_the_way(
     exper(project, "rm", "base", "--tag", "--yes")
 
 
+def test_a_stash_that_the_user_has_git_tell_of_is_no_change(project: paths.Project) -> None:
+    git(project.root, "config", "--global", "status.showStash", "true")
+    (project.code / "config.py").write_text("epochs = 4\n")
+    git(project.root, "stash")
+    with untouched(project.root):
+        exper(project, "run", "base")
+    assert state(project, "base/0") == "finished"
+
+
+def test_the_users_name_need_not_be_utf8(project: paths.Project) -> None:
+    with open(os.environ["GIT_CONFIG_GLOBAL"], "ab") as file:
+        file.write("[user]\nname = Jörg Müller\n".encode("latin-1"))
+    (project.code / "config.py").write_text("epochs = 4\n")
+    exper(project, "run", "base", "-m", "why")
+    assert state(project, "base/0") == "finished"
+    tagger = subprocess.check_output(["git", "cat-file", "tag", "base"], cwd=project.root)
+    assert "tagger Jörg Müller <".encode("latin-1") in tagger
+
+
 def test_hooks_that_fail_are_not_run(project: paths.Project, tmp_path: Path) -> None:
     for folder in (project.root / ".git" / "hooks", tmp_path / "hooks"):
         folder.mkdir(exist_ok=True)

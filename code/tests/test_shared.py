@@ -7,12 +7,13 @@ import concurrent.futures
 import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from exper import life, lists, lock, machine, paths, run_json, same, take_up
+from exper import left_behind, life, lists, lock, machine, paths, run_json, same, take_up
 from exper.error import Refused
 from exper.repository import Repository
 from tests import manager
@@ -106,3 +107,22 @@ def test_lines_of_a_list_wait_for_another_host(project: paths.Project) -> None:
         assert manager.finished(project) == []
         (project.lists / ".lock.host").unlink()
         assert appended.result(20) == ["base/0"]
+
+
+@pytest.mark.skipif(not _CAN_RENAME, reason="unshare is missing or refused: no second host name")
+def test_what_another_host_is_at_work_in_stays_until_it_is_old(project: paths.Project) -> None:
+    exper(project, "run", "base")
+    program = [sys.executable, "-c", "from exper import left_behind; print(left_behind.new_name())"]
+    environment = os.environ | {"PYTHONPATH": str(project.code)}
+    names = [subprocess.check_output([*_OTHER_NAME, *program], env=environment, text=True).strip() for _ in range(2)]
+    theirs = [project.verifications / f"base-0-{names[0]}", project.tag("base").folder / f".new-{names[1]}"]
+    ours = project.tag("base").folder / f".new-{left_behind.new_name()}"
+    for folder in (*theirs, ours):
+        folder.mkdir(parents=True)
+    exper(project, "gc", "--yes")
+    exper(project, "rerun", "base")
+    assert [folder.exists() for folder in (*theirs, ours)] == [True, True, False]
+    for folder in theirs:
+        os.utime(folder, (time.time() - 4000,) * 2)
+    exper(project, "gc", "--yes")
+    assert [folder.exists() for folder in theirs] == [False, False]

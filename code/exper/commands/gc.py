@@ -14,7 +14,7 @@ Examples:
 
 from collections.abc import Iterator
 
-from exper import ask, find, paths, spare, spare_checkpoints
+from exper import ask, find, paths, spare, spare_checkpoints, status
 from exper.arguments import Parser
 from exper.error import Refused
 from exper.repository import Repository
@@ -38,7 +38,7 @@ def gc(arguments: list[str], project: paths.Project) -> int:
     if options.dry_run or not found:
         return int(bool(problems))
     ask.to_remove(yes=options.yes)
-    stays = [line for line in [one.remove() for one in found] if line]
+    stays = [line for one in found for line in (one.remove() or "").splitlines()]
     return int(warn("gc", stays) or bool(problems))
 
 
@@ -69,7 +69,7 @@ def _found(project: paths.Project, runs: list[paths.Run], *, is_all: bool, with_
 
 def _checkpoints(project: paths.Project, runs: list[paths.Run], keep: Keep, problems: list[str]) -> Iterator[Spare]:
     """Yield the checkpoints that can go; where they stay because something is wrong, add that to `problems`."""
-    busy = {run for run in runs if spare.is_busy(run)}
+    busy = {run for run in runs if status.is_busy(run)}
     warn("gc", [f"{run} is being worked on, so its checkpoints stay" for run in busy])
     needed = spare_checkpoints.started_from(project.runs())
     for run in runs:

@@ -39,11 +39,10 @@ def rm(arguments: list[str], project: paths.Project) -> int:
     if runs or known:
         ask.to_remove(yes=options.yes)
         _check(project, runs)  # the user may have thought about it for long
-    removal.remove_runs(project, runs)
+    stays = removal.remove_runs(project, runs)
     removal.finish(project, gone.values())
-    if known:
-        _remove_tags(project, list(known.values()))
-    return 0
+    stays += _remove_tags(project, list(known.values()))
+    return int(warn("rm", stays))
 
 
 def _parser() -> Parser:
@@ -127,10 +126,8 @@ def _tell(runs: list[paths.Run], known: list[TagObject]) -> None:
         say(f"rm: {len(runs):,} runs ({sum(sizes.values()):.1f} MB) and {len(known):,} tags in all")
 
 
-def _remove_tags(project: paths.Project, known: list[TagObject]) -> None:
+def _remove_tags(project: paths.Project, known: list[TagObject]) -> list[str]:
     try:
-        Repository(project.root).delete_tags(*known)
+        return removal.remove_tags(project, Repository(project.root), known) if known else []
     except TagTaken as error:
         raise Refused(f"a tag has changed meanwhile, and so all stay: {error}") from None
-    for one in known:
-        removal.forget_tag(project, project.tag(one.name))

@@ -120,11 +120,14 @@ def _search(
         if made is not None and not trial.runs(project, base.tag):
             removal.take_back_tag(project, base.repository, made)
         raise
-    base.repository.pack_tags(f"{base.tag}+*", base.commit)
     if warn("search", searcher.failed):
         say("search: these trials failed; the others went on")
-    if studies.ended(study):
-        results.write(Search(project, base.tag, base.space, base.metric, base.direction, study), "search")
+    try:
+        if studies.ended(study):
+            results.write(Search(project, base.tag, base.space, base.metric, base.direction, study), "search")
+        base.repository.pack_tags(f"{base.tag}+*", base.commit)
+    except (Refused, OSError) as error:  # the trials are what matters
+        say(f"search: {error}")
     if signals.noted is not None:
         _say_interrupted(base.tag, signals.noted)
         signals.check()

@@ -51,10 +51,11 @@ def verify(arguments: list[str], project: paths.Project) -> int:
     with Signals() as signals, contextlib.ExitStack() as leaving:
         new, held = place.new(project, run)
         leaving.callback(place.remove, project, new, held)
-        snapshot.write(new.snapshot, repository, commit, project)
-        signals.check()
         now = run_json.begin(now, ["exper", "verify", *arguments])
-        _train(project, _Repetition(run, new, held, now), compared, signals)
+        again = _Repetition(run, new, held, now)
+        _furnish(again, repository, commit, project)
+        signals.check()
+        _train(project, again, compared, signals)
         if compared.difference is None:
             print("\n".join([_exact(run, compared, state), *compared.notes]))
             return 0
@@ -96,7 +97,6 @@ def _train(project: paths.Project, again: _Repetition, compared: Comparison, sig
         Refused: main.py refuses.
         Interrupted: training has been asked to end, and has.
     """
-    _furnish(again)
     compared.place, record, run = again.run, again.record, again.run
     environment = process.environment(run, project.data, record)
     say(f"exper: {again.of} is repeated with seed {record['seed']} and {record['threads']} threads")
@@ -118,14 +118,23 @@ def _train(project: paths.Project, again: _Repetition, compared: Comparison, sig
     compared.end(run_json.ending(record))
 
 
-def _furnish(again: _Repetition) -> None:
+def _furnish(again: _Repetition, repository: Repository, commit: str, project: paths.Project) -> None:
+    """Write what training finds: its code, its seed, its record.
+
+    Raises:
+        Refused: the disk is full, or may not be written.
+    """
     run, record = again.run, again.record
-    files.replace(run.seed, f"{record['seed']}\n")
-    run.heartbeat.touch()
-    for folder in (run.checkpoint, run.tensorboard):
-        folder.mkdir()
-    run_json.write(run, record)
-    life.mark_session(run, record, "verification")
+    try:
+        snapshot.write(run.snapshot, repository, commit, project)
+        files.replace(run.seed, f"{record['seed']}\n")
+        run.heartbeat.touch()
+        for folder in (run.checkpoint, run.tensorboard):
+            folder.mkdir()
+        run_json.write(run, record)
+        life.mark_session(run, record, "verification")
+    except OSError as error:
+        raise Refused(f"{again.of} can't be repeated in {run.folder}: {error.strerror or error}.") from None
 
 
 class _Watch:

@@ -14,7 +14,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import Trial
 
-from exper import life, lists, paths, removal, status, tagged
+from exper import life, lists, lock, paths, removal, status, tagged
 from exper.error import Refused
 from exper.interrupt import Signals
 from exper.repository import TagObject
@@ -142,9 +142,9 @@ class Searcher:
 
     def _ask(self) -> bool:
         """Take over a trial that nobody cares for, or ask for a new one; return whether there was one more."""
-        taken = self._left_alone()
+        taken = self._take_over()
         if taken is not None:
-            self._begin(taken, studies.take(taken, self._base.space, self._sampler))
+            self._begin(*taken)
             return True
         if studies.count(self._study) >= self._plan.trials:
             return False
@@ -155,14 +155,17 @@ class Searcher:
         self._begin(asked, values)
         return True
 
-    def _left_alone(self) -> Trial | None:
+    def _take_over(self) -> tuple[Trial, dict[str, Value]] | None:
+        """Take over a trial that another searcher has left, if there is one: under a lock, or two would take it."""
         if time.monotonic() - self._looked < _TAKE_OVER_SECONDS:
             return None
         ours = {one.asked.number for one in self._open}
-        left = next((one for one in studies.left_alone(self._study) if one.number not in ours), None)
-        if left is None:
-            self._looked = time.monotonic()
-        return left
+        with lock.held(self._base.project.lock):
+            left = next((one for one in studies.left_alone(self._study) if one.number not in ours), None)
+            if left is not None:
+                return left, studies.take(left, self._base.space, self._sampler)
+        self._looked = time.monotonic()
+        return None
 
     def _sampler(self, number: int) -> BaseSampler:
         return studies.sampler(self._plan.sampler, self._base.space, self._base.seed, number)
@@ -223,6 +226,8 @@ class Searcher:
                 job.trial.tried.discard(job.run)
             self._lost += 1
         else:
+            if "failed" in report:  # as on a full disk; the run tells how far it came
+                self.left.append(f"{job.run}: {report['failed']}")
             self._has_run = True
             lists.append(self._base.project, self._base.tag, f"{self._base.tag}+*")
 

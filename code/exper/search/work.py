@@ -70,12 +70,13 @@ class Supervisor:
                 os.write(report, b"\n")  # the request has not been lost
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
                 self._work(request, waiting, signals)
-            except Interrupted:
+            except (Interrupted, life.Busy):
                 pass
             except Refused as error:
                 _tell(report, {"refused": str(error)})
-            except Exception:
-                _tell(report, {"bug": traceback.format_exc()})
+            except Exception as error:
+                is_bug = not isinstance(error, OSError) or error.strerror is None
+                _tell(report, {"bug": traceback.format_exc()} if is_bug else {"failed": str(error)})
             finally:
                 os.close(report)  # before the kernel has taken our memory apart
                 os._exit(0)
@@ -96,7 +97,7 @@ class Supervisor:
             if now in status.UNFINISHED:
                 return take_up(project, repository, run, record, command)[0]
             if now not in status.OVER:
-                raise Refused(f"{run} is {now}, as another process has it.")
+                raise life.Busy(f"{run} is {now}, as another process has it.")
             life.settle(project, run, now)  # a kill after the record may have lost the rest of the end
             return None
         if ids.was_given(project.tag(run.tag), run.id):

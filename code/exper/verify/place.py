@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from exper import files, lock, paths
+from exper import files, left_behind, lock, paths
 from exper.error import Refused
 
 
@@ -16,7 +16,7 @@ def new(project: paths.Project, run: paths.Run) -> tuple[paths.Verification, int
     Raises:
         Refused: the disk is full, or may not be written.
     """
-    place = paths.Verification(project.verifications / f"{run.tag}-{run.id}-{os.urandom(4).hex()}")
+    place = paths.Verification(project.verifications / f"{run.tag}-{run.id}-{left_behind.new_name()}")
     try:
         with lock.held(project.lock):
             sweep(project)
@@ -57,7 +57,7 @@ def sweep(project: paths.Project) -> None:
 
 def left(project: paths.Project) -> list[Path]:
     """Return what verifications have left: those that differed, or were killed."""
-    return [place.folder for place in _all(project) if not lock.is_held(place.lock)]
+    return [place.folder for place in _all(project) if left_behind.is_left(place.folder, place.lock)]
 
 
 def _all(project: paths.Project) -> list[paths.Verification]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from exper import checkpoint_files, lock, paths
+from exper import checkpoint_files, left_behind, lock, paths
 from exper.repository import Repository
 from tests import campaign, manager, searching
 from tests.manager import exper, git, record, refused, state, the_run, untouched, write
@@ -57,7 +57,7 @@ def everything(project: paths.Project) -> dict[str, bytes]:
 
 def killed_start(project: paths.Project, tag: str) -> Path:
     """Make what a start that was killed leaves beside the runs of a tag."""
-    folder = project.tag(tag).folder / ".new-0123456789abcdef"
+    folder = project.tag(tag).folder / f".new-{left_behind.new_name()}"
     folder.mkdir(parents=True)
     (folder / "lock").touch()
     (folder / "seed").write_text("1\n" * 50_000)
@@ -127,9 +127,9 @@ def test_what_a_killed_command_has_left_goes(project: paths.Project) -> None:
 def test_a_start_under_way_is_left_alone(project: paths.Project) -> None:
     write(project, main=manager.WAITS)
     with manager.training(project, "run", "base") as (supervisor, _):
-        killed_start(project, "base")
+        left = killed_start(project, "base")
         exper(project, "gc", "--yes")
-        assert not (project.tag("base").folder / ".new-0123456789abcdef").exists()
+        assert not left.exists()
         assert project.tag("base").snapshot.exists()
         assert "is being worked on" in exper(project, "gc", "--keep", "last", "--yes").stderr
         (the_run(project, "base/0").folder / "go").touch()
@@ -163,12 +163,13 @@ def test_lines_of_finished_txt_go_whose_runs_somebody_has_deleted(project: paths
 
 def test_what_verifications_have_left_goes_and_one_under_way_stays(project: paths.Project) -> None:
     exper(project, "run", "base")
-    for name in ("base-0-0123abcd", "base-0-4567abcd"):
-        (project.verifications / name).mkdir(parents=True)
-    held = lock.take(project.verifications / "base-0-4567abcd" / "lock")
+    left, live = (project.verifications / f"base-0-{left_behind.new_name()}" for _ in range(2))
+    left.mkdir(parents=True)
+    live.mkdir()
+    held = lock.take(live / "lock")
     assert held is not None
     assert "gc: __result__/.verify: what 1 verification left" in exper(project, "gc", "--yes").stderr
-    assert [path.name for path in project.verifications.iterdir()] == ["base-0-4567abcd"]
+    assert [*project.verifications.iterdir()] == [live]
     os.close(held)
 
 
@@ -241,13 +242,13 @@ def test_words_name_the_runs_that_are_meant(project: paths.Project) -> None:
     exper(project, "run", "base")
     exper(project, "rerun", "base")
     exper(project, "run", "other")
-    killed_start(project, "other")
+    left = killed_start(project, "other")
     project.list_file("mine").write_text("base/1\nnobody/0\n")
     said = exper(project, "gc", "mine", "--keep", "last", "--yes", code=1).stderr
     assert "mine.txt names 'nobody/0', and there is no such run; skipped" in said
     sizes = [len(checkpoints(project, name)) for name in ("base/0", "base/1", "other/0")]
     assert sizes == [8, 2, 8]
-    assert (project.tag("other").folder / ".new-0123456789abcdef").exists()
+    assert left.exists()
 
 
 # -- git tags of trials ------------------------------------------------------------------------------------------------
@@ -422,3 +423,20 @@ def test_real_training_goes_on_with_the_same_bits_and_every_other_command_works(
     exper(project, "report", "broken", "unbroken")
     exper(project, "rerun", "broken/0", "-f", timeout=120)
     assert campaign.result(the_run(project, "broken/1").folder) == before
+
+
+def test_a_search_that_has_begun_while_it_asked_keeps_what_it_remembers(project: paths.Project) -> None:
+    searching.prepare(project, search='{"optimizer.lr": [0.1]}')
+    exper(project, "search", "wide")
+    exper(project, "rm", "wide+lr=0.1", "--tag", "--yes")
+    git(project.root, "tag", "--delete", "wide")
+    program, *words = manager.command(project, "gc")
+    with pexpect.spawn(program, words, timeout=20, encoding="utf-8") as terminal:
+        terminal.expect("Remove")
+        exper(project, "search", "wide")
+        terminal.sendline("y")
+        terminal.expect("wide: somebody uses its folder by now")
+        terminal.expect(pexpect.EOF)
+    assert terminal.exitstatus == 1
+    assert project.tag("wide").journal.exists()
+    exper(project, "results", "wide")

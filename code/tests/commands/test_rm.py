@@ -5,7 +5,7 @@ import signal
 import pexpect
 import pytest
 
-from exper import paths, status
+from exper import left_behind, paths, status
 from tests import manager, searching
 from tests.manager import exper, git, record, refused, state, untouched, write
 
@@ -77,6 +77,22 @@ def test_on_a_terminal_it_asks(project: paths.Project, answer: str, code: int) -
         terminal.expect(pexpect.EOF)
     assert terminal.exitstatus == code
     assert len(project.tag("base").runs()) == (code != 0)
+
+
+def test_what_has_begun_while_it_asked_stays_and_so_does_its_tag(project: paths.Project) -> None:
+    exper(project, "run", "base")
+    write(project, main=manager.WAITS)
+    exper(project, "rm", "base", "--yes")
+    program, *words = manager.command(project, "rm", "base", "--tag")
+    with pexpect.spawn(program, words, timeout=20, encoding="utf-8") as terminal:
+        terminal.expect("Remove")
+        exper(project, "rerun", "base")
+        terminal.sendline("y")
+        terminal.expect("the tag base stays: it has a run by now")
+        terminal.expect(pexpect.EOF)
+    assert terminal.exitstatus == 1
+    assert manager.tags(project) == ["base"]
+    assert len(project.tag("base").runs()) == 1
 
 
 def test_one_wrong_name_of_several_removes_nothing(project: paths.Project) -> None:
@@ -215,7 +231,7 @@ def test_rm_that_was_killed_in_the_middle_is_finished_by_the_same_command(projec
     exper(project, "rerun", "base", code=1)
     exper(project, "run", "other")
     tag = project.tag("base")
-    beside = tag.folder / ".new-0123456789abcdef"
+    beside = tag.folder / f".new-{left_behind.new_name()}"
     beside.mkdir()
     (tag.folder / "1").rename(beside / "1")  # as `rm base/1 base/0`, killed behind the first rename, leaves it
     tag.removed_ids.write_text("1\n0\n")

@@ -261,6 +261,18 @@ def test_a_refusal_keeps_a_tag_that_was_there_before(project: paths.Project) -> 
     assert project.tag("base").runs() == []
 
 
+def test_a_refusal_is_told_also_where_the_tag_is_gone_by_then(project: paths.Project) -> None:
+    waits = "ready()\nseconds_until('go')\n"
+    write(project, main=manager.REFUSES.replace(manager.READY, manager.READY + waits))
+    with manager.training(project, "run", "base") as (supervisor, _):
+        git(project.root, "tag", "--delete", "base")
+        (manager.the_run(project, "base/0").folder / "go").touch()
+        said = supervisor.communicate(timeout=20)[0]
+        assert supervisor.returncode == 2
+    assert said.splitlines()[-1] == "run: lr must be above 0."
+    assert manager.left(project) == []
+
+
 def test_exit_2_without_the_file_is_a_failure(project: paths.Project) -> None:
     write(project, main="import sys; sys.exit(2)")
     exper(project, "run", "base", code=1)

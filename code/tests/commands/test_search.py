@@ -350,6 +350,42 @@ def test_a_searcher_takes_over_what_another_has_left(project: paths.Project) -> 
     assert len(set(noted(project, "ended"))) == len(noted(project, "ended")) == 3
 
 
+def test_two_searchers_that_begin_at_once_do_not_take_over_the_same_trial(project: paths.Project) -> None:
+    prepare(project, seconds="0.2", search='{"optimizer.lr": [0.1, 0.05, 0.02, 0.01]}')
+    first = manager.start(project, "search", "wide", "-j", "4")
+    manager.wait_for(lambda: len(noted(project, "begun")) == 4)
+    _kill_all(first.pid)
+    first.communicate()
+    manager.wait_for(lambda: not _alive(project))
+    both = [manager.start(project, "search", "wide", "-j", "2", "--pruner", "median") for _ in range(2)]
+    for one in both:
+        said = one.communicate(timeout=60)[0]
+        assert one.returncode == 0, said
+    assert {one.state.name for one in told(project, "wide")} == {"COMPLETE"}
+    assert sorted(noted(project, "ended")) == sorted(f"{tag}/0" for tag in trials(project, "wide"))
+
+
+def test_results_that_cannot_be_written_do_not_hide_how_the_search_ended(project: paths.Project) -> None:
+    prepare(project)
+    project.title_file("wide").parent.mkdir(parents=True)
+    project.title_file("wide").write_text("{")
+    said = exper(project, "search", "wide").stderr
+    assert "title/wide.json" in said
+    assert len(manager.finished(project)) == 3
+
+
+def test_a_disk_that_takes_no_more_is_told_in_a_line(project: paths.Project) -> None:
+    prepare(project, seconds="0.3")
+    search = manager.start(project, "search", "wide")
+    manager.wait_for(lambda: noted(project, "begun"))
+    project.list_file("finished").parent.mkdir(parents=True, exist_ok=True)
+    project.list_file("finished").mkdir()
+    said = search.communicate(timeout=60)[0]
+    assert search.returncode == 1, said
+    assert "Is a directory" in said
+    assert "Traceback" not in said
+
+
 @database.needed
 def test_two_machines_share_a_search_in_a_database(project: paths.Project, tmp_path: Path) -> None:
     prepare(project, seconds="0.2", search='{"optimizer.lr": [0.1, 0.05, 0.02, 0.01, 0.005, 0.002]}')

@@ -427,6 +427,17 @@ def test_the_template_is_exact(real: paths.Project) -> None:
     assert json.loads(the_run(real, "base/0").statistic.read_text())["outside_code"].keys() == {"own"}
 
 
+@manager.can_mount
+def test_on_a_full_disk_it_says_nothing_of_the_run(project: paths.Project) -> None:
+    (project.code / "large.py").write_bytes(os.urandom(200_000))
+    trained(project)
+    done, left = manager.on_a_small_disk(project, project.verifications, "verify", "base/0")
+    assert done.returncode == 2, done.stderr
+    assert "base/0 can't be repeated in" in done.stderr
+    assert "No space left" in done.stderr
+    assert left == []
+
+
 def test_a_changed_line_of_code_outside_the_tag_is_named(real: paths.Project, tmp_path: Path) -> None:
     change(tmp_path / "elsewhere" / "own.py")
     found = verdict(real)
