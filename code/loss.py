@@ -29,7 +29,7 @@ class CrossEntropy(nn.Module):
 
     def __init__(self, class_weights: list[Weight] | None = None, label_smoothing: Share = 0.0) -> None:
         super().__init__()
-        self.register_buffer("class_weights", None if class_weights is None else torch.tensor(class_weights))
+        self.register_buffer("class_weights", None if class_weights is None else torch.tensor(class_weights).float())
         self.smoothing = label_smoothing
 
     def forward(self, output_BK: Tensor, target_B: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ class NLL(nn.Module):
 
     def __init__(self, class_weights: list[Weight] | None = None) -> None:
         super().__init__()
-        self.register_buffer("class_weights", None if class_weights is None else torch.tensor(class_weights))
+        self.register_buffer("class_weights", None if class_weights is None else torch.tensor(class_weights).float())
 
     def forward(self, output_BK: Tensor, target_B: Tensor) -> Tensor:
         return functional.nll_loss(output_BK, target_B, self.class_weights, reduction="none").mean()

@@ -43,6 +43,12 @@ def test_class_weights_multiply_and_the_number_of_targets_divides(name: str) -> 
     assert value(output, CLASS_B, name, class_weights=weights) == pytest.approx(sum(each) / 11, rel=1e-5)
 
 
+@pytest.mark.parametrize("name", ["cross_entropy", "nll"])
+def test_class_weights_may_be_whole_numbers(name: str) -> None:
+    whole, real = ([0, 1, 2, 5], [0.0, 1.0, 2.0, 5.0])
+    assert value(LOGIT_BK, CLASS_B, name, class_weights=whole) == value(LOGIT_BK, CLASS_B, name, class_weights=real)
+
+
 def test_nll_of_log_probabilities_is_cross_entropy_of_logits() -> None:
     wanted = value(LOGIT_BKHW, CLASS_BHW, "cross_entropy")
     assert value(LOGIT_BKHW.log_softmax(1), CLASS_BHW, "nll") == pytest.approx(wanted, rel=1e-6)
