@@ -107,7 +107,10 @@ class Focal(nn.Module):
         if output_BK.shape[1] == 1:
             output_BK = torch.cat([torch.zeros_like(output_BK), output_BK], dim=1)  # the same probabilities
         loss_B = functional.cross_entropy(output_BK, target_B, reduction="none")
-        return ((1 - (-loss_B).exp()) ** self.gamma * loss_B).mean()
+        wrong_B = 1 - (-loss_B).exp()
+        if self.gamma < 1:  # the slope of wrong_B ** gamma is infinite at 0, where a target is met with certainty
+            wrong_B = wrong_B.clamp(min=torch.finfo(wrong_B.dtype).tiny)
+        return (wrong_B**self.gamma * loss_B).mean()
 
 
 def _shares(output_BK: Tensor, target_B: Tensor) -> tuple[Tensor, Tensor]:

@@ -102,6 +102,16 @@ def test_focal_without_gamma_is_cross_entropy() -> None:
     assert value(ONE_B1HW, MASK_BHW, "focal", gamma=0.0) == pytest.approx(value(ONE_B1HW, MASK_BHW, "bce"), rel=1e-5)
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+def test_focal_has_a_gradient_where_a_target_is_met_with_certainty(gamma: float) -> None:
+    certain, doubtful = torch.tensor([200.0, 0.0]), torch.tensor([1.0, 0.0])
+    logit_BK = torch.stack([certain, doubtful]).requires_grad_()
+    Loss({"name": "focal", "gamma": gamma})(logit_BK, torch.tensor([0, 0])).backward()
+    assert logit_BK.grad is not None
+    assert logit_BK.grad[0].tolist() == [0, 0]
+    assert logit_BK.grad[1, 0] < 0 < logit_BK.grad[1, 1]
+
+
 @pytest.mark.parametrize("name", LOSS)
 def test_a_loss_is_the_mean_of_what_parts_of_a_batch_give(name: str) -> None:
     arguments: dict[str, Any] = {"class_weights": [0.1, 1.0, 3.0]} if name in ("cross_entropy", "nll") else {}
