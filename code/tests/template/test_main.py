@@ -11,9 +11,11 @@ import torch
 from torch import nn
 
 import loss
+import main
 import model
 import optim
 from exper import parts, paths, settings
+from exper.training.checkpoint import Checkpoints
 from loss import Loss
 from metric import METRIC, Totals
 from schedule import SCHEDULER
@@ -262,6 +264,25 @@ def test_without_loggers_there_is_no_tensorboard_folder(tmp_path: Path) -> None:
     run = play.born(tmp_path / "0")
     play.train(run, play.small(epochs=1, logger=[]))
     assert not run.tensorboard.exists()
+
+
+def test_what_is_summed_so_far_goes_from_a_checkpoint_to_the_device_of_the_model(tmp_path: Path) -> None:
+    run, settings = play.born(tmp_path / "0"), play.small(epochs=1, metric=[{"name": "f1"}, {"name": "confusion"}])
+    play.train(run, settings)
+    (run.checkpoint / "epoch_1.path").unlink()  # the one before is of within the epoch
+    with play.taken(run) as this:
+        state, saved = main.build(this, settings, Checkpoints.newest)[1:5:3]
+    assert saved is not None
+    state.model.to("meta")
+    state.log(gap=torch.tensor(1.0))
+    saved["own"] = state.own.state_dict()
+    with pytest.warns(UserWarning, match="is a no-op"):  # of weights, which have no numbers there
+        state.load_state_dict(saved)
+    assert state.batch > 0
+    sums = state.metric.state_dict()
+    tensors = [sums["loss"], sums["finite"], *(one["counts"] for one in sums["metrics"].values())]
+    tensors += [state.own.state_dict()["gap"][0], *state.model.parameters()]
+    assert {one.device.type for one in tensors} == {"meta"}
 
 
 def test_deterministic_algorithms_are_a_setting(tmp_path: Path) -> None:
