@@ -37,5 +37,5 @@ def restore(saved: dict[str, Any]) -> None:
     random.setstate(saved["python"])
     np.random.set_state(tuple(saved["numpy"]))
     torch.set_rng_state(saved["torch"])
-    if saved["cuda"]:
-        torch.cuda.set_rng_state_all(saved["cuda"])
+    for number, one in enumerate(saved["cuda"][: torch.cuda.device_count()]):  # there may be fewer GPUs than there were
+        torch.cuda.set_rng_state(one, number)

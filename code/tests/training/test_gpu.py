@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from exper.training import streams
 from tests import play
 
 pytestmark = pytest.mark.skipif(
@@ -24,3 +25,11 @@ def test_a_run_goes_on_within_an_epoch(tmp_path: Path) -> None:
     assert again["step"] == unbroken["step"] == 4
     for name in ("train/acc", "train/f1", "train/iou", "train/loss"):
         assert again[name] == pytest.approx(unbroken[name], rel=1e-2)
+
+
+def test_states_of_more_gpus_than_there_are_can_be_restored() -> None:
+    torch.rand((), device="cuda")
+    saved = streams.state()
+    first = torch.rand(4, device="cuda")
+    streams.restore(saved | {"cuda": saved["cuda"] + saved["cuda"][:1]})
+    assert torch.equal(torch.rand(4, device="cuda"), first)
