@@ -41,10 +41,12 @@ class Step:
 
     def _each(self, image_BCHW: Tensor, target: Tensor, random: Generator | None) -> tuple[Tensor, Tensor]:
         seeds = torch.randint(2**62, (len(image_BCHW),), generator=random).tolist()
-        before, samples = torch.get_rng_state(), []
-        for seed, image_CHW, one in zip(seeds, image_BCHW, target, strict=True):
-            torch.default_generator.manual_seed(seed)  # torchvision draws from it
-            samples.append(self._once(image_CHW, one))
-        torch.set_rng_state(before)
+        gpu, samples = [image_BCHW.device.index] if image_BCHW.is_cuda else [], []
+        generators = [torch.default_generator, *(torch.cuda.default_generators[number] for number in gpu)]
+        with torch.random.fork_rng(gpu):
+            for seed, image_CHW, one in zip(seeds, image_BCHW, target, strict=True):
+                for generator in generators:  # torchvision draws from them: noise on the image's device, else the CPU's
+                    generator.manual_seed(seed)
+                samples.append(self._once(image_CHW, one))
         images, targets = zip(*samples, strict=True)
         return torch.stack(images), torch.stack(targets)

@@ -1,12 +1,14 @@
 """What only a GPU shows."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from exper.training import streams
 from tests import play
+from transform import Transform
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="THERE IS NO GPU: nothing has been trained on one, or drawn by one"
@@ -33,3 +35,15 @@ def test_states_of_more_gpus_than_there_are_can_be_restored() -> None:
     first = torch.rand(4, device="cuda")
     streams.restore(saved | {"cuda": saved["cuda"] + saved["cuda"][:1]})
     assert torch.equal(torch.rand(4, device="cuda"), first)
+
+
+@pytest.mark.parametrize("part", [{"name": "v2.GaussianNoise"}, {"name": "v2.ColorJitter", "hue": 0.3}])
+def test_what_torchvision_draws_there_depends_on_the_generator_alone(part: dict[str, Any]) -> None:
+    image_BCHW, target_B = torch.full((4, 3, 8, 6), 0.5, device="cuda"), torch.zeros(4, device="cuda")
+    image_BCHW[:, 0] = 0.2
+    before = torch.cuda.get_rng_state()
+    first, again, other = (Transform([part])(image_BCHW, target_B, streams.generator(seed))[0] for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert not torch.equal(first[0], first[1])
+    assert torch.equal(before, torch.cuda.get_rng_state())
