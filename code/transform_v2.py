@@ -34,8 +34,8 @@ class Step:
             raise ValueError(f"{self.name}: {error}") from error
 
     def _once(self, image: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Transform an image or a batch of them, and the target if it is a mask."""
-        mask = tv_tensors.Mask(target) if target.ndim > 1 else None
+        """Transform an image or a batch of them; a target that has pixels is moved alike, without being mixed."""
+        mask = tv_tensors.Mask(target) if target.ndim >= image.ndim - 1 else None
         image, mask = self.transform(tv_tensors.Image(image), mask)
         return image.as_subclass(Tensor), target if mask is None else mask.as_subclass(Tensor)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from exper.training import processes, stop, streams
-from transform import Batch, Transform
+from transform import Batch, Transform, as_target
 
 MOST = 2**26  # numbers normalized ahead: 256 MB as floats, four times their bytes, in each of several runs at once
 
@@ -114,7 +114,7 @@ class Batches:
             if self.seed is not None and self.transform.steps:
                 random = streams.generator(self.seed, "transform", epoch, number)
             image_BCHW = image_BCHW.to(self.device, non_blocking=True)
-            target_B = target_B.to(self.device, non_blocking=True).long()  # masks come as bytes
+            target_B = as_target(target_B.to(self.device, non_blocking=True))
             size = self._size(epoch * len(self) + number)
             if len(image_BCHW) == size or random is None:
                 yield *self.transform(image_BCHW, target_B, random), size
