@@ -128,6 +128,19 @@ class Batches:
         """Return the size of the batch with this number since the start."""
         return min(self.size, len(self.index_N) - number % self._of_pass * self.size)
 
+    @streams.kept()
+    def shape_in_training(self) -> tuple[int, ...]:
+        """Return the shape of an image, C, H, W, after random transforms, which may cut it."""
+        first = self.dataset.__getitems__(self.index_N[:1])
+        return tuple(self.transform(*first, streams.generator("check"))[0].shape[1:])
+
+    def smallest(self, epochs: int, accumulate: int) -> int:
+        """Return how many images the model is trained on at a time, at least, in one of the processes."""
+        last = min(epochs * len(self), self._of_pass) - 1
+        sizes, count = {self._size(number) for number in (0, last)}, processes.count()
+        slices = {max(1, share) for size in sizes for share in (size // count, -(-size // count))}  # 1: what stands in
+        return min(len(part) for size in slices for part in torch.empty(size).chunk(accumulate))
+
     def _indices(self, epoch: int, first: int) -> Iterator[Tensor]:
         """Yield the samples of each batch. Pass and place in it follow from the number of the batch since the start."""
         order_N, of_pass = self.index_N, None

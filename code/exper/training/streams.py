@@ -1,7 +1,9 @@
 """Random numbers: most are a function of the seed and of what they are for; the rest is saved and restored."""
 
+import contextlib
 import hashlib
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,16 @@ def state() -> dict[str, Any]:
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
     numpy = [kind, np.asarray(keys).tolist(), *rest]
     return {"python": random.getstate(), "numpy": numpy, "torch": torch.get_rng_state(), "cuda": cuda}
+
+
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """Leave the shared generators where they are, whatever is drawn meanwhile."""
+    before = state()
+    try:
+        yield
+    finally:
+        restore(before)
 
 
 def restore(saved: dict[str, Any]) -> None:
