@@ -31,8 +31,10 @@ def evaluate(run: Run, config: dict[str, Any], wanted: str, every: int | None) -
     run = replace(run, record=run.record | {"recorded": known, "exact": False})
     built = main.build(run, config, lambda checkpoints: chosen(checkpoints, known, wanted))
     state, batches = built.state, built.batches["test"]
-    if every is not None and next(iter(batches.of_epoch()))[1].ndim < 3:
-        raise Refused("--pictures: this data set has no masks to draw. Leave it out.")
+    if every is not None:
+        target = next(iter(batches.of_epoch()))[1]
+        if target.ndim < 3 or target.is_floating_point():
+            raise Refused("--pictures: this data set has no masks to draw. Leave it out.")
     assert built.saved is not None
     state.load_state_dict(built.saved)
 

@@ -29,7 +29,7 @@ class CrossEntropy(nn.Module):
 
     def __init__(self, class_weights: list[Weight] | None = None, label_smoothing: Share = 0.0) -> None:
         super().__init__()
-        self.register_buffer("class_weights", None if class_weights is None else torch.tensor(class_weights))
+        self.register_buffer("class_weights", None if class_weights is None else torch.tensor(class_weights).float())
         self.smoothing = label_smoothing
 
     def forward(self, output_BK: Tensor, target_B: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ class NLL(nn.Module):
 
     def __init__(self, class_weights: list[Weight] | None = None) -> None:
         super().__init__()
-        self.register_buffer("class_weights", None if class_weights is None else torch.tensor(class_weights))
+        self.register_buffer("class_weights", None if class_weights is None else torch.tensor(class_weights).float())
 
     def forward(self, output_BK: Tensor, target_B: Tensor) -> Tensor:
         return functional.nll_loss(output_BK, target_B, self.class_weights, reduction="none").mean()
@@ -107,7 +107,10 @@ class Focal(nn.Module):
         if output_BK.shape[1] == 1:
             output_BK = torch.cat([torch.zeros_like(output_BK), output_BK], dim=1)  # the same probabilities
         loss_B = functional.cross_entropy(output_BK, target_B, reduction="none")
-        return ((1 - (-loss_B).exp()) ** self.gamma * loss_B).mean()
+        wrong_B = 1 - (-loss_B).exp()
+        if self.gamma < 1:  # the slope of wrong_B ** gamma is infinite at 0, where a target is met with certainty
+            wrong_B = wrong_B.clamp(min=torch.finfo(wrong_B.dtype).tiny)
+        return (wrong_B**self.gamma * loss_B).mean()
 
 
 def _shares(output_BK: Tensor, target_B: Tensor) -> tuple[Tensor, Tensor]:

@@ -27,6 +27,7 @@ import model as models
 import optim
 from data.batches import Batches
 from exper import parts, settings
+from exper.error import Refused
 from exper.training import checkpoint, device, layers, outside, pretrained, processes, rank, statistic, streams
 from exper.training.checkpoint import Checkpoints
 from exper.training.finite import NotFinite
@@ -117,6 +118,7 @@ def build(run: Run, config: dict[str, Any], load: Callable[[Checkpoints], dict[s
 def main(run: Run, config: dict[str, Any]) -> None:
     """Train from the newest checkpoint, or from nothing, to the end; then test the best weights."""
     built = build(run, config, Checkpoints.newest)
+    check_batch_size(built)
     state, saved = built.state, built.saved
     stop.wait_for_step()  # before, a signal ends the process at once
     if saved is not None:
@@ -139,6 +141,22 @@ def main(run: Run, config: dict[str, Any]) -> None:
         state.checkpoints.wait()
         state.statistic.close()
     processes.leave()
+
+
+def check_batch_size(built: Built) -> None:
+    """Refuse one that leaves a single image over, if the model can't be trained on that."""
+    given, batches = built.given, built.batches["train"]
+    of = given.epochs, given.accumulate
+    if batches.smallest(*of) > 1 or not layers.needs_two(built.state.model, batches.shape_in_training()):
+        return
+    size, samples, count = batches.size, len(batches.index_N), processes.count()
+    near = sorted(range(1, samples + 1), key=lambda other: abs(other - size))
+    better = next((one for one in near if replace(batches, size=one).smallest(*of) > 1), None)
+    raise Refused(
+        f"data.batch_size = {size}: of {samples} training samples, with accumulate = {given.accumulate} in {count}"
+        f" process{'' if count == 1 else 'es'}, one image is left alone; this model takes two, for batch normalization."
+        f" {f'Write {better}' if better else 'Take more samples, or fewer parts or processes'}."
+    )
 
 
 def hardware(run: Run, built: Built) -> Hardware | None:

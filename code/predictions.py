@@ -24,7 +24,9 @@ class Predictions(nn.Module):
         self._confusion = Confusion()
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        if target.ndim > 1:
+        if target.is_floating_point():
+            columns = _of_floats(output, target)
+        elif target.ndim > 1:
             columns = _of_masks(output, target)
         else:
             columns = _of_classes(output, target)
@@ -61,3 +63,9 @@ def _of_masks(output_BKHW: Tensor, target_BHW: Tensor) -> dict[str, Tensor]:
     """Return of each image the share of right pixels and the Dice coefficient."""
     accuracy_B = (predicted(output_BKHW) == target_BHW).flatten(1).double().mean(1)
     return {"accuracy": accuracy_B, "dice": dice_of_images(output_BKHW, target_BHW)}
+
+
+def _of_floats(output: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """Return the mean squared error of each image, whose target is another image, or numbers."""
+    difference = output.double().flatten(1) - target.double().reshape(len(target), -1)
+    return {"mse": difference.square().mean(1)}

@@ -92,8 +92,9 @@ class State:
         for name in _PLAIN:
             setattr(self, name, saved[name])
         own = self._own_of(saved)
-        self.metric.load_state_dict(own["metric"])
-        self.own.load_state_dict(own["own"])
+        where = next(self.model.parameters()).device  # a checkpoint is read to the CPU, where generators stay
+        self.metric.load_state_dict(_moved(own["metric"], where))
+        self.own.load_state_dict(_moved(own["own"], where))
         self.started = time.monotonic() - saved["seconds"]
         streams.restore(own["random"])
 
@@ -162,3 +163,12 @@ class State:
             for tensor in model.state_dict().values():
                 sha256.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy())
         return sha256.hexdigest()
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    """Return `value`, the tensors in its dicts and lists on `device`."""
+    if isinstance(value, dict):
+        return {name: _moved(one, device) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_moved(one, device) for one in value)
+    return value.to(device) if isinstance(value, Tensor) else value

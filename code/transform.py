@@ -18,9 +18,16 @@ from exper.error import Refused
 from exper.parts import Count, Share
 from exper.training import streams
 
-Batch = tuple[Tensor, Tensor]  # image (B, C, H, W), bytes or 0..1; class numbers of images (B,) or of pixels (B, H, W)
+# Image (B, C, H, W), bytes or 0..1. Target: class numbers of images (B,) or of pixels (B, H, W); or floats, such as
+# another image (B, C, H, W).
+Batch = tuple[Tensor, Tensor]
 Degrees = Annotated[float, "from 0 to 180", 0, 180]
 Scale = Annotated[float, "from 0 to 0.9", 0, 0.9]
+
+
+def as_target(target: Tensor) -> Tensor:
+    """Return class numbers, which may come as bytes, as int64, and floats as they are."""
+    return target if target.is_floating_point() else target.long()
 
 
 def normalize(image_BCHW: Tensor, random: Generator | None, mean: list[float], std: list[float]) -> Tensor:  # noqa: ARG001
@@ -158,8 +165,10 @@ class Step:
             return self.function(image_BCHW, random, **self.arguments), target
         before = random.get_state()
         image_BCHW = self.function(image_BCHW, random, **self.arguments)
-        random.set_state(before)  # the mask gets the same draws
-        return image_BCHW, self.function(target[:, None], random, **self.arguments)[:, 0]
+        random.set_state(before)  # the target gets the same draws
+        if target.ndim == 3:
+            return image_BCHW, self.function(target[:, None], random, **self.arguments)[:, 0]
+        return image_BCHW, self.function(target, random, **self.arguments)
 
 
 def _step(part: dict[str, Any]) -> Any:
@@ -185,7 +194,7 @@ class Transform:
 
         Args:
             image_BCHW: bytes, or 0..1.
-            target: class numbers, int64, of images (B,) or of pixels (B, H, W), which go where the image's pixels go.
+            target: as `as_target` returns it. What has pixels, (B, H, W) or (B, C, H, W), goes where the image's go.
             random: what is drawn depends on it alone.
         """
         for step in self.steps:
@@ -208,7 +217,7 @@ class Transform:
         shapes = []
         for random in (streams.generator("check"), None):
             try:
-                shapes.append(tuple(self(image_BCHW, target.long(), random)[0].shape[1:]))
+                shapes.append(tuple(self(image_BCHW, as_target(target), random)[0].shape[1:]))
             except ValueError as error:
                 raise Refused(f"transform: {error}") from error
         if shapes[0] != shapes[1]:

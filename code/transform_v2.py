@@ -34,17 +34,19 @@ class Step:
             raise ValueError(f"{self.name}: {error}") from error
 
     def _once(self, image: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Transform an image or a batch of them, and the target if it is a mask."""
-        mask = tv_tensors.Mask(target) if target.ndim > 1 else None
+        """Transform an image or a batch of them; a target that has pixels is moved alike, without being mixed."""
+        mask = tv_tensors.Mask(target) if target.ndim >= image.ndim - 1 else None
         image, mask = self.transform(tv_tensors.Image(image), mask)
         return image.as_subclass(Tensor), target if mask is None else mask.as_subclass(Tensor)
 
     def _each(self, image_BCHW: Tensor, target: Tensor, random: Generator | None) -> tuple[Tensor, Tensor]:
         seeds = torch.randint(2**62, (len(image_BCHW),), generator=random).tolist()
-        before, samples = torch.get_rng_state(), []
-        for seed, image_CHW, one in zip(seeds, image_BCHW, target, strict=True):
-            torch.default_generator.manual_seed(seed)  # torchvision draws from it
-            samples.append(self._once(image_CHW, one))
-        torch.set_rng_state(before)
+        gpu, samples = [image_BCHW.device.index] if image_BCHW.is_cuda else [], []
+        generators = [torch.default_generator, *(torch.cuda.default_generators[number] for number in gpu)]
+        with torch.random.fork_rng(gpu):
+            for seed, image_CHW, one in zip(seeds, image_BCHW, target, strict=True):
+                for generator in generators:  # torchvision draws from them: noise on the image's device, else the CPU's
+                    generator.manual_seed(seed)
+                samples.append(self._once(image_CHW, one))
         images, targets = zip(*samples, strict=True)
         return torch.stack(images), torch.stack(targets)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from exper.training import processes, stop, streams
-from transform import Batch, Transform
+from transform import Batch, Transform, as_target
 
 MOST = 2**26  # numbers normalized ahead: 256 MB as floats, four times their bytes, in each of several runs at once
 
@@ -114,7 +114,7 @@ class Batches:
             if self.seed is not None and self.transform.steps:
                 random = streams.generator(self.seed, "transform", epoch, number)
             image_BCHW = image_BCHW.to(self.device, non_blocking=True)
-            target_B = target_B.to(self.device, non_blocking=True).long()  # masks come as bytes
+            target_B = as_target(target_B.to(self.device, non_blocking=True))
             size = self._size(epoch * len(self) + number)
             if len(image_BCHW) == size or random is None:
                 yield *self.transform(image_BCHW, target_B, random), size
@@ -127,6 +127,19 @@ class Batches:
     def _size(self, number: int) -> int:
         """Return the size of the batch with this number since the start."""
         return min(self.size, len(self.index_N) - number % self._of_pass * self.size)
+
+    @streams.kept()
+    def shape_in_training(self) -> tuple[int, ...]:
+        """Return the shape of an image, C, H, W, after random transforms, which may cut it."""
+        first = self.dataset.__getitems__(self.index_N[:1])
+        return tuple(self.transform(*first, streams.generator("check"))[0].shape[1:])
+
+    def smallest(self, epochs: int, accumulate: int) -> int:
+        """Return how many images the model is trained on at a time, at least, in one of the processes."""
+        last = min(epochs * len(self), self._of_pass) - 1
+        sizes, count = {self._size(number) for number in (0, last)}, processes.count()
+        slices = {max(1, share) for size in sizes for share in (size // count, -(-size // count))}  # 1: what stands in
+        return min(len(part) for size in slices for part in torch.empty(size).chunk(accumulate))
 
     def _indices(self, epoch: int, first: int) -> Iterator[Tensor]:
         """Yield the samples of each batch. Pass and place in it follow from the number of the batch since the start."""

@@ -35,10 +35,11 @@ class ImageFolder(Files):
     def _place(self, name: str, has_splits: bool) -> tuple[str, str]:
         """Return the split and the class of a file."""
         folders = name.split("/")[:-1] if has_splits else ["train", *name.split("/")[:-1]]
-        if folders[0] not in SPLITS or len(folders) < 2:
-            where = "train, valid or test" if folders[0] not in SPLITS else "the folder of a class"
+        split, label = [*folders, "", ""][:2]
+        if split not in SPLITS or not label:
+            where = "train, valid or test" if split not in SPLITS else "the folder of a class"
             raise Refused(f"data: {self.root / name} is not in {where}. Move it.")
-        return SPLITS[folders[0]], folders[1]
+        return SPLITS[split], label
 
     def _classes(self, root: Path, places: set[tuple[str, str]]) -> list[str]:
         names = sorted(one.name for one in root.iterdir() if one.is_dir() and not one.name.startswith("."))

@@ -1,10 +1,12 @@
 """Play the manager: give birth to a run and hand it to training, in this process or in one of its own."""
 
+import contextlib
 import json
 import os
 import random
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import evaluate as evaluation
 import main
 import transform
 from exper import lock, paths, settings
-from exper.training.run import this_run
+from exper.training.run import Run, this_run
 
 CODE = Path(__file__).resolve().parents[1]
 
@@ -99,26 +101,28 @@ def noise(image_BCHW: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 transform.RANDOM["noise"] = transform.TRANSFORM["noise"] = noise
 
 
-def train(run: paths.Run, config: dict[str, Any]) -> None:
-    """Train in this process."""
+@contextlib.contextmanager
+def taken(run: paths.Run) -> Iterator[Run]:
+    """Have this process be the one that works on a run."""
     held = lock.take(run.lock)
     assert held is not None
     try:
         with this_run(CODE, environment(run, held)) as this:
-            main.main(this, config)
+            yield this
     finally:
         os.close(held)
+
+
+def train(run: paths.Run, config: dict[str, Any]) -> None:
+    """Train in this process."""
+    with taken(run) as this:
+        main.main(this, config)
 
 
 def evaluate(run: paths.Run, config: dict[str, Any], epoch: str = "best", pictures: int | None = None) -> None:
     """Evaluate in this process."""
-    held = lock.take(run.lock)
-    assert held is not None
-    try:
-        with this_run(CODE, environment(run, held)) as this:
-            evaluation.evaluate(this, config, epoch, pictures)
-    finally:
-        os.close(held)
+    with taken(run) as this:
+        evaluation.evaluate(this, config, epoch, pictures)
 
 
 def history(run: paths.Run) -> list[dict[str, Any]]:

@@ -49,6 +49,7 @@ class Checkpoints:
         """Write `content` under the name of its epoch and step, in the first process; the epoch `best` is kept."""
         self.wait()
         self._saved_at = time.monotonic()
+        self._is_late.forget()  # or several processes would save at the next step again
         if not rank.is_first():
             return
         inside = f"_step_{content['step']}" if content["batch"] else ""

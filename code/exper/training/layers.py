@@ -1,9 +1,12 @@
-"""A short table of a model's layers: name, type, shape of the output, weights."""
+"""A short table of a model's layers: name, type, shape of the output, weights. And what they can't be trained on."""
 
+import copy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from exper.training import streams
 
 LINES = 12  # of the table; what would be longer is summed up
 
@@ -25,6 +28,23 @@ def summary(model: nn.Module, shape: tuple[int, ...]) -> str:
     rows = [(name, type(one).__name__, shapes.get(name, ""), f"{_count(one):,}") for name, one in modules.items()]
     names, types, outputs, counts = (max((len(row[column]) for row in rows), default=0) for column in range(4))
     return "\n".join(f"  {a:{names}}  {b:{types}}  {c:{outputs}}  {d:>{counts}}" for a, b, c, d in rows)
+
+
+@torch.no_grad()
+@streams.kept()
+def needs_two(model: nn.Module, shape: tuple[int, ...]) -> bool:
+    """Tell whether one image of `shape` is too few to train on, and two are not: for batch normalization of one pixel.
+
+    This is tried on torch's meta device, with a copy. A model that this can't follow fails with both.
+    """
+    tried, is_fine = copy.deepcopy(model).to("meta").train(), []
+    for images in (1, 2):
+        try:
+            tried(torch.empty(images, *shape, device="meta"))
+            is_fine.append(True)
+        except Exception:  # of any kind
+            is_fine.append(False)
+    return is_fine == [False, True]
 
 
 def _count(module: nn.Module) -> int:

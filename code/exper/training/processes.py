@@ -186,3 +186,9 @@ class Agreement:
             return 0
         before[1].wait()
         return int(before[0])
+
+    def forget(self) -> None:
+        """Drop what has been sent and not been read; all processes do so after the same step."""
+        if self._sent is not None:
+            self._sent[1].wait()
+            self._sent = None

@@ -1,7 +1,9 @@
 """Random numbers: most are a function of the seed and of what they are for; the rest is saved and restored."""
 
+import contextlib
 import hashlib
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -32,10 +34,20 @@ def state() -> dict[str, Any]:
     return {"python": random.getstate(), "numpy": numpy, "torch": torch.get_rng_state(), "cuda": cuda}
 
 
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """Leave the shared generators where they are, whatever is drawn meanwhile."""
+    before = state()
+    try:
+        yield
+    finally:
+        restore(before)
+
+
 def restore(saved: dict[str, Any]) -> None:
     """Put the shared generators back to where `state` found them."""
     random.setstate(saved["python"])
     np.random.set_state(tuple(saved["numpy"]))
     torch.set_rng_state(saved["torch"])
-    if saved["cuda"]:
-        torch.cuda.set_rng_state_all(saved["cuda"])
+    for number, one in enumerate(saved["cuda"][: torch.cuda.device_count()]):  # there may be fewer GPUs than there were
+        torch.cuda.set_rng_state(one, number)

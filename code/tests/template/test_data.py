@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import data
 import metric
 from data.batches import Batches
 from data.digits import digits
+from exper.training import processes
 from tests import play
 from transform import Transform
 
@@ -109,6 +111,32 @@ def test_an_epoch_of_n_batches_can_begin_at_any_of_them() -> None:
         batches = data.load(Path(), settings | {"workers": workers}, Transform(transform), CPU, 1, 40)[0]["train"]
         whole = read(batches, 2)[0]
         assert torch.equal(read(batches, 2, first=33)[0], whole[-len(read(batches, 2, first=33)[0]) :])
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+@pytest.mark.parametrize("accumulate", [1, 3, 4])
+def test_the_smallest_number_of_images_is_known_before_training(
+    accumulate: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "count", lambda: count)
+    of_pass = loaded()["train"]
+    for size, length in ((50, None), (157, None), (8, None), (8, 3), (10, 100), (2000, 2)):
+        batches = replace(of_pass, size=size, length=length)
+        found = []
+        for epoch in range(2):
+            for index_B in batches._indices(epoch, 0):
+                for number in range(count):
+                    part_B = index_B[number * len(index_B) // count : (number + 1) * len(index_B) // count]
+                    found += [len(one) for one in (part_B if len(part_B) else index_B[:1]).chunk(accumulate)]
+        assert batches.smallest(2, accumulate) == min(found)
+
+
+def test_the_shape_in_training_is_that_after_random_transforms_and_known_without_a_trace() -> None:
+    batches = loaded(transform=[{"name": "noise"}, {"name": "v2.RandomCrop", "size": [4, 5]}])["train"]
+    before = torch.get_rng_state()
+    assert batches.shape_in_training() == (1, 4, 5)
+    assert batches.shape == (1, 8, 8)
+    assert torch.equal(before, torch.get_rng_state())
 
 
 class Breaker(metric.Accuracy):

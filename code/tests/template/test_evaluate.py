@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import data
+import loss
 import model
 from data.batches import Tensors
 from exper import paths
@@ -182,6 +183,52 @@ def test_segmentation_gets_scores_and_pictures_of_every_nth_image(
 
     play.evaluate(run, settings)
     assert os.listdir(run.evaluated(best)) == ["predictions.csv"]
+
+
+# -- images as targets -------------------------------------------------------------------------------------------------
+
+
+def noisy(folder: Path) -> Tensors:
+    """Return 60 images, and as the target of each the same image with 0.1 more everywhere."""
+    image_NCHW = torch.rand(60, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    return Tensors(image_NCHW, image_NCHW + 0.1, 3)
+
+
+class Same(nn.Module):
+    """A model that gives back what it gets, times a number that is 1 at first."""
+
+    def __init__(self, shape: tuple[int, ...], classes: int) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.factor * x
+
+
+def test_a_target_may_be_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(data.DATA, "noisy", noisy)
+    monkeypatch.setitem(model.MODEL, "same", Same)
+    monkeypatch.setitem(loss.LOSS, "mse", nn.MSELoss)
+    split = {"val": 10, "test": 20, "stratify": False, "seed": 0}
+    settings = play.config(
+        data={"name": "noisy", "batch_size": 7, "eval_batch_size": 6, "split": split, "workers": 0},
+        transform=[{"name": "flip"}, {"name": "v2.RandomVerticalFlip"}], model={"name": "same"}, loss={"name": "mse"},
+        metric=[{"name": "psnr"}, {"name": "ssim"}], epochs=1, optimizer={"name": "sgd", "lr": 1e-9}, scheduler=None,
+    )  # fmt: skip
+    run = play.born(tmp_path / "0")
+    play.train(run, settings)
+    line, tested = play.history(run)[-1], play.statistic(run)["metric"]["test"]
+    for name in ("train/psnr", "val/psnr"):
+        assert line[name] == pytest.approx(20, abs=1e-3)  # 10 log10(1 / 0.1²)
+    assert tested["test/ssim"] > 0.9
+    play.evaluate(run, settings)
+    assert [float(row["mse"]) for row in rows(run, 1)] == pytest.approx([0.01] * 20, rel=1e-4)
+    with pytest.raises(SystemExit):
+        play.evaluate(run, settings, pictures=1)
+    assert "has no masks to draw" in run.refused.read_text()
+
+
+# -- rows of predictions.csv -------------------------------------------------------------------------------------------
 
 
 def of(output: Tensor, target: Tensor, folder: Path) -> list[list[str]]:

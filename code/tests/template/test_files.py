@@ -231,6 +231,13 @@ def test_pairs_are_checked_before_training(change: Any, says: str, tmp_path: Pat
     assert says in str(error.value)
 
 
+def split(root: Path) -> Path:
+    """Put what is there into the folder train."""
+    root.rename(root.with_name("whole"))
+    root.mkdir()
+    return root.with_name("whole").rename(root / "train").parent
+
+
 FOLDERS: list[tuple[Any, str]] = [
     (shutil.rmtree, "there is no folder"),
     (lambda root: picture(root / "a.png"), "set/a.png is not in the folder of a class"),
@@ -238,6 +245,8 @@ FOLDERS: list[tuple[Any, str]] = [
     (lambda root: (root / "cat").rename(root / "test"), "or train with them in it"),
     (lambda root: (root / "gnu").mkdir(), "the class 'gnu' has no images"),
     (lambda root: classes(root, 1, ("train",)), "cat/0.jpg is not in train, valid or test"),
+    (lambda root: picture(split(root) / "a.png"), "set/a.png is not in train, valid or test"),
+    (lambda root: picture(split(root) / "train" / "a.png"), "train/a.png is not in the folder of a class"),
 ]
 
 

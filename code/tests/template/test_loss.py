@@ -43,6 +43,12 @@ def test_class_weights_multiply_and_the_number_of_targets_divides(name: str) -> 
     assert value(output, CLASS_B, name, class_weights=weights) == pytest.approx(sum(each) / 11, rel=1e-5)
 
 
+@pytest.mark.parametrize("name", ["cross_entropy", "nll"])
+def test_class_weights_may_be_whole_numbers(name: str) -> None:
+    whole, real = ([0, 1, 2, 5], [0.0, 1.0, 2.0, 5.0])
+    assert value(LOGIT_BK, CLASS_B, name, class_weights=whole) == value(LOGIT_BK, CLASS_B, name, class_weights=real)
+
+
 def test_nll_of_log_probabilities_is_cross_entropy_of_logits() -> None:
     wanted = value(LOGIT_BKHW, CLASS_BHW, "cross_entropy")
     assert value(LOGIT_BKHW.log_softmax(1), CLASS_BHW, "nll") == pytest.approx(wanted, rel=1e-6)
@@ -94,6 +100,16 @@ def test_focal_without_gamma_is_cross_entropy() -> None:
     wanted = value(LOGIT_BKHW, CLASS_BHW, "cross_entropy")
     assert value(LOGIT_BKHW, CLASS_BHW, "focal", gamma=0.0) == pytest.approx(wanted, rel=1e-6)
     assert value(ONE_B1HW, MASK_BHW, "focal", gamma=0.0) == pytest.approx(value(ONE_B1HW, MASK_BHW, "bce"), rel=1e-5)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+def test_focal_has_a_gradient_where_a_target_is_met_with_certainty(gamma: float) -> None:
+    certain, doubtful = torch.tensor([200.0, 0.0]), torch.tensor([1.0, 0.0])
+    logit_BK = torch.stack([certain, doubtful]).requires_grad_()
+    Loss({"name": "focal", "gamma": gamma})(logit_BK, torch.tensor([0, 0])).backward()
+    assert logit_BK.grad is not None
+    assert logit_BK.grad[0].tolist() == [0, 0]
+    assert logit_BK.grad[1, 0] < 0 < logit_BK.grad[1, 1]
 
 
 @pytest.mark.parametrize("name", LOSS)

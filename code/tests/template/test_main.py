@@ -11,9 +11,11 @@ import torch
 from torch import nn
 
 import loss
+import main
 import model
 import optim
 from exper import parts, paths, settings
+from exper.training.checkpoint import Checkpoints
 from loss import Loss
 from metric import METRIC, Totals
 from schedule import SCHEDULER
@@ -106,6 +108,21 @@ def part(setting: str, /, **changes: Any) -> dict[str, Any]:
         (part("data", name="digit"), "data.name: 'digit' is unknown. Did you mean 'digits'?"),
         (part("data", batchsize=3), "data: 'batchsize' is unknown. Did you mean 'batch_size'?"),
         (part("data", batch_size=0), "data.batch_size = 0"),
+        (
+            part("data", batch_size=8) | {"model": {"name": "resnet18", "width": 2}},
+            "data.batch_size = 8: of 1257 training samples, with accumulate = 1 in 1 process, one image is left alone;"
+            " this model takes two, for batch normalization. Write 7.",
+        ),
+        (
+            part("data", batch_size=10) | {"accumulate": 4, "model": {"name": "resnet18", "width": 2}},
+            "data.batch_size = 10: of 1257 training samples, with accumulate = 4 in 1 process, one image is left alone;"
+            " this model takes two, for batch normalization. Write 9.",
+        ),
+        (
+            {"overfit": 1, "model": {"name": "resnet18", "width": 2}},
+            "data.batch_size = 16: of 1 training samples, with accumulate = 1 in 1 process, one image is left alone;"
+            " this model takes two, for batch normalization. Take more samples, or fewer parts or processes.",
+        ),
         (part("data", split={"val": 0.1}), "no test of its own: write a share or a count for test"),
         (part("data", split={"val": 0.6, "test": 0.5}), "data.split = "),
         ({"monitor": "max val/acd"}, "monitor: 'val/acd' is unknown. Did you mean 'val/acc'?"),
@@ -162,6 +179,30 @@ def test_the_default_learns_the_digits(tmp_path: Path, capsys: pytest.CaptureFix
     assert shown[0].startswith("lenet: 84,146 parameters, on ")
     assert shown[1].split() == ["conv1", "Conv2d", "32", "x", "8", "x", "8", "832"]
     assert len(shown) == 1 + 6 + 10 + 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": {"name": "lenet"}},
+        {"model": {"name": "resnet18", "width": 2}, "epoch_length": 3},  # the last batch of the data is not reached
+        {"model": {"name": "resnet18", "width": 2}, "debug": True},  # nor left, as samples are taken by batches
+        {"model": {"name": "resnet18", "width": 2}, "transform": [{"name": "v2.Pad", "padding": 2}]},
+    ],
+    ids=["no batch normalization", "few steps", "debug", "larger images"],
+)
+def test_an_image_alone_is_refused_only_where_it_would_be_too_few(changes: dict[str, Any], tmp_path: Path) -> None:
+    settings = play.small(epochs=2, data=play.small()["data"] | {"batch_size": 8})
+    play.train(play.born(tmp_path / "0"), settings | changes)  # of 57 samples
+
+
+def test_images_that_training_cuts_smaller_are_refused_alone(tmp_path: Path) -> None:
+    settings = play.small(
+        data=play.small()["data"] | {"batch_size": 8}, model={"name": "resnet18", "width": 2},
+        transform=[{"name": "v2.Pad", "padding": 2}, {"name": "v2.RandomCrop", "size": 8}],
+    )  # fmt: skip
+    with pytest.raises(SystemExit):
+        play.train(play.born(tmp_path / "0"), settings)
 
 
 def test_the_files_of_a_run(tmp_path: Path) -> None:
@@ -262,6 +303,25 @@ def test_without_loggers_there_is_no_tensorboard_folder(tmp_path: Path) -> None:
     run = play.born(tmp_path / "0")
     play.train(run, play.small(epochs=1, logger=[]))
     assert not run.tensorboard.exists()
+
+
+def test_what_is_summed_so_far_goes_from_a_checkpoint_to_the_device_of_the_model(tmp_path: Path) -> None:
+    run, settings = play.born(tmp_path / "0"), play.small(epochs=1, metric=[{"name": "f1"}, {"name": "confusion"}])
+    play.train(run, settings)
+    (run.checkpoint / "epoch_1.path").unlink()  # the one before is of within the epoch
+    with play.taken(run) as this:
+        state, saved = main.build(this, settings, Checkpoints.newest)[1:5:3]
+    assert saved is not None
+    state.model.to("meta")
+    state.log(gap=torch.tensor(1.0))
+    saved["own"] = state.own.state_dict()
+    with pytest.warns(UserWarning, match="is a no-op"):  # of weights, which have no numbers there
+        state.load_state_dict(saved)
+    assert state.batch > 0
+    sums = state.metric.state_dict()
+    tensors = [sums["loss"], sums["finite"], *(one["counts"] for one in sums["metrics"].values())]
+    tensors += [state.own.state_dict()["gap"][0], *state.model.parameters()]
+    assert {one.device.type for one in tensors} == {"meta"}
 
 
 def test_deterministic_algorithms_are_a_setting(tmp_path: Path) -> None:

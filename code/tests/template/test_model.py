@@ -266,5 +266,38 @@ def test_a_model_that_looks_at_numbers_has_a_table_without_shapes(capsys: pytest
     assert layers.summary(model, (1, 2, 2)).split() == ["linear", "Linear", "10"]
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "side", "needs"),
+    [
+        ("resnet18", {"width": 4}, 8, True),
+        ("resnet18", {"width": 4}, 9, False),
+        ("resnet18", {"width": 4, "stem": "large"}, 32, True),
+        ("torchvision", {"net": "resnet18", "dropout": 0.2}, 32, True),
+        ("torchvision", {"net": "resnet18", "freeze": True}, 32, False),
+        ("torchvision", {"net": "convnext_tiny"}, 32, False),  # draws which layers to leave out
+        ("unet", {"width": 2}, 16, True),
+        ("unet", {"width": 2}, 32, False),
+        ("lenet", {"dropout": 0.4}, 8, False),
+    ],
+)
+def test_batch_normalization_of_one_pixel_needs_two_images(
+    name: str, arguments: dict[str, Any], side: int, needs: bool
+) -> None:
+    model = built(name, (3, side, side), 5, **arguments)
+    before, random = {key: one.clone() for key, one in model.state_dict().items()}, torch.get_rng_state()
+    assert layers.needs_two(model, (3, side, side)) == needs
+    assert torch.equal(random, torch.get_rng_state())
+    assert all(torch.equal(one, before[key]) for key, one in model.state_dict().items())
+    if needs:
+        with pytest.raises(ValueError, match="more than 1 value per channel"):
+            model(torch.rand(1, 3, side, side))
+    else:
+        model(torch.rand(1, 3, side, side))
+
+
+def test_of_a_model_that_looks_at_numbers_nothing_is_said() -> None:
+    assert not layers.needs_two(Odd(), (1, 2, 2))
+
+
 def test_a_model_without_layers_has_an_empty_table() -> None:
     assert layers.summary(nn.Flatten(), (1, 2, 2)) == ""

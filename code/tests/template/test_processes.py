@@ -174,6 +174,17 @@ def test_a_wrong_setting_leaves_no_tag(together: Together) -> None:
     assert not together.project.tag("wrong").folder.exists()
 
 
+def test_an_image_that_would_be_alone_in_a_process_is_refused_where_that_is_too_few(together: Together) -> None:
+    model, optimizer = "model={'name': 'resnet18', 'width': 2}", "optimizer={'name': 'adam'}"
+    code, output = together.exper("run", "alone", model, optimizer)
+    assert code == 2, output
+    assert output.strip().splitlines()[-1] == (
+        "run: data.batch_size = 14: of 57 training samples, with accumulate = 2 in 2 processes, one image is left"
+        " alone; this model takes two, for batch normalization. Write 15."
+    )
+    assert not together.project.tag("alone").folder.exists()
+
+
 def test_evaluating_takes_one_process(together: Together) -> None:
     before = play.statistic(together.run("two"))["metric"]["test"]
     code, output = together.exper("evaluate", "two/0")

@@ -113,6 +113,32 @@ def test_a_mask_goes_where_its_image_goes(part: dict[str, Any]) -> None:
     assert distinct(moved_mask) > (1 if "flip" in part["name"] else 8)
 
 
+@pytest.mark.parametrize("part", GEOMETRY, ids=[part["name"] for part in GEOMETRY])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_target_that_is_an_image_goes_where_its_image_goes(channels: int, part: dict[str, Any]) -> None:
+    y, x = torch.meshgrid(torch.linspace(0.2, 0.8, 32), torch.linspace(0.2, 0.8, 24), indexing="ij")
+    image = (x * y + x / 3).expand(16, channels, -1, -1).contiguous()
+    part = part | ({"size": [32, 24]} if "size" in part else {})
+    moved, target = Transform([part])(image, image / 2, streams.generator(1))
+    assert target.shape == moved.shape
+    assert (moved / 2 - target).abs().mean() < 0.01
+    assert distinct(target) > (1 if "flip" in part["name"] else 8)
+
+
+@pytest.mark.parametrize("part", OTHERS, ids=[part["name"] for part in OTHERS])
+def test_a_target_that_is_an_image_stays_where_only_colours_change(part: dict[str, Any]) -> None:
+    image, target = colours(), colours() / 255
+    moved, stays = Transform([part])(image, target, streams.generator(1))
+    assert not torch.equal(moved, target)
+    assert torch.equal(stays, target)
+
+
+@pytest.mark.parametrize("part", [{"name": "v2.Resize", "size": [4, 3]}, {"name": "v2.RandomRotation", "degrees": 40}])
+def test_targets_without_pixels_stay_as_they_are(part: dict[str, Any]) -> None:
+    for target in (torch.rand(16), torch.rand(16, 5)):
+        assert torch.equal(Transform([part])(colours(), target, streams.generator(1))[1], target)
+
+
 @pytest.mark.parametrize("part", OTHERS, ids=[part["name"] for part in OTHERS])
 def test_a_mask_stays_where_only_colours_change(part: dict[str, Any]) -> None:
     image, mask = Transform([part])(colours(), masks(), streams.generator(1))

@@ -1,5 +1,7 @@
 import itertools
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import torch
 
 from exper.checkpoint_files import is_whole
 from exper.training.checkpoint import Checkpoints
+from tests import play
 
 
 def content(epoch: int, step: int = 0, fill: float = 0.0) -> dict[str, Any]:
@@ -161,6 +164,40 @@ def test_minutes_are_real_time_and_count_from_the_last_save(tmp_path: Path) -> N
             checkpoints.save(content(0, step), None)
     assert len(saved_at) >= 2
     assert all(later - earlier >= 0.3 for earlier, later in itertools.pairwise(saved_at))
+
+
+TOGETHER = """
+import sys, time
+from pathlib import Path
+import torch.distributed as dist
+from exper.training import rank
+from exper.training.checkpoint import Checkpoints
+
+folder = Path(sys.argv[1])
+dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank.number(), world_size=2)
+checkpoints = Checkpoints(folder / "checkpoint", every_minutes=0.15 / 60)
+for step in range(1, 101):
+    time.sleep(0.01)
+    if checkpoints.is_due(0, step):
+        print(step)
+        checkpoints.save({"epoch": 0, "batch": step, "step": step}, None)
+dist.destroy_process_group()
+"""
+
+
+def test_several_processes_save_at_the_same_steps_and_not_at_the_next_one_again(tmp_path: Path) -> None:
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", TOGETHER, str(tmp_path)],
+            cwd=play.CODE, stdout=subprocess.PIPE, text=True,
+            env=os.environ | {"EXPER_LAUNCHER": "1", "RANK": str(number), "GLOO_SOCKET_IFNAME": "lo"},
+        )
+        for number in range(2)
+    ]  # fmt: skip
+    first, second = ([int(line) for line in one.communicate(timeout=60)[0].split()] for one in started)
+    assert first == second
+    assert len(first) >= 2
+    assert all(later - earlier > 1 for earlier, later in itertools.pairwise(first))
 
 
 def test_the_best_epoch_stays_beside_checkpoints_by_time(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import random
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from exper.training import streams
@@ -51,3 +52,11 @@ def test_restore_goes_back_to_where_state_was_taken(tmp_path: Path) -> None:
     first = shared()
     streams.restore(torch.load(tmp_path / "state", weights_only=True))
     assert shared() == first
+
+
+def test_of_gpus_that_there_are_no_more_nothing_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    restored = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, number: restored.append((number, state.tolist())))
+    streams.restore(streams.state() | {"cuda": [torch.tensor([3]), torch.tensor([4])]})
+    assert restored == [(0, [3])]
