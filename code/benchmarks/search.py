@@ -201,7 +201,7 @@ def import_tags(root: Path, values: list[tuple[str, dict[str, float]]]) -> None:
 
 def write_runs(project: paths.Project, values: list[tuple[str, dict[str, float]]]) -> None:
     """Write a finished run for each trial, as training leaves it."""
-    record = run_json.new("", "0" * 40, "0" * 40, 0, 2)
+    record = run_json.new("", "0" * 40, 0, 2)
     record = run_json.end(run_json.begin(record, ["search", SEARCH]), "finished", 0)
     draw = random.Random(0)  # noqa: S311  no secret
     project.lists.mkdir(parents=True)

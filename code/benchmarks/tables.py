@@ -106,7 +106,7 @@ def make_runs(root: Path, count: int) -> Path:
     project = paths.Project(root)
     shutil.copytree(CODE / "exper", root / "code" / "exper", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(CODE / "requirements.txt", root / "code")
-    record = run_json.new("", "0" * 40, "0" * 40, 0, 2)
+    record = run_json.new("", "0" * 40, 0, 2)
     record = run_json.end(run_json.begin(record, ["run", "tag"]), "finished", 0)
     draw = random.Random(0)  # noqa: S311  no secret
     names = []

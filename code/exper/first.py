@@ -43,7 +43,7 @@ def born(
         config = tagged.check(repository, commit)
         seed = _seed(repository, commit, known, fixed=options.fixed)
         threads = (known and tags.number_in(known, "Exper-Threads")) or tagged.threads(config, threads)
-        record = run_json.new(options.tag, commit, repository.tree(commit), seed, threads)
+        record = run_json.new(options.tag, commit, seed, threads)
         life.check_writable(project)
         signals.check()
         tag = known or tagging.create(repository, options, commit, seed, threads)

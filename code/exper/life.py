@@ -83,7 +83,7 @@ def begin(
                 if is_first:
                     check_first(tag)
                 if repository is not None:
-                    _check_tag(repository, record)
+                    record = record | {"tree": _tree(repository, record)}
                 if repository is None or tag.snapshot.is_dir():  # else the last run of the tag has just finished
                     record = record | {"id": max(ids.last(tag) + 1, least) if number is None else number}
                     record = run_json.begin(record, command, status)
@@ -107,9 +107,12 @@ def check_first(tag: paths.Tag) -> None:
         raise Refused(f"the tag {tag.name!r} has runs. Type: rerun {tag.name}, or: continue {tag.name}")
 
 
-def _check_tag(repository: Repository, record: run_json.Record) -> None:
-    if repository.commit_and_tree(record["tag"])[:1] != [record["commit"]]:  # who made it takes it back when refused
+def _tree(repository: Repository, record: run_json.Record) -> str:
+    """Return the project's tree in the commit of a run, if the tag still holds it: or nothing would."""
+    found = repository.commit_and_tree(record["tag"])
+    if found[:1] != [record["commit"]]:  # who made it takes it back when its run is refused
         raise Refused(f"the tag {record['tag']!r} has just been removed, or moved. Type the command again.")
+    return found[1]
 
 
 def resume(

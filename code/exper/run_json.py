@@ -31,14 +31,14 @@ def fresh_seed() -> int:
     return int.from_bytes(os.urandom(4), "little")
 
 
-def new(tag: str, commit: str | None, tree: str | None, seed: int, threads: int) -> Record:
-    """Return the record of a run that is about to be born; its id and its first session come later."""
+def new(tag: str, commit: str | None, seed: int, threads: int) -> Record:
+    """Return the record of a run that is about to be born; its id, its tree and its first session come later."""
     return {
         "format": FORMAT,
         "tag": tag,
         "id": None,
         "commit": commit,
-        "tree": tree,
+        "tree": None,
         "reproducible": commit is not None,
         "seed": seed,
         "threads": threads,

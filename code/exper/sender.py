@@ -195,7 +195,7 @@ def _how_it_ended(run: paths.Run) -> str:
 
 def _wait_for_end(run: paths.Run) -> str:
     deadline = time.monotonic() + _AFTER_SECONDS
-    while not (how := _how_it_ended(run)) and time.monotonic() < deadline:
+    while not (how := _how_it_ended(run)) and run.folder.is_dir() and time.monotonic() < deadline:
         time.sleep(0.1)
     return how
 

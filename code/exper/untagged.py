@@ -32,7 +32,7 @@ class Untagged:
 
     def __enter__(self) -> dict[str, str]:
         config = self._config()
-        record = run_json.new(tags.UNTAGGED, None, None, run_json.fresh_seed(), tagged.threads(config))
+        record = run_json.new(tags.UNTAGGED, None, run_json.fresh_seed(), tagged.threads(config))
         with Signals() as signals:
             live = life.begin(self._project, record, self._command, repository=None, signals=signals, least=0)
         self._live = live

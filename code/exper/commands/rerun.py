@@ -30,7 +30,7 @@ def rerun(arguments: list[str], project: paths.Project) -> int:
     seed, threads = run_json.fresh_seed(), tagged.threads(config)
     if options.fixed:
         seed, threads = record["seed"], record.get("threads") or threads
-    new = run_json.new(reference.tag, record["commit"], repository.tree(record["commit"]), seed, threads)
+    new = run_json.new(reference.tag, record["commit"], seed, threads)
     if options.fixed:
         needed = tagged.requirements(repository, record["commit"])
         different = same.check_versions(record.get("versions", {}), needed, exact=options.exact)

@@ -47,7 +47,7 @@ def verify(arguments: list[str], project: paths.Project) -> int:
     threads = record.get("threads") or tagged.threads(config)
     compared = Comparison(run, is_finished=state == "finished", epochs=_epochs(options.epochs))
     earlier = place.earlier(project, run)
-    now = run_json.new(run.tag, commit, repository.tree(commit), record["seed"], threads) | {"id": run.id}
+    now = run_json.new(run.tag, commit, record["seed"], threads) | {"id": run.id, "tree": record.get("tree")}
     with Signals() as signals, contextlib.ExitStack() as leaving:
         new, held = place.new(project, run)
         leaving.callback(place.remove, project, new, held)

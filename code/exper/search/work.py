@@ -102,10 +102,7 @@ class Supervisor:
             return None
         if ids.was_given(project.tag(run.tag), run.id):
             raise Refused(f"{run} has been removed, and no id is given twice.")
-        commit, tree = repository.commit_and_tree(request["tag"]) or (None, None)
-        if commit != request["commit"]:
-            raise Refused(f"the tag {request['tag']!r} has just been removed, or moved to another commit.")
-        record = run_json.new(request["tag"], commit, tree, request["seed"], request["threads"])
+        record = run_json.new(request["tag"], request["commit"], request["seed"], request["threads"])
         return life.begin(project, record, command, repository=repository, signals=signals, number=request["id"])
 
     def _start(self, waiting: fresh.Waiting, is_ours: bool, program: Program) -> Training:

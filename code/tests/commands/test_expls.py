@@ -98,7 +98,7 @@ def _trials(project: paths.Project, monitor: str | None, values: dict[str, tuple
     for name, (state, value) in values.items():
         run = manager.the_run(project, name)
         run.folder.mkdir(parents=True)
-        record = run_json.begin(run_json.new(run.tag, None, None, 0, 1), ["search", "wide"])
+        record = run_json.begin(run_json.new(run.tag, None, 0, 1), ["search", "wide"])
         run_json.write(run, run_json.end(record | {"id": run.id}, state, 0))
         best = {"epoch": 2, "val/acc": value}
         _write_statistic(project, name, {"hparam": {"monitor": monitor}, "metric": {"best": best}})

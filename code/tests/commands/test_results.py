@@ -211,7 +211,7 @@ def write_run(project: paths.Project, name: str, metrics: dict[str, float], stat
     """Write a run as a search leaves it."""
     run = the_run(project, name)
     run.folder.mkdir(parents=True)
-    record = run_json.begin(run_json.new(run.tag, "0" * 40, "0" * 40, 0, 1), ["search", "wide"])
+    record = run_json.begin(run_json.new(run.tag, "0" * 40, 0, 1), ["search", "wide"])
     run_json.write(run, run_json.end(record | {"id": run.id}, status, 0))
     best: dict[str, Any] = {"epoch": 2} | metrics
     run.statistic.write_text(json.dumps({"hparam": {"optimizer.lr": 0.1}, "metric": {"last": best, "best": best}}))
