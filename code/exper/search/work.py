@@ -37,11 +37,7 @@ class Supervisor:
         self._versions = machine.versions()
         self._is_prepared = False
         self._compiled = Compiled()
-        self._blas: Any = None
-        with contextlib.suppress(ImportError):
-            from threadpoolctl import ThreadpoolController
-
-            self._blas = ThreadpoolController()
+        self._blas = _blas()
 
     def prepare(self, request: Request) -> None:
         """Read what the first commit holds, once for all that follow: those of a search differ in one file."""
@@ -140,6 +136,18 @@ class Supervisor:
         """Give numpy and scipy the threads that they would have taken at their import; here they have one."""
         if _blas_threads(environment) > 1:
             self._blas.limit(limits=_blas_threads(environment), user_api="blas")
+
+
+def _blas() -> Any:
+    """Return what sets the threads of BLAS, None without threadpoolctl; the variables that its import sets go again."""
+    before = set(os.environ)
+    with contextlib.suppress(ImportError):
+        from threadpoolctl import ThreadpoolController
+
+        for name in set(os.environ) - before:
+            del os.environ[name]
+        return ThreadpoolController()
+    return None
 
 
 def _blas_threads(environment: dict[str, str]) -> int:
