@@ -1,4 +1,4 @@
-"""python code/benchmarks/loggers.py [--lines 1000] [--rounds 4] [--folder /tmp]
+"""python code/benchmarks/loggers.py [--lines 1000] [--rounds 3] [--folder /tmp]
 
 What loggers that send cost training, in two tables:
 

@@ -1,5 +1,6 @@
 """A small HTTP server on loopback, in a thread of the tests, to be told how it answers."""
 
+import abc
 import contextlib
 import threading
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TypeVar
 
 
-class Server:
+class Server(abc.ABC):
     """Hands each request, with its body, to `answer`."""
 
     def __init__(self, port: int = 0) -> None:
@@ -28,8 +29,9 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
+    @abc.abstractmethod
     def answer(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
-        raise NotImplementedError
+        """Answer a request."""
 
     def stop(self) -> None:
         self._server.shutdown()

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pexpect
 import psutil
 import pytest
 
@@ -92,6 +93,16 @@ def refused(project: paths.Project, *arguments: str, **options: Any) -> str:
     error: str = exper(project, *arguments, code=2, **options).stderr
     assert "Traceback" not in error
     return error
+
+
+@contextlib.contextmanager
+def asked(project: paths.Project, *arguments: str) -> Iterator["pexpect.spawn[str]"]:
+    """Start a command at a terminal, which has asked whether to remove; behind the block it has ended."""
+    program, *words = command(project, *arguments)
+    with pexpect.spawn(program, words, timeout=20, encoding="utf-8") as terminal:
+        terminal.expect("Remove")
+        yield terminal
+        terminal.expect(pexpect.EOF)
 
 
 _MOUNTS = ["unshare", "--mount", "sh", "-c"]

@@ -8,7 +8,6 @@ import signal
 import time
 from pathlib import Path
 
-import pexpect
 import pytest
 
 from exper import checkpoint_files, left_behind, lock, paths
@@ -299,11 +298,8 @@ def test_a_dry_run_says_what_would_go_and_removes_nothing(project: paths.Project
 def test_on_a_terminal_it_asks(project: paths.Project, answer: str, code: int) -> None:
     write(project, main=SAVES_EPOCHS)
     exper(project, "run", "base")
-    program, *words = manager.command(project, "gc", "--keep", "best")
-    with pexpect.spawn(program, words, timeout=20) as terminal:
-        terminal.expect("Remove")
+    with manager.asked(project, "gc", "--keep", "best") as terminal:
         terminal.sendline(answer)
-        terminal.expect(pexpect.EOF)
     assert terminal.exitstatus == code
     assert len(checkpoints(project, "base/0")) == (2 if answer == "y" else 8)
 
@@ -430,13 +426,10 @@ def test_a_search_that_has_begun_while_it_asked_keeps_what_it_remembers(project:
     exper(project, "search", "wide")
     exper(project, "rm", "wide+lr=0.1", "--tag", "--yes")
     git(project.root, "tag", "--delete", "wide")
-    program, *words = manager.command(project, "gc")
-    with pexpect.spawn(program, words, timeout=20, encoding="utf-8") as terminal:
-        terminal.expect("Remove")
+    with manager.asked(project, "gc") as terminal:
         exper(project, "search", "wide")
         terminal.sendline("y")
         terminal.expect("wide: somebody uses its folder by now")
-        terminal.expect(pexpect.EOF)
     assert terminal.exitstatus == 1
     assert project.tag("wide").journal.exists()
     exper(project, "results", "wide")

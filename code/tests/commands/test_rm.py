@@ -2,7 +2,6 @@
 
 import signal
 
-import pexpect
 import pytest
 
 from exper import left_behind, paths, status
@@ -70,11 +69,8 @@ def test_without_a_terminal_nothing_goes_unless_yes_is_said(project: paths.Proje
 @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 2), ("", 2)])
 def test_on_a_terminal_it_asks(project: paths.Project, answer: str, code: int) -> None:
     exper(project, "run", "base")
-    program, *words = manager.command(project, "rm", "base/0")
-    with pexpect.spawn(program, words, timeout=20) as terminal:
-        terminal.expect("Remove")
+    with manager.asked(project, "rm", "base/0") as terminal:
         terminal.sendline(answer)
-        terminal.expect(pexpect.EOF)
     assert terminal.exitstatus == code
     assert len(project.tag("base").runs()) == (code != 0)
 
@@ -83,13 +79,10 @@ def test_what_has_begun_while_it_asked_stays_and_so_does_its_tag(project: paths.
     exper(project, "run", "base")
     write(project, main=manager.WAITS)
     exper(project, "rm", "base", "--yes")
-    program, *words = manager.command(project, "rm", "base", "--tag")
-    with pexpect.spawn(program, words, timeout=20, encoding="utf-8") as terminal:
-        terminal.expect("Remove")
+    with manager.asked(project, "rm", "base", "--tag") as terminal:
         exper(project, "rerun", "base")
         terminal.sendline("y")
         terminal.expect("the tag base stays: it has a run by now")
-        terminal.expect(pexpect.EOF)
     assert terminal.exitstatus == 1
     assert manager.tags(project) == ["base"]
     assert len(project.tag("base").runs()) == 1
