@@ -112,12 +112,12 @@ def is_to_come_back(number: int) -> bool:
 def requeue() -> str | None:
     """Put this job back into the queue, unless SLURM has done so; return what SLURM says against it, if anything.
 
-    To be called last: SLURM then ends all processes of the job.
+    To be called last: SLURM then ends all processes of the job, maybe scontrol before it can say that all is well.
     """
     if _is_back(_about_this_job()):
         return None
     done = _call("scontrol", "requeue", str(this_job()))
-    return None if done.returncode == 0 else _said(done)
+    return None if done.returncode <= 0 else _said(done)
 
 
 def _about_this_job() -> dict[str, str]:

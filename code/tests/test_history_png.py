@@ -97,8 +97,8 @@ def test_killed_training_gets_its_last_picture_and_nothing_is_left(project: path
         for one in (supervisor.pid, pid):
             os.kill(one, signal.SIGKILL)
         wait_for(lambda: state(project, "base/0") == "died")
-        wait_for(run.picture.exists, 5)
-        wait_for(lambda: is_over(run), 5)
+        wait_for(run.picture.exists)
+        wait_for(lambda: is_over(run))
     check(run)
 
 
@@ -123,7 +123,7 @@ def test_a_run_that_is_removed_while_it_trains_is_not_made_again(project: paths.
         shutil.rmtree(run.folder)
         os.kill(pid, signal.SIGKILL)
         supervisor.wait(10)
-        wait_for(lambda: is_over(run), 5)
+        wait_for(lambda: is_over(run))
     assert not run.folder.exists()
 
 
@@ -178,6 +178,6 @@ def test_the_template_draws_its_run(tmp_path: Path) -> None:
     run = play.born(tmp_path / "base" / "0")
     training = play.start(run)
     assert training.wait(60) == 0
-    wait_for(run.picture.exists, 5)
+    wait_for(run.picture.exists)
     check(run)
     assert "no history.png" not in run.log.read_text()

@@ -200,7 +200,7 @@ def test_curves_of_a_continued_run_are_those_of_its_history(tmp_path: Path) -> N
     lost = len([line for line in boards.history(run) if "step/loss" in line])
     with opened(project, "base") as (fast, _), opened(project, "base", "--", "--load_fast=false") as (slow, _):
         for address in (fast, slow):
-            wait_for(functools.partial(has_points, address, "step/loss", lost))
+            wait_for(functools.partial(has_points, address, "step/loss", lost - 1))  # the kill may precede the last
         exper(project, "continue", "base")
         lines = [line for line in boards.history(run) if "step/loss" in line]
         assert "continues after epoch 2, step 158" in run.log.read_text()
@@ -212,7 +212,7 @@ def test_curves_of_a_continued_run_are_those_of_its_history(tmp_path: Path) -> N
 
 
 def has_points(address: str, tag: str, count: int) -> bool:
-    return len(curve(address, "base/0", tag)) == count
+    return len(curve(address, "base/0", tag)) >= count
 
 
 @browser.needed

@@ -117,6 +117,25 @@ def test_between_two_lives_it_is_queued(project: paths.Project) -> None:
     assert state(project, "base/0") == "interrupted"
 
 
+def test_slurm_may_end_scontrol_with_the_job_that_it_requeues(
+    project: paths.Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scontrol = shutil.which("scontrol")
+    late = tmp_path / "bin" / "scontrol"  # ended by the signal after SLURM has done what it asks for
+    late.parent.mkdir()
+    late.write_text(f'#!/bin/sh\n{scontrol} "$@" || exit\n[ "$1" != requeue ] || kill -TERM $$\n')
+    late.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{late.parent}:{os.environ['PATH']}")
+    write(project, main=LIVES)
+    exper(project, "submit", "base")
+    _lives(project, 1)
+    number = slurm.job(project, "base/0")
+    slurm.notice(number)
+    wait_for(lambda: slurm.state(number) == "PENDING")
+    assert state(project, "base/0") == "queued"
+    assert "does not requeue" not in manager.the_run(project, "base/0").job_log.read_text()
+
+
 def test_a_job_that_slurm_requeues_goes_on(project: paths.Project) -> None:
     write(project, main=LIVES)
     exper(project, "submit", "base")
