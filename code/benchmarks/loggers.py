@@ -1,13 +1,13 @@
-"""python code/benchmarks/loggers.py [--lines 1000] [--rounds 3] [--folder /tmp]
+"""python code/benchmarks/loggers.py [--lines 1000] [--seconds 60] [--folder /tmp]
 
 What loggers that send cost training, in two tables:
 
 1. A logged line of five numbers, through each of them, and by its package called in the loop. Nobody waits for servers
    here: MLflow writes SQLite, W&B offline files, Sacred files, and Elasticsearch's is the small one of the tests, on
    loopback.
-2. Whole runs of the digits that log each step, on all cores, with servers that work, that are down, that hang and that
-   answer 500: the time of all epochs but the first quarter, in which the program beside training imports its package,
-   and the CPU which that program uses meanwhile. Whole runs differ by more than it could cost them.
+2. Runs of the digits that log each step, on all cores, with servers that work, that are down, that hang, that are slow
+   and that answer 500: the CPU which the program beside training takes, with those that it starts, from when it has
+   imported its package. Training can't lose more time than that; runs themselves differ by far more.
 
 Needs the four code/requirements-*.txt of the loggers; the packages that are called directly have environments of their
 own.
@@ -15,25 +15,24 @@ own.
 
 import argparse
 import contextlib
-import itertools
 import json
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import psutil
-from measure import CODE, commit, copy_template, environment, exper, git, peer, said_by, table, take_turns
+from measure import CODE, commit, copy_template, environment, exper, git, peer, said_by, table, take_turns, verdict
 
 sys.path.append(str(CODE))
 
-from exper import files, paths
+from exper import files, paths, sent
 from exper.training.statistic import Statistic
 from tests import elastic
 
@@ -85,7 +84,7 @@ client = Elasticsearch(sys.argv[3])
 timed(lambda values, step: client.index(index="direct", document={"kind": "direct", "step": step, **values}))
 """,
 }
-_EPOCHS = 60  # of a whole run
+_START_SECONDS = 30.0
 _PACKAGES = {
     "mlflow": ("mlflow-skinny", "sqlalchemy", "alembic"),
     "wandb": ("wandb",),
@@ -97,12 +96,12 @@ _PACKAGES = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lines", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--folder", help="where runs are written, such as a file system in memory")
     options = parser.parse_args()
     with elastic.served() as server, tempfile.TemporaryDirectory(dir=options.folder) as name:
         _one_line(Path(name), server, options.lines)
-        _whole_runs(Path(name) / "runs", server, options.rounds)
+        _beside_training(Path(name) / "runs", server, options.seconds)
 
 
 def _one_line(folder: Path, server: elastic.Elastic, lines: int) -> None:
@@ -165,82 +164,64 @@ def _direct(folder: Path, name: str, lines: int, url: str) -> list[float]:
     return seconds
 
 
-# -- whole runs --------------------------------------------------------------------------------------------------------
+# -- beside training ---------------------------------------------------------------------------------------------------
 
 
-def _whole_runs(root: Path, server: elastic.Elastic, rounds: int) -> None:
-    """Train runs that differ in their loggers, in turns."""
+def _beside_training(root: Path, server: elastic.Elastic, seconds: int) -> None:
+    """Print what sending takes of a core, and how much of what training writes it sends meanwhile."""
     copy_template(root, lambda source: source)
     git(root, "init", "--quiet")
     commit(root)
-    numbers = itertools.count()
-    there, down = {"url": server.url}, {"url": "http://127.0.0.1:9"}
-    search = {"name": "elasticsearch"}
+    search = {"name": "elasticsearch", "url": server.url}
     cases = {
-        "no logger": partial(_run, root, numbers, [], server, ""),
-        "no logger, again": partial(_run, root, numbers, [], server, ""),
-        "mlflow": partial(_run, root, numbers, [{"name": "mlflow"}], server, ""),
-        "wandb": partial(_run, root, numbers, [{"name": "wandb"}], server, ""),
-        "sacred": partial(_run, root, numbers, [{"name": "sacred"}], server, ""),
-        "elasticsearch": partial(_run, root, numbers, [search | there], server, ""),
-        "elasticsearch is down": partial(_run, root, numbers, [search | down], server, ""),
-        "elasticsearch hangs": partial(_run, root, numbers, [search | there], server, "hang"),
-        "elasticsearch answers 500": partial(_run, root, numbers, [search | there], server, "500"),
+        "mlflow": ({"name": "mlflow"}, ""),
+        "wandb": ({"name": "wandb"}, ""),
+        "sacred": ({"name": "sacred"}, ""),
+        "elasticsearch": (search, ""),
+        "elasticsearch is down": (search | {"url": "http://127.0.0.1:9"}, ""),
+        "elasticsearch hangs": (search, "hang"),
+        "elasticsearch is slow": (search, "slow"),
+        "elasticsearch answers 500": (search, "500"),
     }
-    samples = take_turns(cases, rounds, warm_up=0)
-    rows = []
-    for case, runs in samples.items():
-        ratios = [one.seconds / plain.seconds for one, plain in zip(runs, samples["no logger"], strict=True)]
-        rows.append([
-            case,
-            f"{statistics.median(one.sending / one.seconds for one in runs):.2%}",
-            f"{statistics.median(ratios):.3f}",
-            " ".join(f"{one:.3f}" for one in ratios),
-        ])  # fmt: skip
-    table("whole runs", ["", "sending, of a core", "time of no logger", "in each round"], rows)
+    rows, most = [], 0.0
+    for number, (case, (part, fault)) in enumerate(cases.items()):
+        server.fault = fault
+        run = paths.Project(root).tag(f"run{number}").run(0)
+        share, written, arrived = _sending(run, part, seconds)
+        most = max(most, share)
+        rows.append([case, f"{share:.2%}", f"{written:.0f}", f"{arrived:.0f}"])
+    table(f"{seconds} s of training", ["", "CPU, of a core", "lines written in 1 s", "sent"], rows)
+    verdict("CPU of sending, in percent of a core", 100 * most, 1)
 
 
-class _Run(NamedTuple):
-    """What a run's later epochs took, and the CPU that the program beside it used meanwhile."""
-
-    seconds: float
-    sending: float
-
-
-def _run(root: Path, numbers: Iterator[int], logger: list[Any], server: elastic.Elastic, fault: str) -> _Run:
-    server.fault = fault
-    run = paths.Project(root).tag(f"run{next(numbers)}").run(0)
-    words = [run.tag, "-f", f"epochs={_EPOCHS}", "log_every_steps=1", f"logger={logger!r}"]
-    started = subprocess.Popen(exper(root, "run", *words), cwd=root, env=environment(), stderr=subprocess.DEVNULL,
-                               stdout=subprocess.DEVNULL)  # fmt: skip
-    used: dict[int, float] = {}  # by epochs taken
-    sender = None
-    while started.poll() is None:
-        sender = sender or _sender(run)
-        taken = _epochs(run)
-        with contextlib.suppress(psutil.Error):
-            used[len(taken)] = sum(sender.cpu_times()[:2]) if sender else 0.0
-        time.sleep(1.0)
-    if started.returncode:
-        raise SystemExit(run.log.read_text())
-    later = {number: seconds for number, seconds in used.items() if _EPOCHS // 4 <= number < _EPOCHS}
-    first, last = min(later), max(later)
-    return _Run(sum(_epochs(run)[first:last]), later[last] - later[first])
+def _sending(run: paths.Run, part: dict[str, Any], seconds: int) -> tuple[float, float, float]:
+    """Train for a while; return the share of a core that sending takes, and lines a second written, and sent."""
+    words = [run.tag, "-f", "epochs=100000", "log_every_steps=1", f"logger=[{part!r}]"]
+    started = subprocess.Popen(exper(run.project.root, "run", *words), cwd=run.project.root, env=environment(),
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    time.sleep(_START_SECONDS)
+    sender = _sender(run)
+    before = _cpu(sender), sent.count(run, "history"), sent.waiting(run, part["name"])
+    time.sleep(seconds)
+    after = _cpu(sender), sent.count(run, "history"), sent.waiting(run, part["name"])
+    started.send_signal(signal.SIGINT)
+    started.wait()
+    cpu, written, waiting = ((now - then) / seconds for now, then in zip(after, before, strict=True))
+    return cpu, written, written - waiting
 
 
-def _sender(run: paths.Run) -> psutil.Process | None:
+def _sender(run: paths.Run) -> psutil.Process:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             words = process.cmdline()
             if str(run.folder) in words and any(word.endswith("sender.py") for word in words):
                 return process
-    return None
+    raise SystemExit(run.log.read_text())
 
 
-def _epochs(run: paths.Run) -> list[float]:
-    """Return the seconds of the epochs taken until now."""
-    lines = files.read_lines(run.history) if run.history.exists() else []
-    return [line["seconds"] for line in lines if "seconds" in line]
+def _cpu(process: psutil.Process) -> float:
+    """Return the seconds of CPU that a process has taken, and those that it has started."""
+    return sum(sum(one.cpu_times()[:2]) for one in [process, *process.children(recursive=True)])
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ _AFTER_SECONDS = 30.0  # for how the run ended, when nobody waits any more
 _NICENESS = 10  # at 19, where training has all cores busy, it would import its packages for minutes
 _MOST_LINES, _LONGEST = 500, 200  # lines at a time; characters of an error
 _PAUSE, _LONGEST_PAUSE = 2.0, 60.0  # seconds from one look to the next; after failures, twice as long each time
-_SHARE = 0.05  # of the time may be spent on sending
+_SHARE = 0.01  # of a core's time may be spent on sending, once a logger has started
 
 
 class Work(threading.Thread):
@@ -60,27 +60,29 @@ class Work(threading.Thread):
             was_asked = self._asked.is_set()
             if was_asked:
                 self._asked.clear()
-            began = time.monotonic()
             try:
-                self._send()
-                pause = max(getattr(self._kind, "pause", _PAUSE), (time.monotonic() - began) / _SHARE)
+                if self._kind is None and (not self._status or self.waiting):
+                    self._start()
+                self._began = time.thread_time()
+                if self._kind is not None:
+                    self._send()
+                pause = getattr(self._kind, "pause", _PAUSE)
             except Exception as error:
                 pause = min(_LONGEST_PAUSE, 2 * pause)
                 self._note(error)
             self.is_idle = was_asked and not self._asked.is_set()
             self._asked.wait(None if self._is_over else pause)
 
+    def _start(self) -> None:
+        kind = kinds.build(self._part, about.read(self._run))
+        self._remember(there=kind.start(self._memory["there"]))
+        arrived = getattr(kind, "arrived", None)
+        if arrived is not None:  # the logger knows better than we do
+            self._remember(lines={"history": arrived}, tried={"history": arrived})
+        self._files = {name: self._follower(name) for name in self._sources}
+        self._kind = kind
+
     def _send(self) -> None:
-        if self._kind is None and self._status and not self.waiting:
-            return
-        if self._kind is None:
-            kind = kinds.build(self._part, about.read(self._run))
-            self._remember(there=kind.start(self._memory["there"]))
-            arrived = getattr(kind, "arrived", None)
-            if arrived is not None:  # the logger knows better than we do
-                self._remember(lines={"history": arrived}, tried={"history": arrived})
-            self._files = {name: self._follower(name) for name in self._sources}
-            self._kind = kind
         for name in self._sources:
             self._send_lines(name)
         for name in sent.shown(self._run):
@@ -93,6 +95,7 @@ class Work(threading.Thread):
             self._remember(end=how)
             self._kind = None
         self.error = ""
+        self._rest()
 
     def _follower(self, source: str) -> Follower:
         return Follower(sent.file_of(self._run, source), self._memory["lines"].get(source, 0))
@@ -117,6 +120,13 @@ class Work(threading.Thread):
                 self._files[source] = Follower(sent.file_of(self._run, source), known)
                 raise
             self._remember(lines=self._memory["lines"] | {source: after})
+            self._rest()
+
+    def _rest(self) -> None:
+        """Wait until what has been sent has taken its share of the time, unless training is over."""
+        if not self._is_over:
+            self._asked.wait((time.thread_time() - self._began) / _SHARE)
+        self._began = time.thread_time()
 
     def _remember(self, **changes: Any) -> None:
         if any(self._memory[name] != value for name, value in changes.items()):
