@@ -271,4 +271,4 @@ def test_waiting_is_short_where_nothing_is_ending(project: paths.Project) -> Non
     with manager.training(project, "run", "base"):
         began = time.monotonic()
         refused(project, "continue", "base")
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20  # where something is ending: 30

@@ -108,7 +108,7 @@ def test_after_a_kill_it_goes_on_with_the_same_bits(victims: str, ends: int, say
         began = time.monotonic()
         started.communicate(timeout=SECONDS)
     assert started.returncode == ends
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 30  # gloo itself would wait for minutes
     assert says in run.log.read_text()
     assert "Traceback" not in run.log.read_text()
     wait_for(lambda: status.read(run) in ("died", "failed"))
