@@ -125,7 +125,8 @@ class Work(threading.Thread):
     def _rest(self) -> None:
         """Wait until what has been sent has taken its share of the time, unless training is over."""
         if not self._is_over:
-            self._asked.wait((time.thread_time() - self._began) / _SHARE)
+            seconds = (time.thread_time() - self._began) * getattr(self._kind, "factor", 1.0)
+            self._asked.wait(seconds / _SHARE)
         self._began = time.thread_time()
 
     def _remember(self, **changes: Any) -> None:

@@ -97,19 +97,20 @@ def write_files(folder: Path, repository: Repository, entries: list[Entry], mode
     Raises:
         Refused: an LFS object is not here.
     """
-    made = {folder}
-    for entry, data in repository.contents(entries):
-        path = folder / os.fsdecode(entry.path)
-        if path.parent not in made:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            made.add(path.parent)
+    made = {os.fspath(folder)}
+    for entry, data in repository.contents(entries):  # paths as text: Path took a third of the time
+        path = f"{folder}/{entry.path}"
+        parent = os.path.dirname(path)
+        if parent not in made:
+            os.makedirs(parent, exist_ok=True)
+            made.add(parent)
         if entry.mode == _LINK_MODE:
             os.symlink(data, os.fsencode(path))
             continue
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
+        with open(handle, "wb") as file:
             file.write(data)
-            os.fchmod(file.fileno(), mode(entry))
+            os.fchmod(handle, mode(entry))
 
 
 def is_whole(folder: Path, repository: Repository, commit: str, project: Project) -> bool:

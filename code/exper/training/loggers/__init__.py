@@ -8,8 +8,8 @@ A logger begins with what there is to know of the run (about.py) and the argumen
     show(item)        send a text or a picture; a second time changes nothing
     finish(end)       tell how the run ended; start may follow, when it goes on
 
-It may say as well which `sources` it takes, how many lines at `most` at a time, with which `pause` in seconds, and,
-once it has started, how many have `arrived`.
+It may say as well which `sources` it takes, how many lines at `most` at a time, with which `pause` in seconds, by which
+`factor` it takes more CPU than the thread that calls it, and, once it has started, how many lines have `arrived`.
 
 Any of them may fail, or hang, at any moment; sender.py asks `missing` before it sends again what was under way.
 """

@@ -12,6 +12,8 @@ from exper.training.loggers.about import About, End, Item, Line
 class WandB:
     """A run of W&B. Its own process writes and sends; of what has arrived, its files or its server are asked."""
 
+    factor = 3.5  # with its process and its thread
+
     def __init__(
         self,
         about: About,
