@@ -28,15 +28,18 @@ fi
 if [[ "${_exper_code}" != /* ]]; then
     _exper_code="${PWD}/${_exper_code}"
 fi
+if [[ -L "${_exper_code}" ]]; then
+    _exper_code="$(command readlink -f -- "${_exper_code}")"
+fi
 _exper_code="${_exper_code%/*}"
 
 # Start Python: the active environment's, else the project's own, else the system's; exper/environment.py decides
 # whether that one will do. -I: no PYTHON* variable and no file of the working folder gets in the way.
 _exper_python() {
     local own="${_exper_code}/../.venv"
-    if [[ -x "${VIRTUAL_ENV:-}/bin/python" ]]; then
+    if [[ -n "${VIRTUAL_ENV:-}" && -x "${VIRTUAL_ENV}/bin/python" ]]; then
         "${VIRTUAL_ENV}/bin/python" -I "$@"
-    elif [[ -x "${CONDA_PREFIX:-}/bin/python" ]]; then
+    elif [[ -n "${CONDA_PREFIX:-}" && -x "${CONDA_PREFIX}/bin/python" ]]; then
         "${CONDA_PREFIX}/bin/python" -I "$@"
     elif [[ -f "${own}/exper-complete" && -x "${own}/bin/python" ]]; then
         "${own}/bin/python" -I "$@"

@@ -11,6 +11,7 @@ import pexpect
 import pytest
 
 from exper import paths
+from tests import manager
 
 CASES = Path(__file__).parent / "source_cases.sh"
 PROBE = """\
@@ -206,6 +207,13 @@ def test_sourcing_from_any_folder_and_then_working_in_another(
     assert (result.stdout, result.stderr) == ("<run><x>\n", "")
 
 
+def test_sourcing_a_link_to_the_file_works(shell: str, probe: paths.Project, tmp_path: Path) -> None:
+    (tmp_path / "a link.sh").symlink_to("other.sh")
+    (tmp_path / "other.sh").symlink_to(probe.code / "source.sh")
+    result = run_script(shell, '. "$1"; cd /; run x', "./a link.sh", cwd=tmp_path)
+    assert (result.stdout, result.stderr) == ("<run><x>\n", "")
+
+
 def test_sourcing_in_a_function_works(shell: str, probe: paths.Project) -> None:
     text = 'f() { . "$1"; }; f "$1"; run x'
     if shell == "zsh":
@@ -269,6 +277,25 @@ def test_the_active_environment_then_our_own_then_python3(
     assert run_script(shell, '. "$1"; run', source).stdout == "own -I\n"
     (probe.root / ".venv" / "exper-complete").unlink()
     assert run_script(shell, '. "$1"; run', source).stdout == "system -I\n"
+
+
+@manager.can_mount
+@pytest.mark.parametrize("active", ["CONDA_PREFIX", "own"])
+def test_a_python_of_the_system_in_bin_is_not_taken_for_the_active_environment(
+    shell: str, active: str, probe: paths.Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VIRTUAL_ENV")
+    make_python(tmp_path / "system", "system")
+    make_python(probe.root / ".venv" if active == "own" else tmp_path / active, active)
+    if active == "own":
+        (probe.root / ".venv" / "exper-complete").touch()
+        monkeypatch.setenv("CONDA_PREFIX", "")
+    else:
+        monkeypatch.setenv(active, str(tmp_path / active))
+    beneath = ["unshare", "--mount", "sh", "-c", 'mount -t overlay -o lowerdir="$0":/bin none /bin && exec "$@"']
+    words = [shell, "-c", 'set -u; . "$1"; run', shell, f"{probe.code}/source.sh"]
+    result = subprocess.run([*beneath, f"{tmp_path}/system/bin", *words], capture_output=True, text=True)
+    assert (result.stdout, result.stderr) == (f"{active} -I\n", "")
 
 
 def test_no_python_says_what_to_install(
