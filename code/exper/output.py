@@ -99,17 +99,23 @@ class Relay:
 
     def pump(self) -> bool:
         """Copy what there is, at most a chunk; return False once every writer is gone."""
+        data = self._read()
+        if data:
+            self._show(self._logged(data))
+        return data != b""
+
+    def _read(self) -> bytes:
         try:
-            data = os.read(self.master, _CHUNK)
+            return os.read(self.master, _CHUNK)
         except OSError:  # EIO: no process has the other side open
-            return False
-        if not data:
-            return False
+            return b""
+
+    def _logged(self, data: bytes) -> bytes:
+        """Write what remains of `data` to the log; return what is to be shown of it."""
         self.is_between_lines = data.endswith(b"\n")
         text = self._remaining.feed(data)
         self._write_log(text)
-        self._show(data if self._is_terminal else text)
-        return True
+        return data if self._is_terminal else text
 
     def run(self) -> None:
         """Copy until every writer is gone."""
@@ -118,14 +124,19 @@ class Relay:
         self.close()
 
     def close(self, quiet_seconds: float = 0.2, most_seconds: float = 1.0) -> None:
-        """Copy what is left; a process that still holds the other side, and prints on and on, is not waited for."""
-        deadline = time.monotonic() + most_seconds
-        while time.monotonic() < deadline and select.select([self.master], [], [], quiet_seconds)[0] and self.pump():
-            pass
+        """Copy what is left, all of it to the log before any is shown: who reads what we show may be slow.
+
+        A process that still holds the other side, and prints on and on, is not waited for.
+        """
+        deadline, shown = time.monotonic() + most_seconds, []
+        while time.monotonic() < deadline and select.select([self.master], [], [], quiet_seconds)[0]:
+            data = self._read()
+            if not data:
+                break
+            shown.append(self._logged(data))
         text = self._remaining.close()
         self._write_log(text)
-        if not self._is_terminal:
-            self._show(text)
+        self._show(b"".join(shown) + (b"" if self._is_terminal else text))
 
     def resize(self) -> bool:
         """Give the pseudo-terminal the size of the terminal; return whether it changed."""
@@ -176,7 +187,7 @@ def open_terminal() -> tuple[int, int]:
 
 def open_log(path: Path) -> int:
     """Open a log for appending; nothing of it is ever cut."""
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
 def drain(master: int, log: Path) -> None:

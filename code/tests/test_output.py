@@ -1,7 +1,9 @@
 """The log: of everything printed, the lines that a terminal would still show."""
 
 import random
+import shlex
 import subprocess
+import sys
 import time
 
 import pytest
@@ -176,8 +178,27 @@ def test_the_log_is_only_ever_appended_to(project: paths.Project) -> None:
     write(project, main="import sys; print('again'); sys.exit(1)")
     exper(project, "run", "base", code=1)
     path = manager.the_run(project, "base/0").log
-    path.write_bytes(path.read_bytes() + b"\xff a note of mine\n")
+    path.write_bytes(path.read_bytes() + b"\xff a note of mine\n" + b"." * 100_000)  # a kill has torn that line
     before = path.read_bytes()
     exper(project, "continue", "base", code=1)
-    assert path.read_bytes().startswith(before)
+    assert path.read_bytes().startswith(before + b"\n===")
     assert path.read_bytes().count(b"\nagain\n") == 2
+
+
+SLOW = """
+import os, time
+time.sleep(1)
+for _ in range(6):
+    os.read(0, 4096)
+    time.sleep(0.5)
+while os.read(0, 65536): pass
+"""
+
+
+def test_a_slow_reader_costs_no_line_of_the_end(project: paths.Project) -> None:
+    write(project, main="for n in range(1150): print(f'{n:<70}')\nraise RuntimeError('the reason')\n")
+    line = f"{shlex.join(manager.command(project, 'run', 'base'))} | {shlex.join([sys.executable, '-c', SLOW])}"
+    subprocess.run(["bash", "-c", line], cwd=project.root, capture_output=True, timeout=60, check=True)
+    lines = log(project, "base/0")
+    assert len(lines) > 1150
+    assert lines[-1] == "RuntimeError: the reason"
