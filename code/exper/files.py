@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -14,22 +13,27 @@ from exper.error import Refused
 _BLOCK = 65536
 
 
-def replace(path: Path, content: str | bytes, mode: int = 0o644) -> None:
+def replace(path: Path, content: str | bytes, mode: int = 0o666) -> None:
     """Give `path` new content, such that a reader or a power cut sees the old or the new, whole."""
     with replacing(path, mode) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 @contextlib.contextmanager
-def replacing(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
-    """Yield a file that takes the place of `path`, whole and on the disk, when the block ends without an error."""
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+def replacing(path: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
+    """Yield a file that takes the place of `path`, whole and on the disk, when the block ends without an error.
+
+    It has the mode of the file that was there; a new one has `mode`, less what the umask takes away.
+    """
+    beside = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
+        with contextlib.suppress(OSError):  # it is a new one
+            os.fchmod(handle, path.stat().st_mode & 0o777)
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(beside, mode)
         os.replace(beside, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -132,6 +136,15 @@ def open_to_append(path: Path) -> IO[bytes]:
         file.truncate(whole)
     file.seek(0, os.SEEK_END)
     return file
+
+
+def append(path: Path, text: str) -> None:
+    """Add lines to a file of which nothing is ever cut: a last line that a kill tore becomes a whole one."""
+    with open(path, "ab+") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        is_torn = file.read() not in (b"", b"\n")
+        file.write(b"\n" * is_torn + text.encode())
 
 
 def _end_of_last_line(file: IO[bytes], size: int) -> int:

@@ -92,13 +92,14 @@ def begin(
 
 
 def check_writable(project: paths.Project) -> None:
-    """Refuse a `__result__` in which no run can be born."""
+    """Refuse a `__result__` in which no run can be born, and a list of finished runs that takes no more."""
     try:
         project.result.mkdir(exist_ok=True)
         with lock.held(project.lock):
             pass
     except OSError as error:
         raise Refused(f"no run can be put into {project.result}: {error.strerror or error}.") from None
+    lists.check_writable(project, lists.FINISHED)
 
 
 def check_first(tag: paths.Tag) -> None:
@@ -260,8 +261,7 @@ def _refusal(project: paths.Project, live: Live) -> Refused:
 
 
 def _log_refusal(run: paths.Run) -> None:
-    with files.open_to_append(run.log) as log:
-        log.write(f"exper: {run.refused.read_text(errors='replace').strip()}\n".encode())
+    files.append(run.log, f"exper: {run.refused.read_text(errors='replace').strip()}\n")
 
 
 def differences(record: run_json.Record) -> str:
@@ -274,8 +274,7 @@ def mark_session(run: paths.Run, record: run_json.Record, kind: str | None = Non
     session = record["sessions"][-1]
     line = f"=== {' '.join(session['command'])}: {run}, {kind or 'session {}'.format(len(record['sessions']))}"
     line += f", {session['started']}, {session['host']}, pid {session['pid']}, seed {record['seed']} ===\n"
-    with files.open_to_append(run.log) as log:
-        log.write((line + differences(record)).encode())
+    files.append(run.log, line + differences(record))
 
 
 def _end(project: paths.Project, run: paths.Run, record: run_json.Record, returncode: int, signals: Signals) -> str:
@@ -316,5 +315,9 @@ def _signal_in(returncode: int) -> int:
 def settle(project: paths.Project, run: paths.Run, how: str, *, ours: paths.Run | None = None) -> None:
     """Do what follows the record of a run that is over, whose lock we may hold; a second time changes nothing."""
     if how == "finished":
-        lists.append(project, lists.FINISHED, str(run))
+        try:
+            lists.append(project, lists.FINISHED, str(run))
+        except (OSError, Refused) as error:
+            why = getattr(error, "strerror", None) or error
+            say(f"exper: {run} can't be added to {project.list_file(lists.FINISHED)}: {why}. Then type: continue {run}")
     snapshot.release(project, project.tag(run.tag), ours=ours)

@@ -39,13 +39,24 @@ def append(project: paths.Project, name: str, *added: str) -> list[str]:
     raise Refused(f"{path} does not keep the line {missing[0]!r}.")
 
 
+def check_writable(project: paths.Project, name: str) -> None:
+    """Refuse a list to which nothing can be added."""
+    path = project.list_file(name)
+    try:
+        append(project, name)
+        if path.exists():
+            os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
+    except OSError as error:
+        raise Refused(f"nothing can be added to {path}: {error.strerror or error}. Make it writable.") from None
+
+
 def _missing(path: Path, wanted: Iterable[str]) -> list[str]:
     present = {_entry(line) for line in _text(path.read_bytes()).splitlines()} if path.exists() else set()
     return [entry for entry in dict.fromkeys(wanted) if entry not in present]
 
 
 def _write(path: Path, added: list[str]) -> None:
-    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         before = path.read_bytes()
         if not before:

@@ -80,3 +80,16 @@ def test_damaged_is_not_absent(tmp_path: Path, text: str) -> None:
 def test_what_is_not_utf8_is_read_back(tmp_path: Path) -> None:
     files.write_json(tmp_path / "file", {"é\udcff": "\udc80ü"})
     assert files.read_json(tmp_path / "file") == {"é\udcff": "\udc80ü"}
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o002, 0o664), (0o022, 0o644), (0o077, 0o600)])
+def test_a_new_file_takes_the_umask_and_a_replaced_one_keeps_its_mode(tmp_path: Path, mask: int, mode: int) -> None:
+    before = os.umask(mask)
+    try:
+        files.replace(tmp_path / "file", "new")
+        assert (tmp_path / "file").stat().st_mode & 0o777 == mode
+        (tmp_path / "file").chmod(0o640)
+        files.replace(tmp_path / "file", "newer")
+        assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(before)

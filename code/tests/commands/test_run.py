@@ -475,3 +475,34 @@ def test_a_tagged_format_of_the_future_is_refused(project: paths.Project) -> Non
     manager.commit(project)
     error = refused(project, "rerun", "future")
     assert "format 99" in error
+
+
+@pytest.mark.parametrize("mask", [0o002, 0o077])
+def test_what_is_written_takes_the_umask(project: paths.Project, mask: int) -> None:
+    exper(project, "run", "base", umask=mask)
+    for folder in (project.result, project.statistic):
+        for path in (path for path in folder.rglob("*") if "snapshot" not in path.parts and not path.is_symlink()):
+            assert path.stat().st_mode & 0o777 == (0o777 if path.is_dir() else 0o666) & ~mask, path
+
+
+@pytest.mark.parametrize("bad", ["finished.txt", ".lock", ".."])
+def test_a_list_that_takes_no_more_is_said_before_training(project: paths.Project, bad: str) -> None:
+    project.lists.mkdir(parents=True)
+    if bad == "..":
+        project.lists.rmdir()
+        project.lists.write_text("a file\n")
+    else:
+        (project.lists / bad).mkdir()
+    with nothing_left(project):
+        assert "nothing can be added to" in refused(project, "run", "base")
+
+
+def test_a_run_whose_line_cannot_be_written_has_finished_all_the_same(project: paths.Project) -> None:
+    write(project, main="import pathlib; pathlib.Path('../../../__statistic__/exper-list/finished.txt').mkdir()\n")
+    error = exper(project, "run", "base").stderr
+    assert "base/0 can't be added to" in error
+    assert "base/0 finished" in error
+    assert not project.tag("base").snapshot.exists()
+    project.list_file("finished").rmdir()
+    exper(project, "continue", "base")
+    assert manager.finished(project) == ["base/0"]
