@@ -17,7 +17,7 @@ from exper.error import Refused
 
 # Inherited GIT_* (a hook's GIT_DIR, say) would point elsewhere; these say who and where the user is.
 _KEPT = re.compile(
-    r"GIT_(EXEC_PATH|CEILING_DIRECTORIES|(AUTHOR|COMMITTER)_(NAME|EMAIL)"
+    r"GIT_(EXEC_PATH|CEILING_DIRECTORIES|DISCOVERY_ACROSS_FILESYSTEM|(AUTHOR|COMMITTER)_(NAME|EMAIL)"
     r"|CONFIG_(GLOBAL|SYSTEM|NOSYSTEM|COUNT|KEY_\d+|VALUE_\d+))"
 )
 _GIT = (

@@ -6,7 +6,6 @@ our own, outside .git, and held by a tag alone.
 
 import os
 import re
-import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,7 +17,8 @@ from exper.error import Refused
 from exper.git import GitFailed
 
 _HASH = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
-_SUBMODULE = "160000"
+_LINK, _SUBMODULE = "120000", "160000"
+_ATTRIBUTES = ".gitattributes"
 _MANY_TAGS = 50  # from which on packing their objects pays
 _MOST_REMEMBERED = 1 << 26  # bytes
 
@@ -38,6 +38,10 @@ class Entry:
     mode: str  # 100644, 100755, 120000 (symbolic link)
     blob: str
     path: str
+
+    @property
+    def is_link(self) -> bool:
+        return self.mode == _LINK
 
 
 @dataclass(frozen=True)
@@ -78,13 +82,16 @@ class Repository:
             raise _no_repository(root, str(error)) from None
         except FileNotFoundError:
             raise Refused("git is not installed. Install it, with `apt install git` for example.") from None
-        top, common, index = os.fsdecode(answer).splitlines()
+        if answer.count(b"\n") != 3:
+            raise Refused(f"the path of {root} has a line break, with which git's answers can't be read. Rename it.")
+        top, common, index = _lines(answer)
         self.top = Path(top)
         self._common = root / common
         self._index = root / index
         self._prefix = os.path.relpath(root.resolve(), self.top.resolve())
         self._prefix = "" if self._prefix == "." else self._prefix + "/"
         self._listed: dict[str, list[Entry]] = {}  # by commit
+        self._attributes: set[Entry] = set()  # each .gitattributes of a listed commit, also of the folders above
         self._remembered: dict[str, bytes] = {}  # by blob
 
     # -- what there is ---------------------------------------------------------------------------------------------
@@ -107,7 +114,7 @@ class Repository:
 
     def tags(self) -> list[str]:
         """Return the names of all tags."""
-        return os.fsdecode(self._git("for-each-ref", "--format=%(refname:strip=2)", "refs/tags")).splitlines()
+        return _lines(self._git("for-each-ref", "--format=%(refname:strip=2)", "refs/tags"))
 
     def tag(self, name: str) -> TagObject | None:
         """Return the tag `name`, or None."""
@@ -125,7 +132,7 @@ class Repository:
         fields = ("refname:strip=2", "objectname", "objecttype", "*objectname", "*objecttype")
         form = "%00".join(f"%({field})" for field in fields)
         found = {}
-        for line in os.fsdecode(self._git("for-each-ref", f"--format={form}", "refs/tags")).splitlines():
+        for line in _lines(self._git("for-each-ref", f"--format={form}", "refs/tags")):
             name, object_, kind, peeled, peeled_kind = line.split("\0")
             if "commit" in (kind, peeled_kind):
                 found[name] = TagObject(name, object_, object_ if kind == "commit" else peeled, "")
@@ -138,8 +145,9 @@ class Repository:
 
     def has_branch_or_remote(self, name: str) -> bool:
         """Tell whether `name` is a branch, a remote, or a branch of one."""
-        refs = self._git("for-each-ref", "--format=%(refname)", f"refs/heads/{name}", f"refs/remotes/{name}")
-        return bool(refs.strip()) or name in os.fsdecode(self._git("remote")).splitlines()
+        branch, remote = f"refs/heads/{name}", f"refs/remotes/{name}"
+        refs = _lines(self._git("for-each-ref", "--format=%(refname)", branch, remote))  # and all below these
+        return any(ref == branch or ref.startswith(remote) for ref in refs) or name in _lines(self._git("remote"))
 
     def commits(self, hashes: Iterable[str]) -> dict[str, Commit]:
         """Return those of these commits that are here, by hash."""
@@ -182,10 +190,16 @@ class Repository:
         return self._ask("rev-parse", "--verify", "--quiet", f"{commit}^")
 
     def file(self, commit: str, path: str) -> bytes | None:
-        """Return the content of a file in `commit`, or None."""
+        """Return the content of a file in `commit`, or None if it has no such file.
+
+        Raises:
+            GitFailed: the commit is not here, or not all of it (a partial clone).
+        """
         try:
             return self._git("cat-file", "blob", f"{commit}:{self._prefix}{path}")
         except GitFailed:
+            if self._holds(commit, path):
+                raise _not_here(path, commit) from None
             return None
 
     def files(self, commit: str) -> list[Entry]:
@@ -202,19 +216,32 @@ class Repository:
         try:
             listing = self._git("ls-tree", "-r", "-z", "--full-tree", f"{commit}:{self._prefix}")
         except GitFailed:
-            if self.tree(commit) is None:
-                return []
-            raise
-        entries = []
-        for line in git.lines(listing):
-            fields, _, path = line.partition("\t")
-            mode, _, blob = fields.split()
-            if is_ours(path):
-                continue
-            if mode == _SUBMODULE:
-                raise Refused(f"{path} is a submodule; a tag does not hold its files. Add them to this repository.")
-            entries.append(Entry(mode, blob, path))
+            if self._holds(commit, ""):
+                raise
+            return []
+        entries = [entry for entry in _entries(listing) if not is_ours(entry.path)]
+        for entry in entries:
+            if entry.mode == _SUBMODULE:
+                raise Refused(
+                    f"{entry.path} is a submodule; a tag does not hold its files. Add them to this repository."
+                )
+        self._attributes |= {entry for entry in entries if entry.path.rpartition("/")[2] == _ATTRIBUTES}
+        self._attributes |= self._attributes_above(commit)
         return entries
+
+    def _attributes_above(self, commit: str) -> set[Entry]:
+        folders = self._prefix.split("/")[:-1]
+        paths = ["/".join([*folders[:depth], _ATTRIBUTES]) for depth in range(len(folders))]
+        return set(_entries(self._git("ls-tree", "-z", "--full-tree", commit, "--", *paths))) if paths else set()
+
+    def _holds(self, commit: str, path: str) -> bool:
+        """Tell whether a commit has something at a path of the project, "" for the project itself.
+
+        Raises:
+            GitFailed: the commit is not here.
+        """
+        whole = f"{self._prefix}{path}".rstrip("/")
+        return not whole or self._git("ls-tree", "-z", "--full-tree", commit, "--", whole) != b""
 
     def contents(self, entries: list[Entry]) -> Iterator[tuple[Entry, bytes]]:
         """Yield each file with its bytes as committed; an LFS pointer yields the object that it names.
@@ -222,7 +249,7 @@ class Repository:
         Raises:
             Refused: the LFS object is not in the local store, or a blob is missing (a partial clone).
         """
-        uses_lfs = self._uses_lfs(entries)
+        uses_lfs = self._uses_lfs()
         for entry, data in self._blobs(entries):
             yield entry, lfs.resolved(self._common, entry.path, data) if uses_lfs else data
 
@@ -237,7 +264,7 @@ class Repository:
 
     def check_lfs(self, entries: list[Entry]) -> None:
         """Refuse if an LFS pointer names an object that is not here."""
-        if self._uses_lfs(entries):
+        if self._uses_lfs():
             for entry, data in self._blobs(entries):
                 lfs.resolved(self._common, entry.path, data)
 
@@ -274,6 +301,8 @@ class Repository:
         """Make a commit of an index, after `edits` of its files."""
         for path, edit in edits.items():
             mode, blob = self._staged(path, env)
+            if mode == _LINK:
+                raise link_of(path)
             edited = self._git("hash-object", "-w", "--stdin", stdin=edit(self._git("cat-file", "blob", blob)))
             info = f"{mode},{edited.decode().strip()},{self._prefix}{path}"
             self._git("update-index", "--cacheinfo", info, env=env)
@@ -345,7 +374,8 @@ class Repository:
             if data is None:
                 data = next(found, None)
             if data is None:
-                raise Refused(f"{entry.path} is not in this repository (a partial clone?). Type: git fetch")
+                commits = (commit for commit, listed in self._listed.items() if entry in listed)
+                raise _not_here(entry.path, next(commits, "HEAD"))
             yield entry, data
 
     def _update(self, env: dict[str, str], changes: list[Change]) -> None:
@@ -363,17 +393,40 @@ class Repository:
             raise Refused(f"{path} is not committed, so there is nothing to change in it.")
         return found[0].decode(), found[1].decode()
 
-    def _uses_lfs(self, entries: list[Entry]) -> bool:
-        attributes = [entry for entry in entries if entry.path.rpartition("/")[2] == ".gitattributes"]
-        local = [self.top / ".gitattributes", self._common / "info" / "attributes"]
-        texts = [data for _, data in self._blobs(attributes)] + [path.read_bytes() for path in local if path.is_file()]
-        return lfs.is_used(texts)
+    def _uses_lfs(self) -> bool:
+        local = [self.top / _ATTRIBUTES, self._common / "info" / "attributes"]
+        committed = [data for _, data in self._blobs(list(self._attributes))]
+        return lfs.is_used(committed + [path.read_bytes() for path in local if path.is_file()])
 
 
 def is_ours(path: str) -> bool:
     """Tell whether a path of the project lies in /__*__, which no snapshot and no check for changes covers."""
     first = path.partition("/")[0]
     return len(first) > 4 and first.startswith("__") and first.endswith("__")
+
+
+def _lines(answer: bytes) -> list[str]:
+    """Return the lines of an answer; a path or name may hold what `splitlines` takes for a line end, too."""
+    return os.fsdecode(answer).split("\n")[:-1]
+
+
+def _entries(listing: bytes) -> Iterator[Entry]:
+    """Yield what `git ls-tree -z` lists."""
+    for line in git.lines(listing):
+        fields, _, path = line.partition("\t")
+        mode, _, blob = fields.split()
+        yield Entry(mode, blob, path)
+
+
+def link_of(path: str) -> Refused:
+    """Return the error for a symbolic link where what it points to is to be read."""
+    return Refused(f"{path} is a symbolic link, of which a commit holds no content. Commit a file in its place.")
+
+
+def _not_here(path: str, commit: str) -> GitFailed:
+    return GitFailed(
+        f"{path} of {commit[:10]} is not in this repository, a partial clone. Bring it: git archive {commit} >/dev/null"
+    )
 
 
 def _parse_commit(name: str, content: bytes) -> Commit:
@@ -393,11 +446,9 @@ def _parse_status(line: str) -> Change:
 
 
 def _no_repository(root: Path, message: str) -> Refused:
-    if "dubious ownership" in message:
-        return Refused(
-            f"{root} belongs to another user, so git does not trust it."
-            f" If you do, type: git config --global --add safe.directory {shlex.quote(str(root))}"
-        )
+    trust = re.search(r"git config --global --add safe\.directory .*", message)
+    if trust:  # git names the folder that it means: the repository's top, or its .git
+        return Refused(f"{root} belongs to another user, so git does not trust it. If you do, type: {trust[0]}")
     if "not a git repository" in message:
         return Refused(f"{root} is in no git repository. Type: git init && git add -A && git commit -m first")
     return Refused(f"git can't read the repository at {root}: {message}")

@@ -11,7 +11,7 @@ from exper.error import Refused
 from exper.paths import Project
 from exper.repository import Entry, Repository
 
-_LINK_MODE, _EXECUTABLE_MODE = "120000", "100755"
+_EXECUTABLE_MODE = "100755"
 
 
 def prepare(
@@ -104,7 +104,7 @@ def write_files(folder: Path, repository: Repository, entries: list[Entry], mode
         if parent not in made:
             os.makedirs(parent, exist_ok=True)
             made.add(parent)
-        if entry.mode == _LINK_MODE:
+        if entry.is_link:
             os.symlink(data, os.fsencode(path))
             continue
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -132,7 +132,7 @@ def _files(folder: Path) -> set[str]:
 
 
 def _is_same(path: Path, entry: Entry, data: bytes) -> bool:
-    if entry.mode == _LINK_MODE:
+    if entry.is_link:
         return _links_to(path, data)
     try:
         is_file = stat.S_ISREG(os.lstat(path).st_mode)

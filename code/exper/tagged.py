@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from exper import loggers, machine, run_json, settings, tags
 from exper.error import Refused
-from exper.repository import Repository
+from exper.repository import Repository, link_of
 
 MAIN, CONFIG = "code/main.py", "code/config.py"
 _SEED, _FORMAT, _REQUIREMENTS = "code/seed", "code/exper/FORMAT", "code/requirements.txt"
@@ -21,6 +21,9 @@ def check(repository: Repository, commit: str) -> dict[str, settings.Value]:
     repository.check_lfs(files)
     if MAIN not in {file.path for file in files}:
         raise Refused(f"{MAIN} is not committed, so there is nothing to train.")
+    for file in files:
+        if file.is_link and file.path in (CONFIG, _SEED, _FORMAT, _REQUIREMENTS):
+            raise link_of(file.path)
     written = _text(repository, commit, _FORMAT)
     if written.isdigit() and int(written) > run_json.FORMAT:
         raise Refused(f"the tagged code is of a newer Exper (format {written}). Update this project.")

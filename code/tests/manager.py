@@ -122,6 +122,25 @@ def on_a_small_disk(
         return done, left.read().split()
 
 
+def on_a_read_only_disk(project: paths.Project, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command for which `folder` can only be read."""
+    script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+    words = [*_MOUNTS, script, str(folder), *command(project, *arguments)]
+    return subprocess.run(words, cwd=project.root, capture_output=True, text=True, timeout=60)
+
+
+_AS_STRANGER = ["unshare", "--user", "--map-user=54321", "--map-group=54321"]
+_CAN_BE_STRANGER = subprocess.run([*_AS_STRANGER, "true"], capture_output=True).returncode == 0
+needs_stranger = pytest.mark.skipif(not _CAN_BE_STRANGER, reason="the system allows no user namespaces")
+
+
+def as_stranger(project: paths.Project, *words: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command as a user who has no passwd entry, no HOME, no name, and no rights of root."""
+    bare = [word for name in ("HOME", "USER", "LOGNAME", "GIT_CONFIG_GLOBAL") for word in ("-u", name)]
+    line = [*_AS_STRANGER, "env", *bare, *command(project, *words)]
+    return subprocess.run(line, capture_output=True, text=True, cwd="/", timeout=60)
+
+
 def start(project: paths.Project, *arguments: str, **options: Any) -> "subprocess.Popen[str]":
     """Start a command in a session of its own."""
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}

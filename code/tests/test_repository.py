@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from exper import paths
+from exper.error import Refused
 from exper.repository import Repository
 from tests import manager
 from tests.manager import commit, exper, git, log, nothing_left, refused, state, untouched, write
@@ -258,7 +259,10 @@ def test_a_partial_clone_works_with_what_it_has_and_never_fetches(project: paths
     exper(clone, "run", "base")
     assert log(clone, "base/0") == ["second"]
     with nothing_left(clone):
-        refused(clone, "rerun", "old")
+        error = refused(clone, "rerun", "old")
+    subprocess.run(["sh", "-c", error.partition("Bring it: ")[2]], cwd=clone.root, check=True)
+    exper(clone, "rerun", "old")
+    assert log(clone, "old/1") == ["hello"]
 
 
 def test_a_linked_worktree_works_and_shares_the_tags(project: paths.Project, tmp_path: Path) -> None:
@@ -327,6 +331,16 @@ def test_changes_in_a_subfolder_are_listed_and_saved(below: paths.Project) -> No
     assert "code/config.py" not in _tree(below, "base")
 
 
+def test_a_repository_of_somebody_else_is_named_by_its_top(below: paths.Project) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can give files away")
+    for path in (below.root.parent, below.root.parent / ".git", below.root):
+        os.chown(path, 54321, 54321)
+    line = refused(below, "run", "base").partition("type: ")[2].strip()
+    subprocess.run(["bash", "-c", line], check=True)
+    exper(below, "run", "base")
+
+
 def test_only_the_project_is_copied(below: paths.Project) -> None:
     write(below, main="import os; print(sorted(os.listdir())); raise SystemExit(1)")
     exper(below, "run", "base", code=1)
@@ -357,14 +371,16 @@ def test_a_submodule_is_refused_before_tagging(project: paths.Project, tmp_path:
 _LARGE = b"a large file\n" * 10
 
 
-def _add_pointer(project: paths.Project, *, has_object: bool) -> None:
+def _add_pointer(project: paths.Project, *, has_object: bool, top: Path | None = None) -> None:
+    """Commit a pointer, with the attributes that make it one in the project or a folder above, and maybe its object."""
     oid = hashlib.sha256(_LARGE).hexdigest()
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {len(_LARGE)}\n"
-    (project.root / ".gitattributes").write_text("*.bin filter=lfs diff=lfs merge=lfs -text\n")
+    ((top or project.root) / ".gitattributes").write_text("*.bin filter=lfs diff=lfs merge=lfs -text\n")
     (project.code / "large.bin").write_text(pointer)
     write(project, main="import sys; sys.stdout.write(open('code/large.bin').read()); sys.exit(1)")
     if has_object:
-        store = project.root / ".git" / "lfs" / "objects" / oid[:2] / oid[2:4]
+        git_folder = Path(git(project.root, "rev-parse", "--absolute-git-dir").strip())
+        store = git_folder / "lfs" / "objects" / oid[:2] / oid[2:4]
         store.mkdir(parents=True)
         (store / oid).write_bytes(_LARGE)
 
@@ -374,6 +390,21 @@ def test_an_lfs_pointer_becomes_its_object_in_the_snapshot(project: paths.Projec
     exper(project, "run", "base", code=1)
     assert log(project, "base/0") == ["a large file"] * 10
     exper(project, "continue", "base", code=1)
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_an_lfs_pointer_is_known_by_attributes_of_any_folder_above(below: paths.Project, depth: int) -> None:
+    inner = paths.Project(below.root.parent / "deep er" / "inner")
+    inner.root.parent.mkdir()
+    git(below.root.parent, "mv", below.root.name, "deep er/inner")
+    top = inner.root.parents[depth]
+    _add_pointer(inner, has_object=True, top=top)
+    exper(inner, "run", "base", code=1)
+    assert log(inner, "base/0") == ["a large file"] * 10
+    git(top, "rm", "--quiet", ".gitattributes")
+    git(top, "commit", "--quiet", "--message=without")
+    exper(inner, "continue", "base", code=1)
+    assert log(inner, "base/0") == ["a large file"] * 20  # the tag's own
 
 
 def test_an_lfs_pointer_without_its_object_is_refused_before_tagging(project: paths.Project) -> None:
@@ -449,6 +480,35 @@ def test_the_users_name_need_not_be_utf8(project: paths.Project) -> None:
     assert "tagger Jörg Müller <".encode("latin-1") in tagger
 
 
+@pytest.mark.parametrize("name", ["line\u2028apart", "form\ffeed"])
+def test_a_path_may_have_what_python_takes_for_a_line_end(project: paths.Project, tmp_path: Path, name: str) -> None:
+    odd = paths.Project(project.root.rename(tmp_path / name))
+    exper(odd, "run", "base")
+    assert state(odd, "base/0") == "finished"
+
+
+def test_a_path_with_a_line_break_is_refused_in_one_line(project: paths.Project, tmp_path: Path) -> None:
+    odd = paths.Project(project.root.rename(tmp_path / "two\nlines"))
+    assert "has a line break" in refused(odd, "run", "base")
+
+
+def test_a_tag_may_have_the_name_of_a_folder_of_branches(project: paths.Project) -> None:
+    git(project.root, "branch", "wide/try")
+    exper(project, "run", "wide")
+    assert "is a branch" in refused(project, "run", "main")
+
+
+@pytest.mark.parametrize("name", ["code/config.py", "code/seed"])
+@pytest.mark.parametrize("words", [[], ["epochs=4"]])
+def test_a_link_in_place_of_what_we_read_is_refused(project: paths.Project, name: str, words: list[str]) -> None:
+    path = project.root / name
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+    commit(project)
+    with nothing_left(project):
+        assert f"{name} is a symbolic link" in refused(project, "run", "base", "-f", *words)
+
+
 def test_hooks_that_fail_are_not_run(project: paths.Project, tmp_path: Path) -> None:
     for folder in (project.root / ".git" / "hooks", tmp_path / "hooks"):
         folder.mkdir(exist_ok=True)
@@ -478,6 +538,19 @@ def test_what_git_hands_to_a_hook_does_not_mislead(
     assert not (tmp_path / "elsewhere").exists()
 
 
+@manager.can_mount
+def test_a_project_on_a_disk_of_its_own_is_found_if_the_user_lets_git_look(
+    below: paths.Project, tmp_path: Path
+) -> None:
+    shutil.copytree(below.root, tmp_path / "copy")
+    script = 'mount -t tmpfs none "$0" && cp -a "$1/." "$0" && cd "$0" && shift && exec "$@"'
+    words = ["unshare", "--mount", "sh", "-c", script, str(below.root), str(tmp_path / "copy")]
+    words += manager.command(below, "run", "base")
+    allowed = os.environ | {"GIT_DISCOVERY_ACROSS_FILESYSTEM": "1"}
+    done = subprocess.run(words, capture_output=True, text=True, env=allowed)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("wanted", [{"USER": "ann"}, {"LOGNAME": "bob"}, {}, {"USER": "."}])
 def test_without_any_identity_it_works(project: paths.Project, wanted: dict[str, str]) -> None:
     gone = ("HOME", "USER", "LOGNAME", "GIT_CONFIG_GLOBAL")
@@ -489,34 +562,18 @@ def test_without_any_identity_it_works(project: paths.Project, wanted: dict[str,
     assert tagger
 
 
-_AS_STRANGER = ["unshare", "--user", "--map-user=54321", "--map-group=54321"]
-_CAN_BE_STRANGER = subprocess.run([*_AS_STRANGER, "true"], capture_output=True, check=False).returncode == 0
-_needs_stranger = pytest.mark.skipif(not _CAN_BE_STRANGER, reason="the system allows no user namespaces")
-_AS_STRANGER = ["unshare", "--user", "--map-user=54321", "--map-group=54321"]
-_CAN_BE_STRANGER = subprocess.run([*_AS_STRANGER, "true"], capture_output=True, check=False).returncode == 0
-_needs_stranger = pytest.mark.skipif(not _CAN_BE_STRANGER, reason="the system allows no user namespaces")
-_AS_STRANGER = ["unshare", "--user", "--map-user=54321", "--map-group=54321"]
-_CAN_BE_STRANGER = subprocess.run([*_AS_STRANGER, "true"], capture_output=True, check=False).returncode == 0
-_needs_stranger = pytest.mark.skipif(not _CAN_BE_STRANGER, reason="the system allows no user namespaces")
 _needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
 
 
-def _as_stranger(project: paths.Project, *words: str) -> "subprocess.CompletedProcess[str]":
-    """Run a command as a user who has no passwd entry, no HOME, no name, and no rights of root."""
-    bare = [word for name in ("HOME", "USER", "LOGNAME", "GIT_CONFIG_GLOBAL") for word in ("-u", name)]
-    line = [*_AS_STRANGER, "env", *bare, *manager.command(project, *words)]
-    return subprocess.run(line, capture_output=True, text=True, cwd="/", check=False)
-
-
-@_needs_stranger
+@manager.needs_stranger
 def test_a_user_without_passwd_entry_and_home_can_run(project: paths.Project) -> None:
     (project.code / "new.py").write_text("")
-    done = _as_stranger(project, "run", "base", "-m", "why")
+    done = manager.as_stranger(project, "run", "base", "-m", "why")
     assert done.returncode == 0, done.stderr
     assert git(project.root, "for-each-ref", "--format=%(taggername)", "refs/tags/base").strip() == "54321"
 
 
-@_needs_stranger
+@manager.needs_stranger
 @pytest.mark.parametrize("folder", ["__result__", ".git", "."])
 def test_a_folder_that_cannot_be_written_is_named_and_nothing_is_left(project: paths.Project, folder: str) -> None:
     if folder != ".":
@@ -524,7 +581,7 @@ def test_a_folder_that_cannot_be_written_is_named_and_nothing_is_left(project: p
     everything = [project.root / folder, *(path for path in (project.root / folder).rglob("*") if path.is_dir())]
     for path in everything if folder == ".git" else everything[:1]:
         path.chmod(0o555)
-    done = _as_stranger(project, "run", "base", "epochs=9")
+    done = manager.as_stranger(project, "run", "base", "epochs=9")
     for path in everything:
         path.chmod(0o755)
     assert done.returncode == 2, done.stderr
@@ -569,3 +626,12 @@ def test_the_difference_is_that_of_the_project_whatever_the_users_settings(proje
     assert "+++ b/code/main.py\n@@ -1 +1 @@\n-print('hello')\n+print('héllo')" in told
     assert "Binary files /dev/null and b/large differ" in told
     assert Repository(project.root).difference(old, old) == ""
+
+
+def test_a_file_is_absent_only_where_its_commit_says_so(project: paths.Project) -> None:
+    repository = Repository(project.root)
+    assert repository.file(repository.head(), "code/absent.py") is None
+    with pytest.raises(Refused, match="0000"):
+        repository.file("0" * 40, "code/config.py")
+    with pytest.raises(Refused, match="0000"):
+        repository.files("0" * 40)
