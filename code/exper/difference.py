@@ -1,5 +1,6 @@
 """What differs between two runs, tags or config files, under the names that a table has."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from exper import cells, files, find, paths, rows, run_json, same, settings, status, tagged, tags
 from exper.error import Refused
+from exper.git import GitFailed
 from exper.repository import Repository
 from exper.search import space
 
@@ -41,12 +43,12 @@ class Pair:
 
 
 def side(project: paths.Project, word: str) -> Side:
-    """Return what is known of a run, of a tag's commit, or of a config file, whose name ends in .py.
+    """Return what is known of a run, of a tag's commit, or of a config file, whose name ends in .py as a tag's may.
 
     Raises:
         Refused: there is no such thing, or it can't be read.
     """
-    if word.endswith(".py"):
+    if word.endswith(".py") and (Path(word).exists() or Repository(project.root).tag(word) is None):
         return _of_file(word)
     reference = tags.parse_reference(word)
     if reference.number is None:
@@ -99,7 +101,8 @@ def _of_run(project: paths.Project, run: paths.Run) -> Side:
     if "hparam" in statistic:
         found.sections[SETTINGS] = _under(row, "hparam/")
     elif found.commit is not None:
-        found.sections[SETTINGS] = _of_commit(Repository(project.root), found.commit)
+        with contextlib.suppress(GitFailed):  # the commit is not here any more
+            found.sections[SETTINGS] = _of_commit(Repository(project.root), found.commit)
     found.sections |= {PACKAGES: record.get("versions", {}), "machine": _machine(record, statistic)}
     for part in ("data", "pretrained", "outside_code"):
         if part in statistic:

@@ -1,5 +1,6 @@
 """From what a user types, or writes into a list, to the runs or the tag that are meant."""
 
+import contextlib
 import fnmatch
 import os
 import re
@@ -166,7 +167,7 @@ def code_of(repository: Repository, run: paths.Run, record: run_json.Record) -> 
     commit = str(record["commit"])
     known = repository.tag(run.tag)
     if known is None:
-        raise Refused(f"git has no tag {run.tag!r} any more. Bring it back: git tag {run.tag} {commit}")
+        raise _deleted(run.tag, commit)
     if known.commit != commit:
         raise Refused(
             f"the tag {run.tag!r} now points to {known.commit[:10]}, but {run} was made from {commit[:10]}."
@@ -175,13 +176,28 @@ def code_of(repository: Repository, run: paths.Run, record: run_json.Record) -> 
     return commit
 
 
+def _deleted(tag: str, commit: str) -> Refused:
+    return Refused(f"git has no tag {tag!r} any more. Bring it back: git tag {tag} {commit}")
+
+
 def tag(repository: Repository, project: paths.Project, name: str) -> TagObject:
     """Return the git tag `name`.
 
     Raises:
-        Refused: there is none; the nearest name is offered.
+        Refused: there is none; the commit of its runs, or the nearest name, is offered.
     """
     known = repository.tag(name)
     if known is None:
-        raise Refused(f"there is no tag {name!r}.{_hint(project, name, {*with_runs(project), *repository.tags()})}")
+        commit = _commit_of_runs(project.tag(name))
+        if commit:
+            raise _deleted(name, commit)
+        names = {*with_runs(project), *repository.tags()} - {name}
+        raise Refused(f"there is no tag {name!r}.{_hint(project, name, names)}")
     return known
+
+
+def _commit_of_runs(tag: paths.Tag) -> str:
+    for run in tag.runs():
+        with contextlib.suppress(Refused):  # it is damaged
+            return str(run_json.read(run).get("commit") or "")
+    return ""

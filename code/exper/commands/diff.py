@@ -4,7 +4,7 @@ Of runs: settings, code, seed, packages, machine, data, and metrics with their d
 code and seed. Of config files, whose names end in .py: settings.
 
 With --json: an object with `a`, `b`, `code` (lines `added` and `removed` of each file) and, by section and name, both
-values as `a` and `b`; what one side does not have is left out. --code adds `diff`.
+values as `a` and `b`; what one side does not have is left out. --code adds `diff`. What can't be told is in `notes`.
 
 Examples:
     exper diff baseline/0 wide/0
@@ -12,6 +12,7 @@ Examples:
     exper diff baseline code/config.py
 """
 
+import contextlib
 import os
 import re
 import sys
@@ -21,6 +22,7 @@ from typing import Any
 from exper import cells, difference, paths, summary, tagged
 from exper.arguments import Parser
 from exper.difference import ABSENT, METRICS, PACKAGES, RUN, SETTINGS, Pair, Side
+from exper.git import GitFailed
 from exper.repository import Repository
 from exper.say import MOST, printable
 
@@ -37,8 +39,10 @@ def diff(arguments: list[str], project: paths.Project) -> int:
     a, b = difference.side(project, options.a), difference.side(project, options.b)
     found = difference.sections(a, b)
     code, patch, note = _code(project, a, b, is_whole=options.code)
+    notes = [line for line in (note, _unknown(a, b), _unknown(b, a)) if line]
     if options.json:
-        print(summary.json_of(_object(a, b, found, code) | ({"diff": patch} if options.code else {})))
+        more = {"diff": patch} if options.code else {}
+        print(summary.json_of(_object(a, b, found, code) | more | ({"notes": notes} if notes else {})))
         return 0
     if SETTINGS in found:
         code.pop(tagged.CONFIG, None)  # that is what settings tell
@@ -51,9 +55,8 @@ def diff(arguments: list[str], project: paths.Project) -> int:
     _show_code(code, patch)
     if METRICS in found:
         _show(METRICS, found[METRICS])
-    for line in (note, _unknown(a, b), _unknown(b, a)):
-        if line:
-            print(printable(line))
+    for line in notes:
+        print(printable(line))
     return 0
 
 
@@ -79,19 +82,25 @@ def _code(project: paths.Project, a: Side, b: Side, *, is_whole: bool) -> tuple[
     missing = [one for one in (a, b) if one.commit not in known]
     if missing:
         return {}, "", f"code: this repository has no commit {str(missing[0].commit)[:10]}, of {missing[0].name}"
-    patch = repository.difference(a.commit, b.commit) if is_whole else ""
-    return repository.changed_lines(a.commit, b.commit), patch, ""
+    try:
+        patch = repository.difference(a.commit, b.commit) if is_whole else ""
+        return repository.changed_lines(a.commit, b.commit), patch, ""
+    except GitFailed as error:  # a partial clone
+        return {}, "", f"code: {error}"
 
 
 def _required_first(project: paths.Project, one: Side, pairs: dict[str, Pair]) -> dict[str, Pair]:
     """Return packages with those first that the code requires."""
-    required = tagged.requirements(Repository(project.root), one.commit) if one.commit else set()
+    required: set[str] = set()
+    with contextlib.suppress(GitFailed):  # the commit is not here
+        required = tagged.requirements(Repository(project.root), one.commit) if one.commit else set()
     return {name: pairs[name] for name in sorted(pairs, key=lambda name: name not in required)}
 
 
 def _unknown(one: Side, other: Side) -> str:
-    """Return a line for what is known of the other run alone; of a tag or a file that goes without saying."""
-    lacking = [_TITLES.get(name, name) for name in other.sections if name not in one.sections]
+    """Return a line for what is not known of a run: settings, or what is known of the other one."""
+    wanted = dict.fromkeys([SETTINGS, *other.sections])
+    lacking = [_TITLES.get(name, name) for name in wanted if name not in one.sections]
     are_runs = METRICS in one.sections and METRICS in other.sections
     return f"not known of {one.name}: {', '.join(lacking)}" if lacking and are_runs else ""
 

@@ -151,6 +151,19 @@ def test_a_commit_that_is_gone(runs: paths.Project) -> None:
     assert shown(runs, "base/0", "slow/0")[-1] == "code: this repository has no commit 0000000000, of slow/0"
 
 
+def test_settings_of_a_commit_that_is_gone_are_not_known(runs: paths.Project) -> None:
+    for name in ("base/1", "slow/0"):
+        edit_record(runs, name, commit="0" * 40)
+        the_run(runs, name).statistic.unlink()
+    assert "not known of slow/0: settings, data" in shown(runs, "base/0", "slow/0")
+    assert "not known of slow/0: settings" in shown(runs, "base/1", "slow/0")
+    found = as_json(runs, "base/0", "slow/0")
+    assert "settings" not in found
+    assert found["notes"] == [
+        "code: this repository has no commit 0000000000, of slow/0", "not known of slow/0: settings, data"
+    ]  # fmt: skip
+
+
 def test_an_untagged_run_is_known_by_its_files(runs: paths.Project) -> None:
     the_run(runs, "slow/0").folder.parent.rename(runs.tag("untagged").folder)
     edit_record(runs, "untagged/0", commit=None)
@@ -168,6 +181,12 @@ def test_two_tags_have_settings_code_and_seed(runs: paths.Project) -> None:
     assert "metrics" not in lines
     git(runs.root, "tag", "plain")  # without a seed
     assert shown(runs, "slow", "plain") == ["slow and plain are the same"]
+
+
+def test_a_tag_may_be_called_as_a_file_is(runs: paths.Project) -> None:
+    git(runs.root, "tag", "net.py", "base")
+    assert "  optimizer.lr  0.2  ->  0.1" in shown(runs, "net.py", "slow")
+    assert "can't be read" in refused(runs, "diff", "nett.py", "slow")
 
 
 def test_comments_of_config_py_are_code(runs: paths.Project) -> None:
