@@ -63,7 +63,7 @@ def _of_tag(repository: Repository, project: paths.Project, original: paths.Run,
         raise Refused(f"the tag {known.name!r} records no seed: `run` did not make it. Name a run: {known.name}/0")
     said = tags.trailers(known)
     versions = {"python": said.get("Exper-Python", ""), "torch": said.get("Exper-Torch", "")}
-    if original.record.exists():
+    if fixed and original.record.exists():
         versions = run_json.read(original).get("versions", {})
     threads = tags.number_in(known, "Exper-Threads")
     return {"commit": known.commit, "seed": seed, "threads": threads, "versions": versions}

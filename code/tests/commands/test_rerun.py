@@ -73,6 +73,13 @@ def test_trailers_count_only_in_the_last_paragraph(project: paths.Project) -> No
     assert "records no seed" in refused(project, "rerun", "by-hand", "-f")
 
 
+def test_a_damaged_run_0_does_not_keep_the_tag_from_another(project: paths.Project) -> None:
+    exper(project, "run", "base")
+    manager.the_run(project, "base/0").record.write_text("{")
+    exper(project, "rerun", "base")
+    assert state(project, "base/1") == "finished"
+
+
 def test_a_moved_tag_is_refused(project: paths.Project) -> None:
     exper(project, "run", "base")
     write(project, main="print('newer')")
@@ -83,8 +90,11 @@ def test_a_moved_tag_is_refused(project: paths.Project) -> None:
 def test_a_deleted_tag_is_refused(project: paths.Project) -> None:
     exper(project, "run", "base")
     git(project.root, "tag", "--delete", "base")
-    refused(project, "rerun", "base")
-    assert "git tag base" in refused(project, "rerun", "base/0")
+    for name in ("base", "base/0"):
+        error = refused(project, "rerun", name)
+        assert f"git tag base {record(project, 'base/0')['commit']}" in error
+    manager.the_run(project, "base/0").record.unlink()
+    assert refused(project, "rerun", "base") == "rerun: there is no tag 'base'.\n"
 
 
 def test_a_mistyped_tag_gets_the_nearest(project: paths.Project) -> None:
