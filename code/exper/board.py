@@ -55,6 +55,8 @@ def start() -> "subprocess.Popen[bytes]":
 
 def why_not(project: paths.Project) -> str:
     """Return the last words of one that did not start."""
+    if not os.access(project.board.folder if project.board.folder.exists() else project.result, os.W_OK):
+        return f"{project.board.folder} can't be written"
     with contextlib.suppress(OSError):
         lines = project.board.log.read_text(errors="replace").strip().splitlines()
         if lines:

@@ -26,7 +26,7 @@ _WHOLE_FILE = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 def take(path: Path, wait_seconds: float = 0.0) -> int | None:
     """Lock `path`, made if need be; return the descriptor that holds the lock, or None if somebody else does."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     deadline = time.monotonic() + wait_seconds
     try:
         while not _try(handle):
@@ -59,7 +59,10 @@ def is_held(path: Path) -> bool:
         handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
-    except PermissionError:  # another user's run: a read lock can still be asked for
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        # Another user's run, or a disk that can only be read: asking needs no more than that.
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         if _HAS_OFD:

@@ -5,6 +5,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+_OF_THE_DISK = "lost+found"  # where __result__ is a disk of its own
+
 
 def from_here(path: Path) -> str:
     """Return a path as it is written from the working folder."""
@@ -304,14 +306,21 @@ class Project:
     def tag(self, name: str) -> Tag:
         return Tag(self.result / name)
 
-    def tag_names(self) -> list[str]:
-        """Return the names of the tags that have a folder; thousands of them quickly."""
+    def _folders(self) -> list[str]:
         try:
             with os.scandir(self.result) as entries:
                 names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
         except FileNotFoundError:
             return []
-        return sorted(names)
+        return sorted(name for name in names if name != _OF_THE_DISK)
+
+    def tag_names(self) -> list[str]:
+        """Return the names of the tags that have a folder which can be read; thousands of them quickly."""
+        return [name for name in self._folders() if _is_readable(f"{self.result}/{name}")]
+
+    def locked_names(self) -> list[str]:
+        """Return the names of the tags whose folders can't be read: another user's."""
+        return [name for name in self._folders() if not _is_readable(f"{self.result}/{name}")]
 
     def tags(self) -> list[Tag]:
         """Return the tags that have a folder, by name."""
@@ -328,3 +337,7 @@ class Project:
     def runs(self) -> list[Run]:
         """Return all runs, by tag and id."""
         return [run for tag in self.tags() for run in tag.runs()]
+
+
+def _is_readable(folder: str) -> bool:
+    return os.access(folder, os.R_OK | os.X_OK)

@@ -22,7 +22,7 @@ def time(text: object) -> datetime | None:
     """Return a recorded time, in UTC; None if it is none."""
     try:
         return datetime.fromisoformat(str(text)).astimezone(timezone.utc)
-    except ValueError:
+    except (ValueError, OverflowError):  # the second: in UTC it would be before the year 1, or after 9999
         return None
 
 
@@ -123,8 +123,20 @@ def write(run: paths.Run, record: Record) -> None:
     files.write_json(run.record, record)
 
 
-_FIRST: dict[str, type] = {"format": int}
-_KINDS: dict[str, type] = {"status": str, "seed": int, "started": str, "sessions": list}
+_NONE = type(None)
+_Kinds = dict[str, tuple[type, ...]]
+_FIRST: _Kinds = {"format": (int,)}
+_KINDS: _Kinds = {"status": (str,), "seed": (int,), "started": (str,), "sessions": (list,)}
+_LATER: _Kinds = {  # what format 1 has not always had, or what is null in some runs
+    "commit": (str, _NONE),
+    "threads": (int, _NONE),
+    "job": (dict, _NONE),
+    "command": (list,),
+    "recorded": (dict, _NONE),
+    "different": (list,),
+    "environment": (dict,),
+    "versions": (dict,),
+}
 
 
 def read(run: paths.Run) -> Record:
@@ -143,15 +155,20 @@ def read(run: paths.Run) -> Record:
             f"{run} was made by a newer Exper (format {record['format']}, not {FORMAT}). Update this project."
         )
     _check(run, record, _KINDS)
-    if not record["sessions"] or not all(isinstance(session, dict) for session in record["sessions"]):
+    _check(run, record, {key: kinds for key, kinds in _LATER.items() if key in record})
+    if not record["sessions"] or not all(map(_is_session, record["sessions"])):
         raise Refused(f"{run.record} is damaged: 'sessions' tells of none")
     return record
 
 
-def _check(run: paths.Run, record: Record, kinds: dict[str, type]) -> None:
+def _is_session(session: object) -> bool:
+    return isinstance(session, dict) and isinstance(session.get("started"), str)
+
+
+def _check(run: paths.Run, record: Record, kinds: _Kinds) -> None:
     for key, kind in kinds.items():
         if not isinstance(record.get(key), kind):
-            raise Refused(f"{run.record} is damaged: {key!r} is missing or no {kind.__name__}")
+            raise Refused(f"{run.record} is damaged: {key!r} is missing or no {kind[0].__name__}")
 
 
 def ending(record: Record) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
-from exper import files, paths, run_json, status
+from exper import files, history, paths, run_json, status
 from exper.error import Refused
 from exper.rows import section
 from exper.say import printable
@@ -74,7 +74,7 @@ def of(run: paths.Run) -> Summary:
 def _best(best: dict[str, Any], watched: str) -> Best | None:
     names = [name for name in best if name != "epoch"]
     name = watched if watched in names else next(iter(names), "")
-    if not name or not isinstance(best[name], (int, float)):
+    if not name or not history.is_number(best[name]):
         return None
     return Best(name, best[name], best.get("epoch"))
 

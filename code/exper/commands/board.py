@@ -64,7 +64,7 @@ def _serve(project: paths.Project) -> int:
     if held is None:
         say("board: it runs already. For its address type: exper board")
         return 0
-    os.dup2(os.open(project.board.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644), 2)
+    os.dup2(os.open(project.board.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666), 2)
     os.nice(_NICE)
     record = {"address": None, "started": run_json.now()} | machine.this_process()
     with (

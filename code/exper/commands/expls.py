@@ -16,6 +16,7 @@ from typing import Any
 
 from exper import history, paths, summary
 from exper.arguments import Parser
+from exper.say import warn
 from exper.summary import Summary
 
 Listed = tuple[paths.Tag, list[Summary]]
@@ -35,6 +36,7 @@ def expls(arguments: list[str], project: paths.Project) -> int:
         print(summary.table([["tag", "runs", "epoch", "best", "age"], *_rows(tags)]))
     else:
         print("There are no runs yet. Type: run <tag>")
+    warn("expls", (f"{project.tag(name).folder} can't be read; left out" for name in project.locked_names()))
     return 0
 
 

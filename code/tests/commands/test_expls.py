@@ -45,7 +45,8 @@ def test_a_line_for_each_tag_and_each_run(project: paths.Project) -> None:
     [{}, [], 5, None, "x", {"metric": 5}, {"metric": {"last": 5, "best": [1]}}, {"hparam": [1]},
      {"metric": {"best": {"val/acc": "high", "epoch": None}}},
      {"hparam": {"epochs": [1]}, "metric": {"last": {"epoch": {}}}},
-     {"metric": {"best": {"\x1b[31mred": 1.0}}}, {"metric": {"best": {"val/acc": float("nan")}}}],
+     {"metric": {"best": {"\x1b[31mred": 1.0}}}, {"metric": {"best": {"val/acc": float("nan")}}},
+     {"metric": {"best": {"val/acc": 10**400}}}],
 )  # fmt: skip
 def test_a_strangers_statistic_is_listed_as_far_as_it_can_be_read(project: paths.Project, content: object) -> None:
     exper(project, "run", "base")
@@ -69,6 +70,57 @@ def test_a_damaged_record_is_called_damaged_and_refused(project: paths.Project, 
     assert "damaged" in exper(project, "expels", "base").stdout
     for words in (["continue", "base"], ["continue", "base/0"], ["rerun", "base/0"], ["rerun", "base", "-f"]):
         assert "damaged" in refused(project, *words)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"job": "x"}, {"versions": None}, {"commit": 5}, {"environment": None}, {"sessions": [{}]}, {"threads": "2"},
+     {"recorded": []}, {"command": None}, {"different": None}],
+    ids=str,
+)  # fmt: skip
+def test_an_odd_value_in_a_record_is_damage(project: paths.Project, change: dict[str, object]) -> None:
+    exper(project, "run", "base")
+    at = manager.the_run(project, "base/0")
+    at.record.write_text(json.dumps(json.loads(at.record.read_text()) | {"status": "failed"} | change))
+    assert "damaged" in exper(project, "expls").stdout
+    for words in (["continue", "base"], ["rerun", "base/0"], ["exper", "diff", "base/0", "base"][1:]):
+        assert "damaged" in refused(project, *words)
+
+
+@pytest.mark.parametrize("started", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "yesterday"])
+def test_a_run_that_started_at_no_time_has_no_age(project: paths.Project, started: str) -> None:
+    exper(project, "run", "base")
+    manager.edit_record(project, "base/0", started=started)
+    assert exper(project, "expls").stdout.splitlines()[1].split() == ["base", "1", "finished"]
+
+
+@manager.can_mount
+def test_on_a_disk_that_can_only_be_read_they_list_and_compare(project: paths.Project) -> None:
+    exper(project, "run", "base")
+    manager.edit_record(project, "base/0", status="running")
+    for words in (["expls"], ["expels", "base"], ["diff", "base/0", "base"], ["table", "finished", "--json"]):
+        done = manager.on_a_read_only_disk(project, project.root, *words)
+        assert (done.returncode, done.stderr) == (0, ""), words
+        assert "died" in done.stdout or words[0] == "diff"
+    done = manager.on_a_read_only_disk(project, project.root, "board")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "/__result__/.board can't be written" in done.stderr
+
+
+@manager.needs_stranger
+def test_a_folder_that_cannot_be_read_is_said_and_the_rest_is_listed(project: paths.Project) -> None:
+    exper(project, "run", "base")
+    for name in ("lost+found", "another"):
+        (project.result / name).mkdir()
+        (project.result / name).chmod(0)
+    done = manager.as_stranger(project, "expls")
+    assert done.returncode == 0
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["tag", "base"]
+    assert done.stderr == f"expls: {project.result}/another can't be read; left out\n"
+    assert manager.as_stranger(project, "expels", "base").returncode == 0
+    project.list_file("all").write_text("*\n")
+    assert manager.as_stranger(project, "table", "all", "--json").returncode == 0
+    assert "lost" not in manager.as_stranger(project, "complete", "expels", "").stdout
 
 
 def test_strangers_files_beside_the_runs_are_ignored(project: paths.Project) -> None:
