@@ -13,13 +13,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from exper.error import Refused
 
@@ -27,6 +30,7 @@ SIZE_GB = 6
 PIP_NEEDS_GB = 9  # it keeps what it downloaded until all is installed; uv unpacks as it downloads
 _OLDEST_PYTHON = (3, 10)
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*(?:>=\s*([0-9.]+))?")
+_CONDITION = re.compile(r"""\s*(\w+)\s*([<>=!]=|<|>)\s*["']([^"']*)["']\s*""")
 _INSTALLED = re.compile(r"([^-]+)-([^-]+).*\.(?:dist|egg)-info")
 
 
@@ -84,12 +88,36 @@ def lacking(lines: list[str]) -> list[str]:
     missing = []
     for line in lines:
         match = _REQUIREMENT.match(line)
-        if line.startswith("-"):  # an option of pip's, nothing to compare
+        marker = line.partition(";")[2]
+        if line.startswith("-") or (marker and not _holds(marker)):  # an option of pip's; not required here
             continue
         version = installed.get(_normal(match[1])) if match else None
         if not match or version is None or _number(version) < _number(match[2] or "0"):
             missing.append(line)
     return missing
+
+
+def _holds(marker: str) -> bool:
+    """Tell whether a marker such as `python_version < "3.11"` is true here; what can't be judged here is not."""
+    return any(all(map(_is_met, part.split(" and "))) for part in marker.split(" or "))
+
+
+def _is_met(condition: str) -> bool:
+    match = _CONDITION.fullmatch(condition)
+    here = match and {
+        "python_version": _minor(),
+        "python_full_version": platform.python_version(),
+        "os_name": os.name,
+        "sys_platform": sys.platform,
+        "platform_system": platform.system(),
+        "platform_machine": platform.machine(),
+        "platform_python_implementation": platform.python_implementation(),
+    }.get(match[1])
+    if not match or not here:
+        return False
+    read: Callable[[str], Any] = _number if match[1].startswith("python") else str
+    a, b = read(here), read(match[3])
+    return bool({"<": a < b, "<=": a <= b, "==": a == b, "!=": a != b, ">=": a >= b, ">": a > b}[match[2]])
 
 
 class Environment:
@@ -129,9 +157,10 @@ class Environment:
         if not os.access(self.python, os.X_OK):
             raise Refused(f"{self.folder} is not made by Exper and holds no bin/python. Remove or rename it.")
         if self.is_running():
+            pins = f" -c {self._constraints}" if self._constraints.exists() else ""
             raise Refused(
                 f"{self.folder} is not made by Exper and lacks {', '.join(lacking(self.lines))}. Type:\n"
-                f"{self.python} -m pip install -r {self.files[0]} -c {self._constraints}\n"
+                f"{self.python} -m pip install -r {self.files[0]}{pins}\n"
                 "or remove it, and Exper makes its own."
             )
         return self.python

@@ -3,6 +3,7 @@
 import ast
 import http.server
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -457,6 +458,25 @@ def test_an_environment_of_the_user_is_never_changed(fresh: paths.Project) -> No
     assert result.returncode == 2
     assert f"{fresh.root}/.venv is not made by Exper and lacks tiny-thing>=1.2. Type:" in result.stderr
     assert sorted((fresh.root / ".venv").rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("marker", "is_needed"),
+    [("python_version >= '3.10'", True), ('python_version<"3.10"', False), ("python_version != '3.9'", True),
+     ("sys_platform == 'win32'", False), (f"sys_platform=='{sys.platform}' and python_version > '3'", True),
+     ("sys_platform == 'win32' or platform_system == 'Linux'", platform.system() == "Linux"),
+     ("platform_machine == 'none' and python_version > '3'", False), ("(python_version < '3.10')", False),
+     ("extra == 'test'", False), ("python_full_version ~= '3.10'", False), ("nonsense", False)],
+)  # fmt: skip
+def test_a_requirement_under_a_condition_counts_where_that_is_met(marker: str, is_needed: bool) -> None:
+    assert (environment.lacking([f"no-such-thing>=1 ; {marker}"]) != []) == is_needed
+
+
+def test_pins_are_named_only_where_there_are_some(fresh: paths.Project) -> None:
+    subprocess.run([BASE_PYTHON, "-m", "venv", "--without-pip", fresh.root / ".venv"], check=True)
+    assert " -c " not in type_command(fresh).stderr
+    (fresh.code / "constraints.txt").touch()
+    assert f" -c {fresh.code}/constraints.txt\n" in type_command(fresh).stderr
 
 
 def test_a_link_to_a_larger_disk_is_followed(fresh: paths.Project, tmp_path: Path) -> None:
