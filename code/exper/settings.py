@@ -231,8 +231,11 @@ def unknown_setting(setting: str, known: Iterable[str], name: str) -> Refused:
 def _fit(setting: str, old: Value, new: Value) -> Value:
     """Return `new` in the type of `old`, where that is no change of meaning."""
     if isinstance(old, float) and isinstance(new, int) and not isinstance(new, bool):
-        return float(new)
-    if isinstance(old, str) and not isinstance(new, (str, dict)):
+        try:
+            return float(new)
+        except OverflowError:
+            raise Refused(f"{setting} is a number such as {old!r}; the one given is too large for it.") from None
+    if isinstance(old, str) and not isinstance(new, (str, dict, type(None))):
         raise Refused(f"{setting} is the string {old!r}; write {setting}='\"{new}\"' if a string is meant.")
     if None in (old, new) or type(new) is type(old) or _is_part(new) or {type(old), type(new)} == {list, tuple}:
         return new

@@ -55,6 +55,7 @@ def test_it_reads_every_kind_of_value() -> None:
         ("optimizer.betas=(1, 2)", "(0.9, 0.999)", "(1, 2)"),
         ("layers=[]", "[1,\n          2]", "[]"),
         ("last=7", "None", "7"),
+        ("optimizer.name=None", '"sgd"', "None"),
         ("text=c d", '"a"\n        "b"', '"c d"'),
         ("optimizer.body={'name': 'x', 'lr': 1}", '{"lr": 0.5}', '{"name": "x", "lr": 1}'),
     ],
@@ -72,7 +73,7 @@ def test_an_edit_changes_the_value_alone(change: str, old: str, new: str, end: s
     "change",
     ["epochs=1.5", "epochs=True", "epochs=many", "optimizer.lr=x", "optimizer.lr=None_", "optimizer=3",
      "optimizer.name=3", "nope=1", "optimizer.nope=1", "epochs.x=1", "optimizer.betas.0=1", "layers=1",
-     "optimizer.=1", ".epochs=1"],
+     "optimizer.=1", ".epochs=1", f"optimizer.lr={10**400}"],
 )  # fmt: skip
 def test_a_value_of_another_type_or_an_unknown_name_is_refused(change: str) -> None:
     with pytest.raises(Refused):
