@@ -3,8 +3,10 @@
 It starts under any Python 3.8, far enough for environment.py to find the right one.
 """
 
+import contextlib
 import importlib
 import importlib.util
+import io
 import os
 import signal
 import sys
@@ -18,6 +20,7 @@ SHORT = {"con": "continue", "re": "rerun"}
 def main() -> int:
     """Run the command that the arguments name; return its exit code."""
     _open_standard_streams()
+    _show_any_text()
     load_package()
     from exper.environment import ensure
     from exper.error import Refused
@@ -29,7 +32,6 @@ def main() -> int:
         code = _call(command, sys.argv[2:])
         sys.stdout.flush()
     except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 128 + signal.SIGPIPE
     except Refused as refusal:
         return _fail(2, f"{command}: {refusal}")
@@ -51,6 +53,21 @@ def _open_standard_streams() -> None:
             assert os.open(os.devnull, os.O_RDWR) == number
             os.set_inheritable(number, True)
             setattr(sys, name, open(number, "w" if number else "r", closefd=False))
+
+
+def _show_any_text() -> None:
+    """Have a terminal that is not UTF-8 show as an escape what it lacks, as Python has it for stderr."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding.lower() != "utf-8":
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _let_go() -> None:
+    """Flush what we print; what nobody takes is dropped, or Python would end with a code of its own for that."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def load_package() -> None:
@@ -83,16 +100,20 @@ def _pass_on_ctrl_c() -> None:
 
 
 def _bug(command: str) -> int:
-    traceback.print_exc()
+    with contextlib.suppress(OSError):  # nobody reads it any more
+        traceback.print_exc()
     return _fail(3, f"{command}: this is a bug of Exper. Please report it with the lines above.")
 
 
 def _fail(code: int, text: str) -> int:
-    from exper.say import printable
+    from exper.say import say
 
-    print(printable(text, keep="\n"), file=sys.stderr)
+    say(text)
     return code
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    finally:
+        _let_go()

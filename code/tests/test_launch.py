@@ -1,5 +1,8 @@
 """The entry: commands, exit codes, and what it does not import."""
 
+import json
+import os
+import shlex
 import subprocess
 import sys
 
@@ -7,7 +10,7 @@ import pytest
 
 from exper import paths
 from tests import manager
-from tests.manager import exper, nothing_left, refused
+from tests.manager import exper, nothing_left, refused, write
 
 COMMANDS = ["run", "continue", "rerun", "expls", "expels", "rm"]
 
@@ -60,3 +63,37 @@ def test_no_command_imports_torch_pandas_or_optuna(project: paths.Project) -> No
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert "exper" in imported
     assert imported & {"torch", "pandas", "optuna", "numpy", "git"} == set()
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "shown"),
+    [("expls >/dev/full", 1, "expls: No space left on device: no file named\n"), ("expls | true", 0, ""),
+     ("expls -h >/dev/full", 0, ""), ("expels nothing 2>/dev/full", 2, ""), ("expels nothing 2>&1 | true", 2, "")],
+)  # fmt: skip
+def test_where_nobody_reads_the_exit_code_is_true(project: paths.Project, line: str, code: int, shown: str) -> None:
+    words = line.replace("|", '; echo $? >"$0"; } |') if "|" in line else f'{line}; echo $? >"$0"; }}'
+    command = shlex.join(manager.command(project))
+    done = subprocess.run(
+        ["bash", "-c", f"{{ {command} {words}", project.root / "code.txt"], capture_output=True, text=True
+    )
+    found = int((project.root / "code.txt").read_text())
+    assert (found if found != 141 else 0, done.stderr) == (code, shown)
+
+
+def test_a_run_whose_reader_has_gone_ends_with_its_own_code(project: paths.Project) -> None:
+    write(project, main="import time; time.sleep(0.5); print('end')")
+    line = f'( {shlex.join(manager.command(project, "run", "base"))}; echo $? >"$0" ) 2>&1 | head -1'
+    subprocess.run(["bash", "-c", line, project.root / "code.txt"], capture_output=True, check=True)
+    assert (project.root / "code.txt").read_text() == "0\n"
+
+
+def test_where_letters_are_lacking_they_are_shown_as_escapes(project: paths.Project) -> None:
+    exper(project, "run", "base")
+    best = {"metric": {"best": {"größe": 1.0, "epoch": 1}}}
+    manager.the_run(project, "base/0").statistic.write_text(json.dumps(best))
+    program, *words = manager.command(project, "expls")
+    done = subprocess.run(
+        [program, "-X", "utf8=0", *words], capture_output=True, text=True, env=os.environ | {"LC_ALL": "C"}
+    )
+    assert done.returncode == 0, done.stderr
+    assert "gr\\xf6\\xdfe" in done.stdout
