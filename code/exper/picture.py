@@ -217,7 +217,7 @@ def _figure(width: float, height: float, title: str, legend: Mapping[str, Style]
 
     # matplotlib leaves out what begins with _
     texts = short([f" {text}" if text.startswith("_") else text for text in map(printable, legend)], longest)
-    columns = max(1, min(len(texts), int(width / (0.6 + 0.068 * max(map(len, texts), default=0)))))
+    columns = max(1, min(len(texts), int(width / (0.68 + 0.068 * max(map(len, texts), default=0)))))
     figure = Figure((width, height + 0.15 + _LEGEND_ROW * math.ceil(len(texts) / columns)), layout="constrained")
     if title:
         figure.suptitle(printable(title), fontsize=11)
