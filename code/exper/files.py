@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,8 +21,11 @@ def replace(path: Path, content: str | bytes, mode: int = 0o644) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
-    """Yield a file that takes the place of `path`, whole and on the disk, when the block ends without an error."""
+def replacing(path: Path, mode: int = 0o644, check: Callable[[], None] = lambda: None) -> Iterator[IO[bytes]]:
+    """Yield a file that takes the place of `path`, whole and on the disk, when the block ends without an error.
+
+    `check` is called at the last moment; if it raises something, `path` stays as it is.
+    """
     handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -30,6 +33,7 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         os.chmod(beside, mode)
+        check()
         os.replace(beside, path)
     except BaseException:
         with contextlib.suppress(OSError):
