@@ -42,6 +42,7 @@ class Optimizers:
             beginnings = dict.fromkeys(name.partition(".")[0] for name in left)
             raise Refused(f"optimizer: nothing changes {next(iter(left))}. Add a part for: {', '.join(beginnings)}.")
         self.rates = {name: rate(one, scheduler, steps, epochs) for name, one in self.each.items()}
+        self._all: Any = _Together(list(self.each.values()))
 
     @property
     def lr(self) -> float:
@@ -54,15 +55,12 @@ class Optimizers:
 
     def clip(self, norm: float, scaler: GradScaler) -> None:
         """Shorten the gradient of all weights together to `norm`, if it is longer."""
-        for optimizer in self.each.values():
-            scaler.unscale_(optimizer)
+        scaler.unscale_(self._all)
         nn.utils.clip_grad_norm_(self._weights, norm)
 
     def step(self, scaler: GradScaler) -> None:
         """Change the weights, and go on to the next learning rates."""
-        for name, optimizer in self.each.items():
-            scaler.step(optimizer)
-            self.rates[name].step()
+        scaler.step(self._all)
         scaler.update()
 
     def end_epoch(self, value: float) -> None:
@@ -84,6 +82,21 @@ class Optimizers:
 
 def check(optimizer: Part, scheduler: Part | None, monitor: str | None) -> None:
     """Refuse what is wrong in these settings; names of weights are checked where there is a model."""
+class _Together:
+    """Several optimizers, as a GradScaler takes one: where a gradient overflows, none of them takes the step."""
+
+    def __init__(self, each: list[Optimizer]) -> None:
+        self._each = each
+
+    @property
+    def param_groups(self) -> list[Part]:
+        return [group for one in self._each for group in one.param_groups]
+
+    def step(self) -> None:
+        for one in self._each:
+            one.step()
+
+
     for prefix, part in _parted(optimizer).items():
         own = {name: value for name, value in part.items() if name != "groups"} if isinstance(part, dict) else part
         function, arguments = parts.check(_setting(prefix), own, OPTIMIZER, ahead=1, beside=["groups"])

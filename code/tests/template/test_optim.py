@@ -237,6 +237,24 @@ def test_a_scaled_loss_gives_the_steps_of_one_that_is_not() -> None:
 @pytest.mark.parametrize("parts", [1, 2, 3, 16, 100])
 def test_parts_of_a_batch_give_its_gradient(parts: int) -> None:
     """As in epoch.py, in 64 bits, where rounding can't hide a wrong weight of the smaller last part."""
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_where_the_gradient_of_one_optimizer_overflows_none_takes_the_step(clip: float | None) -> None:
+    model, scaler = net(), GradScaler("cpu", init_scale=1024.0)
+    of = optimizers(model, {"body": ADAM, "head": SGD, "scale": SGD})
+    for scale, moves in ((1.0, True), (float("inf"), False), (float("nan"), False), (1.0, True)):
+        before = [weight.detach().clone() for weight in model.parameters()]
+        of.zero_grad()
+        scaler.scale(model(torch.ones(5, 4)).square().mean()).backward()
+        assert model.head.bias.grad is not None
+        model.head.bias.grad.mul_(scale)
+        if clip is not None:
+            of.clip(clip, scaler)
+        of.step(scaler)
+        for weight, was in zip(model.parameters(), before, strict=True):
+            assert weight.isfinite().all()
+            assert torch.equal(weight, was) != moves
+
+
     torch.manual_seed(0)
     model, loss_of = MLP((1, 4, 4), 3, hidden=(8,)).double(), Loss({"name": "cross_entropy"})
     image, target = torch.randn(16, 1, 4, 4).double(), torch.randint(3, (16,))
