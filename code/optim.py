@@ -165,11 +165,12 @@ class Average:
         self._blend = get_ema_multi_avg_fn(decay)  # torch's AveragedModel would wait for the GPU at every step
         # Found once: to walk through a deep model takes as long as to change it.
         self._weights = list(self.model.parameters()), list(model.parameters())
-        self._buffers = list(zip(self.model.buffers(), model.buffers(), strict=True))
+        pairs = zip(self.model.modules(), model.modules(), strict=True)
+        self._buffers = [(own, new, name) for own, new in pairs for name, _ in new.named_buffers(recurse=False)]
 
     @torch.no_grad()
     def update(self) -> None:
         """Move the average by 1 - decay towards the model."""
         self._blend(*self._weights, 0)
-        for own, new in self._buffers:
-            own.copy_(new)
+        for own, new, name in self._buffers:  # by name: a model may put another tensor there
+            getattr(own, name).copy_(getattr(new, name))

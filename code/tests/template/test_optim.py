@@ -285,6 +285,32 @@ def test_the_average_is_exponential_and_copies_buffers() -> None:
 def test_a_state_goes_on_exactly() -> None:
     parted = {"body": ADAM | {"groups": {"first": {"lr": 0.01}}}, "head": SGD | {"momentum": 0.9}, "scale": SGD}
     unbroken, broken = net(), net()
+class Replaced(nn.Linear):
+    """A layer that puts another tensor into its buffer."""
+
+    mean: Tensor
+
+    def __init__(self) -> None:
+        super().__init__(2, 2)
+        self.register_buffer("mean", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.mean = 0.9 * self.mean + 0.1 * x.mean()
+        return super().forward(x)
+
+
+def test_the_average_copies_buffers_that_are_replaced() -> None:
+    model = nn.Sequential(Replaced(), Replaced())
+    average = Average(model, 0.9)
+    for _ in range(3):
+        model(torch.ones(1, 2))
+        average.update()
+    for name, buffer in model.named_buffers():
+        assert buffer != 0
+        assert average.model.get_buffer(name) == buffer
+        assert average.model.get_buffer(name) is not buffer
+
+
     of, before = (optimizers(one, parted, {"name": "cosine", "warmup": 0.2}) for one in (unbroken, broken))
     for _ in range(3):
         learned(unbroken, of)
