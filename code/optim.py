@@ -62,6 +62,8 @@ class Optimizers:
         """Change the weights, and go on to the next learning rates."""
         scaler.step(self._all)
         scaler.update()
+        for one in self.rates.values():
+            one.step()
 
     def end_epoch(self, value: float) -> None:
         """Tell plateaus the monitored metric; larger is better."""
@@ -80,8 +82,6 @@ class Optimizers:
             self.rates[name].load_state_dict(saved["scheduler"][name])
 
 
-def check(optimizer: Part, scheduler: Part | None, monitor: str | None) -> None:
-    """Refuse what is wrong in these settings; names of weights are checked where there is a model."""
 class _Together:
     """Several optimizers, as a GradScaler takes one: where a gradient overflows, none of them takes the step."""
 
@@ -97,11 +97,13 @@ class _Together:
             one.step()
 
 
+def check(optimizer: Part, scheduler: Part | None, monitor: str | None) -> None:
+    """Refuse what is wrong in these settings; names of weights are checked where there is a model."""
     for prefix, part in _parted(optimizer).items():
         own = {name: value for name, value in part.items() if name != "groups"} if isinstance(part, dict) else part
         function, arguments = parts.check(_setting(prefix), own, OPTIMIZER, ahead=1, beside=["groups"])
         _check_groups(_setting(prefix), part.get("groups", {}), function, arguments)
-        rate(parts.call(_setting(prefix), arguments, function, [_no_weight()]), scheduler, steps=100, epochs=10)
+        rate(_tried(_setting(prefix), arguments, function), scheduler, steps=100, epochs=10)
     if scheduler is not None and scheduler["name"] == "plateau" and monitor is None:
         raise Refused('scheduler.name = "plateau": nothing tells it when. Set monitor.')
 
@@ -112,12 +114,16 @@ def _check_groups(setting: str, groups: Any, function: Callable[..., Any], argum
     for name, changes in groups.items():
         own = {key: value for key, value in changes.items() if key != "groups"}
         parts.check_arguments(f"{setting}.groups.{name}", own, function, ahead=1, beside=["groups"])
-        parts.call(f"{setting}.groups.{name}", arguments | own, function, [_no_weight()])
+        _tried(f"{setting}.groups.{name}", arguments | own, function)
         _check_groups(f"{setting}.groups.{name}", changes.get("groups", {}), function, arguments | own)
 
 
-def _no_weight() -> nn.Parameter:
-    return nn.Parameter(torch.zeros(1))
+def _tried(setting: str, arguments: Part, function: Callable[..., Any]) -> Optimizer:
+    """Build it for a weight of no model; arguments that exclude one another are a RuntimeError of torch's."""
+    try:
+        return parts.call(setting, arguments, function, [nn.Parameter(torch.zeros(1))])  # type: ignore[no-any-return]
+    except RuntimeError as error:
+        raise Refused(f"{setting} = {arguments!r}: {error}") from error
 
 
 def _parted(optimizer: Part) -> dict[str, Part]:

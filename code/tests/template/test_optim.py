@@ -192,6 +192,9 @@ def test_a_frozen_name_is_refused_with_the_reason() -> None:
         ),
         (ADAM, {"name": "plateau"}, None, 'scheduler.name = "plateau": nothing tells it when. Set monitor.'),
         (ADAM | {"lr": 0.0}, {"name": "constant", "rates": [0.1]}, None, "rates need an lr above 0"),
+        (ADAM | {"foreach": True, "fused": True}, None, None, "cannot be `True` together"),
+        (ADAM | {"groups": {"body": {"foreach": True, "fused": True}}}, None, None, "optimizer.groups.body = {"),
+        (ADAM, {}, None, 'scheduler = {}: write a part, such as {"name": "constant"}.'),
     ],
 )
 def test_wrong_arguments_are_refused_without_a_model(
@@ -234,9 +237,6 @@ def test_a_scaled_loss_gives_the_steps_of_one_that_is_not() -> None:
     assert all(map(torch.equal, model.parameters(), other.parameters()))  # a power of 2 costs no digit
 
 
-@pytest.mark.parametrize("parts", [1, 2, 3, 16, 100])
-def test_parts_of_a_batch_give_its_gradient(parts: int) -> None:
-    """As in epoch.py, in 64 bits, where rounding can't hide a wrong weight of the smaller last part."""
 @pytest.mark.parametrize("clip", [None, 1.0])
 def test_where_the_gradient_of_one_optimizer_overflows_none_takes_the_step(clip: float | None) -> None:
     model, scaler = net(), GradScaler("cpu", init_scale=1024.0)
@@ -255,6 +255,9 @@ def test_where_the_gradient_of_one_optimizer_overflows_none_takes_the_step(clip:
             assert torch.equal(weight, was) != moves
 
 
+@pytest.mark.parametrize("parts", [1, 2, 3, 16, 100])
+def test_parts_of_a_batch_give_its_gradient(parts: int) -> None:
+    """As in epoch.py, in 64 bits, where rounding can't hide a wrong weight of the smaller last part."""
     torch.manual_seed(0)
     model, loss_of = MLP((1, 4, 4), 3, hidden=(8,)).double(), Loss({"name": "cross_entropy"})
     image, target = torch.randn(16, 1, 4, 4).double(), torch.randint(3, (16,))
@@ -282,9 +285,6 @@ def test_the_average_is_exponential_and_copies_buffers() -> None:
     assert not any(weight.requires_grad for weight in average.model.parameters())
 
 
-def test_a_state_goes_on_exactly() -> None:
-    parted = {"body": ADAM | {"groups": {"first": {"lr": 0.01}}}, "head": SGD | {"momentum": 0.9}, "scale": SGD}
-    unbroken, broken = net(), net()
 class Replaced(nn.Linear):
     """A layer that puts another tensor into its buffer."""
 
@@ -311,6 +311,9 @@ def test_the_average_copies_buffers_that_are_replaced() -> None:
         assert average.model.get_buffer(name) is not buffer
 
 
+def test_a_state_goes_on_exactly() -> None:
+    parted = {"body": ADAM | {"groups": {"first": {"lr": 0.01}}}, "head": SGD | {"momentum": 0.9}, "scale": SGD}
+    unbroken, broken = net(), net()
     of, before = (optimizers(one, parted, {"name": "cosine", "warmup": 0.2}) for one in (unbroken, broken))
     for _ in range(3):
         learned(unbroken, of)
