@@ -178,7 +178,7 @@ class PSNR:
         self.seen = 0
 
     def add(self, output_BCHW: Tensor, target_BCHW: Tensor) -> None:
-        difference_BN = (output_BCHW - _image(target_BCHW, output_BCHW)).double().flatten(1)
+        difference_BN = (output_BCHW.double() - _image(target_BCHW, output_BCHW)).flatten(1)
         self.decibel = self.decibel + (10 * (self._range**2 / difference_BN.square().mean(1)).log10()).sum()
         self.seen += len(target_BCHW)
 
@@ -199,7 +199,7 @@ class SSIM:
         self.seen = 0
 
     def add(self, output_BCHW: Tensor, target_BCHW: Tensor) -> None:
-        x, y = output_BCHW.double(), _image(target_BCHW, output_BCHW).double()
+        x, y = output_BCHW.double(), _image(target_BCHW, output_BCHW)
         mean_x, mean_y = _windowed(x), _windowed(y)
         var_x, var_y = _windowed(x * x) - mean_x**2, _windowed(y * y) - mean_y**2
         cov = _windowed(x * y) - mean_x * mean_y
@@ -217,7 +217,7 @@ def _image(target: Tensor, output_BCHW: Tensor) -> Tensor:
     image_BCHW = target[:, None] if target.ndim == 3 else target
     if image_BCHW.shape != output_BCHW.shape:
         raise ValueError(f"psnr and ssim compare images: {tuple(output_BCHW.shape)} with {tuple(target.shape)}")
-    return image_BCHW.to(output_BCHW.dtype)
+    return image_BCHW.double()  # mixed precision has rounded the output alone
 
 
 def _windowed(image_BCHW: Tensor) -> Tensor:

@@ -190,6 +190,13 @@ def test_ssim_of_plain_images_is_that_of_their_light() -> None:
 
 def test_images_of_other_shapes_are_an_error() -> None:
     with pytest.raises(ValueError, match="psnr and ssim compare images"):
+@pytest.mark.parametrize("name", ["psnr", "ssim"])
+def test_mixed_precision_does_not_round_the_target(name: str) -> None:
+    some = images(14, 1)
+    rounded = [(output.bfloat16(), target) for output, target in some]
+    assert compared(rounded, name) == compared([(output.double(), target) for output, target in rounded], name)
+
+
         compared([(torch.zeros(2, 3, 12, 12), torch.zeros(2, 12, 12))], "psnr")
 
 
