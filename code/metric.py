@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -292,7 +293,7 @@ class Totals:
     def values(self, split: str) -> dict[str, float]:
         """Return what came out in all processes, such as {"val/loss": 0.1, "val/acc": 0.98}. Waits for the GPU."""
         total = self.total()
-        found = {f"{split}/{name}": total.metrics[name].value() for name in self.names if name != "loss"}
+        found = {f"{split}/{name}": float(total.metrics[name].value()) for name in self.names if name != "loss"}
         return {f"{split}/loss": float(total.loss) / total.seen} | found
 
     def tables(self, split: str) -> dict[str, list[list[int]]]:
@@ -313,14 +314,27 @@ class Totals:
         return {"loss": self.loss, "seen": self.seen, "finite": self.finite, "metrics": self._sums()}
 
     def _sums(self) -> dict[str, dict[str, Sum]]:
-        metrics = self.metrics.items()
-        return {name: {key: one for key, one in vars(metric).items() if key[0] != "_"} for name, metric in metrics}
+        attributes = {name: vars(metric).items() for name, metric in self.metrics.items()}
+        return {name: {key: _plain(one) for key, one in own if key[0] != "_"} for name, own in attributes.items()}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         self.loss, self.seen, self.finite = saved["loss"], saved["seen"], saved["finite"]
         self._before = self._ended = self.loss, self.seen
         for name, metric in self.metrics.items():
-            vars(metric).update(saved["metrics"][name])
+            own = vars(metric)
+            for key, one in saved["metrics"][name].items():
+                own[key] = one.numpy(force=True) if isinstance(own.get(key), np.ndarray) else one
+
+
+def _plain(value: Any) -> Any:
+    """Return numpy's numbers and arrays, which no checkpoint can hold, as Python's and torch's."""
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value)
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def added(states: list[dict[str, Any]]) -> dict[str, Any]:

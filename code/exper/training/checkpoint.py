@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import pickle
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -84,7 +85,13 @@ class Checkpoints:
         return self._load(name) if self._verify(name) else None
 
     def _load(self, name: str) -> Any:
-        return torch.load(self._folder / name, map_location="cpu", weights_only=True)
+        path = self._folder / name
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError:
+            kinds = ", ".join(torch.serialization.get_unsafe_globals_in_checkpoint(path)) or "what it does not know"
+            hint = "Have metrics and modules keep numbers, tensors, lists and dicts."
+            raise RuntimeError(f"{path}: torch.load refuses {kinds}. {hint}") from None
 
     def _verify(self, name: str) -> bool:
         """Tell whether a checkpoint is there and whole; a corrupt one is renamed and named aloud."""

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -78,7 +79,14 @@ def test_newest_goes_by_epoch_and_step_as_numbers(tmp_path: Path) -> None:
 def test_what_a_kill_left_while_writing_is_removed(tmp_path: Path) -> None:
     (tmp_path / ".epoch_1.path.x").write_bytes(b"half")
     begun(tmp_path)
-    assert names(tmp_path) == []
+    assert [path.name for path in tmp_path.glob(".*")] == [".ipynb_checkpoints"]
+
+
+def test_what_torch_would_refuse_is_named_with_the_file(tmp_path: Path) -> None:
+    checkpoints = begun(tmp_path)
+    checkpoints.save(content(1) | {"metric": np.float64(1)}, None)
+    with pytest.raises(RuntimeError, match=r"epoch_1\.path: torch.load refuses numpy.*\. Have metrics"):
+        checkpoints.newest()
 
 
 def test_keep_counts_epochs_and_the_best_stays(tmp_path: Path) -> None:
