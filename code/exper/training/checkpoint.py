@@ -69,9 +69,11 @@ class Checkpoints:
             self._job.result()
 
     def newest(self) -> dict[str, Any] | None:
-        """Return the newest checkpoint that verifies; None: there is none. Call it once, at the start."""
-        for leftover in self._folder.glob(".*"):  # of a kill while writing
-            leftover.unlink()
+        """Return the newest checkpoint that verifies; None: there is none."""
+        self.wait()
+        for leftover in self._folder.glob(".*"):
+            if leftover.name == ".link" or ".path." in leftover.name:  # of a kill while writing
+                leftover.unlink()
         return next((self._load(name) for name in names(self._folder) if self._verify(name)), None)
 
     def epochs(self) -> list[int]:
