@@ -44,7 +44,7 @@ def _evenly(batches: Batches, samples: int) -> Batches:
 class Again(State):
     """A state that takes steps which have been taken, and writes nothing."""
 
-    def leave_if_asked(self) -> None:
+    def leave_if_asked(self, marked: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Give up if a signal has asked for it; the run has failed in any case."""
         if stop.exit_code() is not None:
             raise Found("the search for the layer was stopped")

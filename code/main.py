@@ -68,6 +68,7 @@ def build(run: Run, config: dict[str, Any], load: Callable[[Checkpoints], dict[s
     threads = processes.threads(run, config, of=processes.of_this_machine()[1])
     where = device.prepare(given.device, threads, given.deterministic)
     processes.join(where)
+    streams.start(run.seed)
     data.check(given.data)
     transform = Transform(given.transform)
     models.check(given.model)
@@ -81,7 +82,6 @@ def build(run: Run, config: dict[str, Any], load: Callable[[Checkpoints], dict[s
     see = parts.call("see", given.see, See, record, given.compiled)
     optim.check(given.optimizer, given.scheduler, given.monitor)
 
-    streams.start(run.seed)
     batches, about_data = data.load(run.data, given.data, transform, where, run.seed, given.epoch_length)
     batches = debug.fewer(batches, given)
     about_data["size"] = {split: len(one.index_N) for split, one in batches.items()}
@@ -108,7 +108,7 @@ def build(run: Run, config: dict[str, Any], load: Callable[[Checkpoints], dict[s
         streams.start(run.seed, rank.number())
     parallel = processes.wrapped(model, where)
     written = (record, checkpoints, run.format, config, started_from)
-    state = State(model, optimizers, scaler, ema, metric, monitor, *written, parallel, see)
+    state = State(model, optimizers, scaler, ema, metric, monitor, *written, parallel, see, loss_of)
     hparam = settings.flatten({name: value for name, value in config.items() if name not in SEARCH})
     about = {"format": run.format, "hparam": hparam, "data": about_data, "device": about_device}
     about |= {"outside_code": about_outside}
@@ -199,6 +199,7 @@ def best(state: State) -> tuple[nn.Module, int]:
 def test(built: Built, model: nn.Module, tested: int) -> dict[str, Any]:
     """Return what `model`, of the epoch `tested`, achieves on the test split, as statistic.json has it."""
     given, state, batches, loss_of, *_ = built
+    state.loss.load_state_dict(saved.get("loss", {}), strict=False)
     values = epoch.evaluate(state, model, batches["test"], loss_of, given, "test")
     say(f"test of epoch {tested}: " + "  ".join(f"{name} {value:.4g}" for name, value in values.items()))
     return {"epoch": tested, **values}
