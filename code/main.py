@@ -134,8 +134,7 @@ def main(run: Run, config: dict[str, Any]) -> None:
         if rank.is_first():
             checkpoint.write(run.files.checkpoint / "crash.path", state.state_dict(alone=True))
         if isinstance(error, NotFinite):
-            quiet = replace(built.given, verbose="quiet")
-            error.args = (debug.explain(error, state, lambda again: fit(built._replace(state=again, given=quiet))),)
+            error.args = (debug.explain(error, state, lambda again: repeat(built, again)),)
         raise
     finally:
         state.checkpoints.wait()
@@ -186,6 +185,13 @@ def fit(built: Built) -> None:
             state.save()
 
 
+def repeat(built: Built, again: State) -> None:
+    """Take the epochs that `again` has left, and test as `main` does."""
+    quiet = built._replace(state=again, given=replace(built.given, verbose="quiet"))
+    fit(quiet)
+    test(quiet, *best(built.state))
+
+
 def best(state: State) -> tuple[nn.Module, int]:
     """Return the model of the best epoch, and this; without a monitor, or if its checkpoint is lost, of the last."""
     model = copy.deepcopy(state.evaluated)
@@ -193,13 +199,13 @@ def best(state: State) -> tuple[nn.Module, int]:
     if saved is None:
         return model, state.epoch
     model.load_state_dict(saved.get("ema", saved["model"]))
+    state.loss.load_state_dict(saved.get("loss", {}), strict=False)
     return model, saved["epoch"]
 
 
 def test(built: Built, model: nn.Module, tested: int) -> dict[str, Any]:
     """Return what `model`, of the epoch `tested`, achieves on the test split, as statistic.json has it."""
     given, state, batches, loss_of, *_ = built
-    state.loss.load_state_dict(saved.get("loss", {}), strict=False)
     values = epoch.evaluate(state, model, batches["test"], loss_of, given, "test")
     say(f"test of epoch {tested}: " + "  ".join(f"{name} {value:.4g}" for name, value in values.items()))
     return {"epoch": tested, **values}
