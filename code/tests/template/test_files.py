@@ -121,6 +121,17 @@ def test_a_mask_is_0_and_1(ending: str, values: tuple[int, int], tmp_path: Path)
     assert torch.equal(image[0, 0] > 170, target[0].bool())
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "I;16"])
+def test_a_pixel_of_a_mask_is_1_wherever_it_is_not_black(mode: str, tmp_path: Path) -> None:
+    drawn = Image.new("I;16" if mode == "I;16" else "RGB", (24, 16))
+    drawn.paste(1 if mode == "I;16" else (0, 0, 1), (6, 4, 18, 12))
+    (tmp_path / "set" / "masks").mkdir(parents=True)
+    drawn.convert(mode, palette=Image.Palette.ADAPTIVE).save(tmp_path / "set" / "masks" / "a.png")
+    picture(tmp_path / "set" / "images" / "a.png")
+    target = Carvana(tmp_path, "set", (16, 24)).__getitems__(torch.tensor([0]))[1]
+    assert target.sum() == target[0, 4:12, 6:18].sum() == 96
+
+
 def test_masks_of_class_numbers(tmp_path: Path) -> None:
     picture(tmp_path / "set" / "images" / "a.png")
     mask(tmp_path / "set" / "masks" / "a.png", (2, 3))
