@@ -48,6 +48,16 @@ def test_folders_are_classes_in_the_order_of_their_names(tmp_path: Path) -> None
     assert ImageFolder(tmp_path, "set", (16, 16), channels=1).__getitems__(torch.tensor([3]))[0].shape == (1, 1, 16, 16)
 
 
+def test_links_are_followed_but_not_in_a_circle(tmp_path: Path) -> None:
+    classes(tmp_path / "elsewhere", 1)
+    (tmp_path / "set").mkdir()
+    for name in ("cat", "dog"):
+        (tmp_path / "set" / name).symlink_to(tmp_path / "elsewhere" / name)
+    (tmp_path / "elsewhere" / "dog" / "old" / "up").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "cat" / "self").symlink_to(".")
+    assert ImageFolder(tmp_path, "set", (8, 8)).files == ["cat/0.jpg", "dog/old/0.PNG"]
+
+
 def test_images_are_scaled_to_cover_the_size_and_their_middle_is_cut_out(tmp_path: Path) -> None:
     wide = np.zeros((10, 40), np.uint8)
     wide[:, 15:25] = 200  # the middle square
