@@ -78,7 +78,7 @@ class State:
     def _own(self) -> dict[str, Any]:
         """Return what differs between processes."""
         found = {"metric": self.metric.state_dict(), "own": self.own.state_dict(), "random": streams.state()}
-        weights = dict(self.loss.named_parameters(remove_duplicate=False))  # all frozen
+        weights = dict(self.loss.named_parameters(remove_duplicate=False))  # frozen: as they were built
         return found | {"loss": {name: one for name, one in self.loss.state_dict().items() if name not in weights}}
 
     def _of_processes(self, each: list[dict[str, Any]]) -> dict[str, Any]:
