@@ -44,21 +44,21 @@ def _evenly(batches: Batches, samples: int) -> Batches:
 class Again(State):
     """A state that takes steps which have been taken, and writes nothing."""
 
-    def leave_if_asked(self) -> None:
+    def leave_if_asked(self, marked: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Give up if a signal has asked for it; the run has failed in any case."""
         if stop.exit_code() is not None:
             raise Found("the search for the layer was stopped")
 
 
-def explain(error: NotFinite, state: State, fit: Callable[[State], None]) -> str:
-    """Say of a loss that is not finite where that began: train again from the last checkpoint, looking at each layer.
+def explain(error: NotFinite, state: State, repeat: Callable[[State], None]) -> str:
+    """Say of a loss that is not finite where that began: go on from the last checkpoint again, looking at each layer.
 
-    Training is exact, so that the same step is reached; `fit` takes the steps. Nothing is written meanwhile.
+    Training is exact, so that the same step is reached; `repeat` takes the steps. Nothing is written meanwhile.
     """
     saved = processes.from_first(state.checkpoints.newest)
     if saved is None:
         return str(error)
-    rank.say(f"{error}; to find the layer, training is repeated from step {saved['step']} to {error.steps + 1}")
+    rank.say(f"{error}; to find the layer, it is all done again from step {saved['step']} on")
     again = Again(**vars(state) | {"statistic": NOTHING, "checkpoints": NOTHING, "see": NOTHING})
     again.load_state_dict(saved)
 
@@ -73,7 +73,7 @@ def explain(error: NotFinite, state: State, fit: Callable[[State], None]) -> str
             stack.enter_context(torch.compiler.set_stance("force_eager"))  # compiled code has no hooks
             for model in {again.model, again.evaluated}:
                 stack.enter_context(watched(model, is_due))
-            fit(again)
+            repeat(again)
     except Found as found:
         return f"{error}; {found}"
     except NotFinite:

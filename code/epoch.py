@@ -69,14 +69,14 @@ def evaluate(
 ) -> dict[str, float]:
     """Return loss and metrics of `model` over a split, such as {"val/loss": 0.1, "val/acc": 0.98}."""
     model.eval()
-    metric = Totals(given.metric)
+    metric, begun = Totals(given.metric), state.mark()
     for image_BCHW, target_B, weight in progress.bar(batches.slices(), split, len(batches), verbose=given.verbose):
         with precision(given.amp, image_BCHW.device):
             output_BK = model(image_BCHW)
             loss = loss_of(output_BK, target_B)
         if weight:
             metric.add(loss, output_BK, target_B)
-        state.leave_if_asked()
+        state.leave_if_asked(begun)  # to evaluate from the first batch again
     values = metric.values(split)  # waits
     if not math.isfinite(values[f"{split}/loss"]):
         raise NotFinite(f"{split}/loss is {values[f'{split}/loss']} after step {state.step}", state.step)

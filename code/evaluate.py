@@ -6,6 +6,7 @@ if __name__ == "__main__":
     stop.listen()  # before the slow imports; a signal ends this program at once
 
 import argparse
+import copy
 import os
 from dataclasses import replace
 from typing import Any
@@ -38,12 +39,12 @@ def evaluate(run: Run, config: dict[str, Any], wanted: str, every: int | None) -
     assert built.saved is not None
     state.load_state_dict(built.saved)
 
-    seen = Predictions(built.loss_of)
-    line = main.test(built._replace(loss_of=seen), state.evaluated, state.epoch)
+    seen, model = Predictions(built.loss_of), copy.deepcopy(state.evaluated)  # as `main.best`: not compiled
+    line = main.test(built._replace(loss_of=seen), model, state.epoch)
     with files.new_folder(run.files.evaluated(state.epoch)) as folder:
         seen.write(folder, batches.index_N.tolist())
         if every is not None:
-            draw(pictures.Triplets(folder), state.evaluated, batches, every, built.given.amp)
+            draw(pictures.Triplets(folder), model, batches, every, built.given.amp)
     statistic.replace_test(run.files, line)
 
 

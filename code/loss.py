@@ -1,6 +1,7 @@
 """Losses by name: modules that map logits and class numbers to a mean over all targets.
 
-Each is the mean of what single targets or images give, so that no number depends on how they are put into batches.
+Each is the mean of what single targets or images give, so that no number depends, but by
+rounding, on how they are put into batches.
 Shapes: output (B, K) or (B, K, H, W), target (B,) or (B, H, W) in 0..K-1; where K is 1, in 0..1.
 """
 
@@ -147,6 +148,11 @@ class Loss(nn.Module):
             parts.check("loss", own, LOSS, ahead=0, beside=["weight"])
             self.parts.append(parts.build("loss", own, LOSS))
             self.weights.append(parts.call("loss", {"weight": part.get("weight", 1.0)}, _weight))
+            if any(one.requires_grad for one in self.parts[-1].parameters()):
+                raise Refused(
+                    f"loss.name = {part['name']!r}: it has weights, which no optimizer changes."
+                    " Move them into the model, or freeze them by requires_grad_(False)."
+                )
 
     def forward(self, output: Tensor | list[Tensor], target: Tensor) -> Tensor:
         if isinstance(output, list):

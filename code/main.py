@@ -68,6 +68,7 @@ def build(run: Run, config: dict[str, Any], load: Callable[[Checkpoints], dict[s
     threads = processes.threads(run, config, of=processes.of_this_machine()[1])
     where = device.prepare(given.device, threads, given.deterministic)
     processes.join(where)
+    streams.start(run.seed)
     data.check(given.data)
     transform = Transform(given.transform)
     models.check(given.model)
@@ -81,7 +82,6 @@ def build(run: Run, config: dict[str, Any], load: Callable[[Checkpoints], dict[s
     see = parts.call("see", given.see, See, record, given.compiled)
     optim.check(given.optimizer, given.scheduler, given.monitor)
 
-    streams.start(run.seed)
     batches, about_data = data.load(run.data, given.data, transform, where, run.seed, given.epoch_length)
     batches = debug.fewer(batches, given)
     about_data["size"] = {split: len(one.index_N) for split, one in batches.items()}
@@ -108,7 +108,7 @@ def build(run: Run, config: dict[str, Any], load: Callable[[Checkpoints], dict[s
         streams.start(run.seed, rank.number())
     parallel = processes.wrapped(model, where)
     written = (record, checkpoints, run.format, config, started_from)
-    state = State(model, optimizers, scaler, ema, metric, monitor, *written, parallel, see)
+    state = State(model, optimizers, scaler, ema, metric, monitor, *written, parallel, see, loss_of)
     hparam = settings.flatten({name: value for name, value in config.items() if name not in SEARCH})
     about = {"format": run.format, "hparam": hparam, "data": about_data, "device": about_device}
     about |= {"outside_code": about_outside}
@@ -134,8 +134,7 @@ def main(run: Run, config: dict[str, Any]) -> None:
         if rank.is_first():
             checkpoint.write(run.files.checkpoint / "crash.path", state.state_dict(alone=True))
         if isinstance(error, NotFinite):
-            quiet = replace(built.given, verbose="quiet")
-            error.args = (debug.explain(error, state, lambda again: fit(built._replace(state=again, given=quiet))),)
+            error.args = (debug.explain(error, state, lambda again: repeat(built, again)),)
         raise
     finally:
         state.checkpoints.wait()
@@ -186,6 +185,13 @@ def fit(built: Built) -> None:
             state.save()
 
 
+def repeat(built: Built, again: State) -> None:
+    """Take the epochs that `again` has left, and test as `main` does."""
+    quiet = built._replace(state=again, given=replace(built.given, verbose="quiet"))
+    fit(quiet)
+    test(quiet, *best(built.state))
+
+
 def best(state: State) -> tuple[nn.Module, int]:
     """Return the model of the best epoch, and this; without a monitor, or if its checkpoint is lost, of the last."""
     model = copy.deepcopy(state.evaluated)
@@ -193,6 +199,7 @@ def best(state: State) -> tuple[nn.Module, int]:
     if saved is None:
         return model, state.epoch
     model.load_state_dict(saved.get("ema", saved["model"]))
+    state.loss.load_state_dict(saved.get("loss", {}), strict=False)
     return model, saved["epoch"]
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -178,7 +179,7 @@ class PSNR:
         self.seen = 0
 
     def add(self, output_BCHW: Tensor, target_BCHW: Tensor) -> None:
-        difference_BN = (output_BCHW - _image(target_BCHW, output_BCHW)).double().flatten(1)
+        difference_BN = (output_BCHW.double() - _image(target_BCHW, output_BCHW)).flatten(1)
         self.decibel = self.decibel + (10 * (self._range**2 / difference_BN.square().mean(1)).log10()).sum()
         self.seen += len(target_BCHW)
 
@@ -199,7 +200,7 @@ class SSIM:
         self.seen = 0
 
     def add(self, output_BCHW: Tensor, target_BCHW: Tensor) -> None:
-        x, y = output_BCHW.double(), _image(target_BCHW, output_BCHW).double()
+        x, y = output_BCHW.double(), _image(target_BCHW, output_BCHW)
         mean_x, mean_y = _windowed(x), _windowed(y)
         var_x, var_y = _windowed(x * x) - mean_x**2, _windowed(y * y) - mean_y**2
         cov = _windowed(x * y) - mean_x * mean_y
@@ -217,7 +218,7 @@ def _image(target: Tensor, output_BCHW: Tensor) -> Tensor:
     image_BCHW = target[:, None] if target.ndim == 3 else target
     if image_BCHW.shape != output_BCHW.shape:
         raise ValueError(f"psnr and ssim compare images: {tuple(output_BCHW.shape)} with {tuple(target.shape)}")
-    return image_BCHW.to(output_BCHW.dtype)
+    return image_BCHW.double()  # mixed precision has rounded the output alone
 
 
 def _windowed(image_BCHW: Tensor) -> Tensor:
@@ -292,7 +293,7 @@ class Totals:
     def values(self, split: str) -> dict[str, float]:
         """Return what came out in all processes, such as {"val/loss": 0.1, "val/acc": 0.98}. Waits for the GPU."""
         total = self.total()
-        found = {f"{split}/{name}": total.metrics[name].value() for name in self.names if name != "loss"}
+        found = {f"{split}/{name}": float(total.metrics[name].value()) for name in self.names if name != "loss"}
         return {f"{split}/loss": float(total.loss) / total.seen} | found
 
     def tables(self, split: str) -> dict[str, list[list[int]]]:
@@ -313,14 +314,27 @@ class Totals:
         return {"loss": self.loss, "seen": self.seen, "finite": self.finite, "metrics": self._sums()}
 
     def _sums(self) -> dict[str, dict[str, Sum]]:
-        metrics = self.metrics.items()
-        return {name: {key: one for key, one in vars(metric).items() if key[0] != "_"} for name, metric in metrics}
+        attributes = {name: vars(metric).items() for name, metric in self.metrics.items()}
+        return {name: {key: _plain(one) for key, one in own if key[0] != "_"} for name, own in attributes.items()}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         self.loss, self.seen, self.finite = saved["loss"], saved["seen"], saved["finite"]
         self._before = self._ended = self.loss, self.seen
         for name, metric in self.metrics.items():
-            vars(metric).update(saved["metrics"][name])
+            own = vars(metric)
+            for key, one in saved["metrics"][name].items():
+                own[key] = one.numpy(force=True) if isinstance(own.get(key), np.ndarray) else one
+
+
+def _plain(value: Any) -> Any:
+    """Return numpy's numbers and arrays, which no checkpoint can hold, as Python's and torch's."""
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value)
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def added(states: list[dict[str, Any]]) -> dict[str, Any]:

@@ -42,6 +42,7 @@ class Optimizers:
             beginnings = dict.fromkeys(name.partition(".")[0] for name in left)
             raise Refused(f"optimizer: nothing changes {next(iter(left))}. Add a part for: {', '.join(beginnings)}.")
         self.rates = {name: rate(one, scheduler, steps, epochs) for name, one in self.each.items()}
+        self._all: Any = _Together(list(self.each.values()))
 
     @property
     def lr(self) -> float:
@@ -54,16 +55,15 @@ class Optimizers:
 
     def clip(self, norm: float, scaler: GradScaler) -> None:
         """Shorten the gradient of all weights together to `norm`, if it is longer."""
-        for optimizer in self.each.values():
-            scaler.unscale_(optimizer)
+        scaler.unscale_(self._all)
         nn.utils.clip_grad_norm_(self._weights, norm)
 
     def step(self, scaler: GradScaler) -> None:
         """Change the weights, and go on to the next learning rates."""
-        for name, optimizer in self.each.items():
-            scaler.step(optimizer)
-            self.rates[name].step()
+        scaler.step(self._all)
         scaler.update()
+        for one in self.rates.values():
+            one.step()
 
     def end_epoch(self, value: float) -> None:
         """Tell plateaus the monitored metric; larger is better."""
@@ -82,13 +82,28 @@ class Optimizers:
             self.rates[name].load_state_dict(saved["scheduler"][name])
 
 
+class _Together:
+    """Several optimizers, as a GradScaler takes one: where a gradient overflows, none of them takes the step."""
+
+    def __init__(self, each: list[Optimizer]) -> None:
+        self._each = each
+
+    @property
+    def param_groups(self) -> list[Part]:
+        return [group for one in self._each for group in one.param_groups]
+
+    def step(self) -> None:
+        for one in self._each:
+            one.step()
+
+
 def check(optimizer: Part, scheduler: Part | None, monitor: str | None) -> None:
     """Refuse what is wrong in these settings; names of weights are checked where there is a model."""
     for prefix, part in _parted(optimizer).items():
         own = {name: value for name, value in part.items() if name != "groups"} if isinstance(part, dict) else part
         function, arguments = parts.check(_setting(prefix), own, OPTIMIZER, ahead=1, beside=["groups"])
         _check_groups(_setting(prefix), part.get("groups", {}), function, arguments)
-        rate(parts.call(_setting(prefix), arguments, function, [_no_weight()]), scheduler, steps=100, epochs=10)
+        rate(_tried(_setting(prefix), arguments, function), scheduler, steps=100, epochs=10)
     if scheduler is not None and scheduler["name"] == "plateau" and monitor is None:
         raise Refused('scheduler.name = "plateau": nothing tells it when. Set monitor.')
 
@@ -99,12 +114,16 @@ def _check_groups(setting: str, groups: Any, function: Callable[..., Any], argum
     for name, changes in groups.items():
         own = {key: value for key, value in changes.items() if key != "groups"}
         parts.check_arguments(f"{setting}.groups.{name}", own, function, ahead=1, beside=["groups"])
-        parts.call(f"{setting}.groups.{name}", arguments | own, function, [_no_weight()])
+        _tried(f"{setting}.groups.{name}", arguments | own, function)
         _check_groups(f"{setting}.groups.{name}", changes.get("groups", {}), function, arguments | own)
 
 
-def _no_weight() -> nn.Parameter:
-    return nn.Parameter(torch.zeros(1))
+def _tried(setting: str, arguments: Part, function: Callable[..., Any]) -> Optimizer:
+    """Build it for a weight of no model; arguments that exclude one another are a RuntimeError of torch's."""
+    try:
+        return parts.call(setting, arguments, function, [nn.Parameter(torch.zeros(1))])  # type: ignore[no-any-return]
+    except RuntimeError as error:
+        raise Refused(f"{setting} = {arguments!r}: {error}") from error
 
 
 def _parted(optimizer: Part) -> dict[str, Part]:
@@ -152,11 +171,12 @@ class Average:
         self._blend = get_ema_multi_avg_fn(decay)  # torch's AveragedModel would wait for the GPU at every step
         # Found once: to walk through a deep model takes as long as to change it.
         self._weights = list(self.model.parameters()), list(model.parameters())
-        self._buffers = list(zip(self.model.buffers(), model.buffers(), strict=True))
+        pairs = zip(self.model.modules(), model.modules(), strict=True)
+        self._buffers = [(own, new, name) for own, new in pairs for name, _ in new.named_buffers(recurse=False)]
 
     @torch.no_grad()
     def update(self) -> None:
         """Move the average by 1 - decay towards the model."""
         self._blend(*self._weights, 0)
-        for own, new in self._buffers:
-            own.copy_(new)
+        for own, new, name in self._buffers:  # by name: a model may put another tensor there
+            getattr(own, name).copy_(getattr(new, name))

@@ -67,5 +67,5 @@ def _of_masks(output_BKHW: Tensor, target_BHW: Tensor) -> dict[str, Tensor]:
 
 def _of_floats(output: Tensor, target: Tensor) -> dict[str, Tensor]:
     """Return the mean squared error of each image, whose target is another image, or numbers."""
-    difference = output.double().flatten(1) - target.double().reshape(len(target), -1)
-    return {"mse": difference.square().mean(1)}
+    output_BN, target_BN = (one.double().reshape(len(one), -1) for one in (output, target))
+    return {"mse": (output_BN - target_BN).square().mean(1)}

@@ -137,7 +137,7 @@ class Rate:
 
 def rate(optimizer: Optimizer, scheduler: dict[str, Any] | None, steps: int, epochs: int) -> Rate:
     """Build what config.py's `scheduler` says, for `steps` in `epochs`; None: a constant rate."""
-    part = scheduler or {"name": "constant"}
+    part = {"name": "constant"} if scheduler is None else scheduler
     own = {name: value for name, value in part.items() if name not in ("rates", "warmup")}
     parts.check("scheduler", own, SCHEDULER, ahead=0, beside=("rates", "warmup"))
     schedule = parts.build("scheduler", own, SCHEDULER)

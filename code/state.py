@@ -1,5 +1,6 @@
 """Everything that a checkpoint holds: what the next step, and all after it, depend on."""
 
+import copy
 import functools
 import hashlib
 import time
@@ -43,6 +44,7 @@ class State:
     pretrained: dict[str, Any] | None = None  # where the first weights are from
     parallel: nn.Module = NOTHING  # the model, with gradients that are the mean over all processes
     see: See = NOTHING  # what TensorBoard shows beside curves
+    loss: nn.Module = field(default_factory=nn.Module)  # whose buffers are saved, too
     own: Means = field(default_factory=Means)  # what `log` gets in the epoch under way
     epoch: int = 0  # completed
     batch: int = 0  # done of the epoch under way
@@ -75,14 +77,16 @@ class State:
 
     def _own(self) -> dict[str, Any]:
         """Return what differs between processes."""
-        return {"metric": self.metric.state_dict(), "own": self.own.state_dict(), "random": streams.state()}
+        found = {"metric": self.metric.state_dict(), "own": self.own.state_dict(), "random": streams.state()}
+        weights = dict(self.loss.named_parameters(remove_duplicate=False))  # frozen: as they were built
+        return found | {"loss": {name: one for name, one in self.loss.state_dict().items() if name not in weights}}
 
     def _of_processes(self, each: list[dict[str, Any]]) -> dict[str, Any]:
         """Return what one process would have in their place, and what they have."""
         if len(each) == 1:
             return each[0]
         own = functools.reduce(processes.plus, [one["own"] for one in each])
-        return {"metric": added([one["metric"] for one in each]), "own": own, "random": each[0]["random"], "each": each}
+        return each[0] | {"metric": added([one["metric"] for one in each]), "own": own, "each": each}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
@@ -91,12 +95,8 @@ class State:
         self.optimizers.load_state_dict(saved)
         for name in _PLAIN:
             setattr(self, name, saved[name])
-        own = self._own_of(saved)
-        where = next(self.model.parameters()).device  # a checkpoint is read to the CPU, where generators stay
-        self.metric.load_state_dict(_moved(own["metric"], where))
-        self.own.load_state_dict(_moved(own["own"], where))
         self.started = time.monotonic() - saved["seconds"]
-        streams.restore(own["random"])
+        self._load_own(self._own_of(saved))
 
     def _own_of(self, saved: dict[str, Any]) -> dict[str, Any]:
         """Return this process's part; of as many processes as there were, what it had, else the first has it all."""
@@ -105,7 +105,15 @@ class State:
             return each[rank.number()]  # type: ignore[no-any-return]
         if rank.is_first():
             return saved
-        return self._own() | {"metric": self.metric.state_dict() | {"finite": saved["batch"]}}
+        metric = self.metric.state_dict() | {"finite": saved["batch"]}
+        return self._own() | {"metric": metric, "loss": saved.get("loss", {})}
+
+    def _load_own(self, own: dict[str, Any]) -> None:
+        where = next(self.model.parameters()).device  # a checkpoint is read to the CPU, where generators stay
+        self.metric.load_state_dict(_moved(own["metric"], where))
+        self.own.load_state_dict(_moved(own["own"], where))
+        self.loss.load_state_dict(own.get("loss", {}), strict=False)  # older checkpoints lack it
+        streams.restore(own["random"])
 
     def log(self, **values: Tensor | float) -> None:
         """Log numbers of your own: their means over the epoch, and with `log_every_steps` their values at steps."""
@@ -145,10 +153,20 @@ class State:
         self.check_finite()
         self.checkpoints.save(self.state_dict(), self.monitor.best.get("epoch"))
 
-    def leave_if_asked(self) -> None:
-        """Save and end the process if a signal has asked one of the processes for it: all at the same step."""
+    def mark(self) -> dict[str, Any]:
+        """Return where random numbers, `log` and the loss stand, for `leave_if_asked` to go back to."""
+        own = self._own()
+        return own | {"loss": copy.deepcopy(own["loss"])}  # it may change in place
+
+    def leave_if_asked(self, marked: dict[str, Any] | None = None) -> None:
+        """Save and end the process if a signal has asked one of the processes for it: all at the same step.
+
+        What has come since `mark` returned `marked` is not saved: it comes again.
+        """
         code = self.asked.largest(stop.exit_code() or 0)
         if code:
+            if marked is not None:
+                self._load_own(marked)
             self.save()
             self.checkpoints.wait()
             if rank.is_first():
@@ -160,9 +178,16 @@ class State:
         """Return the sha256 of all weights. Waits for the GPU."""
         sha256 = hashlib.sha256()
         for model in [self.model] if self.ema is None else [self.model, self.ema.model]:
-            for tensor in model.state_dict().values():
-                sha256.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy())
+            for value in model.state_dict().values():
+                sha256.update(_bytes(value))
         return sha256.hexdigest()
+
+
+def _bytes(value: Any) -> Any:
+    """Return the bytes of a tensor, or of what else a module's `get_extra_state` gives."""
+    if isinstance(value, Tensor):
+        return value.cpu().reshape(-1).contiguous().view(torch.uint8).numpy()
+    return repr(value).encode()
 
 
 def _moved(value: Any, device: torch.device) -> Any:

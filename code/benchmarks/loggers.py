@@ -201,6 +201,8 @@ def _sending(run: paths.Run, part: dict[str, Any], seconds: int) -> tuple[float,
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
     time.sleep(_START_SECONDS)
     sender = _sender(run)
+    while _importing(sender):
+        pass
     before = _cpu(sender), sent.count(run, "history"), sent.waiting(run, part["name"])
     time.sleep(seconds)
     after = _cpu(sender), sent.count(run, "history"), sent.waiting(run, part["name"])
@@ -217,6 +219,13 @@ def _sender(run: paths.Run) -> psutil.Process:
             if str(run.folder) in words and any(word.endswith("sender.py") for word in words):
                 return process
     raise SystemExit(run.log.read_text())
+
+
+def _importing(process: psutil.Process) -> bool:
+    """Tell, after some seconds, whether a process has taken a lot of CPU in them."""
+    before = _cpu(process)
+    time.sleep(5)
+    return _cpu(process) - before > 0.5
 
 
 def _cpu(process: psutil.Process) -> float:

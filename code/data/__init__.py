@@ -1,9 +1,10 @@
 """Data sets by name, each a function of a folder, for its files, and of arguments in config.py's `data`."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 
@@ -35,7 +36,7 @@ class Reading(NamedTuple):
     batch_size: Count
     eval_batch_size: Count
     split: dict[str, Any]
-    workers: int = 0
+    workers: Annotated[int, "at least 0", 0, math.inf] = 0
     cache: bool = False  # read files once, into memory
 
 

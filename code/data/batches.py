@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from exper.training import processes, stop, streams
+from exper.training import processes, rank, stop, streams
 from transform import Batch, Transform, as_target
 
 MOST = 2**26  # numbers normalized ahead: 256 MB as floats, four times their bytes, in each of several runs at once
@@ -62,7 +62,7 @@ class Tensors:
         sha256 = hashlib.sha256()
         for tensor in (self.images, self.targets):
             sha256.update(f"{tensor.dtype} {tensor.shape}".encode())
-            sha256.update(tensor.reshape(-1).numpy().data)
+            sha256.update(tensor.contiguous().reshape(-1).numpy().data)
         return sha256.hexdigest()
 
 
@@ -109,7 +109,7 @@ class Batches:
             return own if own.stop > own.start else slice(0, 1)
 
         cuts = (index_B[cut(len(index_B))] for index_B in self._indices(epoch, first))
-        for number, (image_BCHW, target_B) in enumerate(self._fetch(cuts), first):
+        for number, (image_BCHW, target_B) in enumerate(self._fetch(cuts, epoch, first), first):
             random = None
             if self.seed is not None and self.transform.steps:
                 random = streams.generator(self.seed, "transform", epoch, number)
@@ -151,9 +151,10 @@ class Batches:
                 order_N = self.index_N[torch.randperm(len(self.index_N), generator=random)]
             yield order_N[place * self.size : (place + 1) * self.size]
 
-    def _fetch(self, indices: Iterator[Tensor]) -> Iterator[Batch]:
+    def _fetch(self, indices: Iterator[Tensor], epoch: int = 0, first: int = 0) -> Iterator[Batch]:
+        seeded, numbered = _Seeded(self.dataset, self.seed, epoch), enumerate(indices, first)
         if not self.workers:
-            yield from map(self.dataset.__getitems__, indices)
+            yield from map(seeded.__getitems__, numbered)
             return
         how: dict[str, Any] = {
             "num_workers": self.workers,
@@ -162,7 +163,7 @@ class Batches:
             "pin_memory": self.device.type == "cuda",
             "generator": torch.Generator(),  # or it would draw from the one that dropout uses
         }
-        loader: Any = iter(DataLoader(self.dataset, batch_sampler=indices, **how))  # type: ignore[arg-type]
+        loader: Any = iter(DataLoader(seeded, batch_sampler=numbered, **how))  # type: ignore[arg-type]
         atexit.register(loader._shutdown_workers)  # or Python would wait for them, if an error ends the process
         try:
             yield from loader
@@ -174,7 +175,7 @@ class Batches:
         """Return the same batches; of images in memory, if `normalize` comes first, normalized once for all epochs."""
         normalize, left = self.transform.divided()
         data = self.dataset
-        if normalize is None or not isinstance(data, Tensors) or data.images.numel() > MOST:
+        if normalize is None or type(data) is not Tensors or data.images.numel() > MOST:
             return self
         images, targets = normalize(data.images, data.targets, None)
         return replace(self, dataset=Tensors(images, targets, data.classes, data.own), transform=left)
@@ -184,6 +185,22 @@ class Batches:
         numbers = iter(torch.arange(len(self.dataset)).split(self.size))
         images, targets = map(torch.cat, zip(*self._fetch(numbers), strict=True))
         return Tensors(images, targets, self.dataset.classes, self.dataset.own)
+
+
+@dataclass
+class _Seeded:
+    """A data set that draws the same for a batch of an epoch, whichever process reads it."""
+
+    dataset: Dataset
+    seed: int | None
+    epoch: int
+
+    def __getitems__(self, numbered: tuple[int, Tensor]) -> Batch:
+        number, index_B = numbered
+        if type(self.dataset) is Tensors:  # it draws nothing, and to seed would take longer than to read
+            return self.dataset.__getitems__(index_B)
+        with streams.seeded(self.seed, self.epoch, number, rank.number()):
+            return self.dataset.__getitems__(index_B)
 
 
 def _placed(part: Tensor, own: slice, size: int) -> Tensor:

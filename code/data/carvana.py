@@ -85,12 +85,17 @@ class Carvana(Files):
         """Return class numbers, uint8 (H, W), scaled and cut as the image is, but each the nearest pixel's."""
         height, width = self.shape[1:]
         with opened(self.root / name) as mask:
-            grey = mask.convert("L") if self.classes == 1 else mask
-            pixels_HW = np.asarray(ImageOps.fit(grey, (width, height), Image.Resampling.NEAREST))
-            if self.classes == 1:
-                pixels_HW = pixels_HW != 0
+            fitting = ImageOps.fit(mask, (width, height), Image.Resampling.NEAREST)
+            pixels_HW = _is_not_black(fitting) if self.classes == 1 else np.asarray(fitting)
             _check_classes(pixels_HW, self.classes)
         return torch.tensor(pixels_HW).byte()
+
+
+def _is_not_black(mask: Image.Image) -> "np.ndarray[Any, Any]":
+    """Tell of each pixel (H, W) whether one of its channels is above 0; as grey, dark colours would be black."""
+    has_colours = mask.mode == "P" or len(mask.getbands()) > 1
+    pixels = np.asarray(mask.convert("RGB") if has_colours else mask)
+    return pixels.reshape(mask.height, mask.width, -1).max(2) != 0  # type: ignore[no-any-return]
 
 
 def _check_classes(pixels_HW: "np.ndarray[Any, Any]", classes: int) -> None:

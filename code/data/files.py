@@ -67,12 +67,17 @@ def listed(root: Path) -> dict[str, int]:
     """Return all images under `root`, as sorted paths relative to it, with their sizes in bytes."""
     found = {}
     for folder, folders, names in os.walk(root, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".") and not _leads_up(Path(folder, name))]
         inside = "" if folder == str(root) else os.path.relpath(folder, root) + "/"
         for name in names:
             if name.lower().endswith(ENDINGS) and not name.startswith("."):
                 found[inside + name] = os.path.getsize(os.path.join(folder, name))
     return dict(sorted(found.items()))
+
+
+def _leads_up(path: Path) -> bool:
+    """Tell whether a folder is a link to one that it is in, where a walk would go round."""
+    return path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve())
 
 
 @contextlib.contextmanager

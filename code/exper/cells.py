@@ -1,10 +1,10 @@
 """The cells of a table as text, and tables in the formats that people paste elsewhere.
 
 A cell holds what one would type behind `name=`: a number with every digit, None, True, a list as Python writes it; a
-string bare, but in quotes if it would read as one of these, or a spreadsheet would take it for a formula.
+string bare, but in quotes if it would read as one of these, or a spreadsheet would take it for a formula. Numbers that
+`name=` has no word for are inf, -inf and nan.
 """
 
-import ast
 import csv
 import functools
 import html
@@ -14,10 +14,12 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from exper import settings
 from exper.say import printable
 
 MISSING: Any = object()
-_MAY_BE_LITERAL = re.compile(r"""[\s0-9.'"\[({=+@-]|[a-zA-Z]{1,2}['"]|(None|True|False|inf|nan|set\(\))\s*$""")
+_FORMULA = tuple("=+-@\t\r")  # what a spreadsheet's formula begins with
+_MAY_BE_OTHER = re.compile(r"""[\s0-9.'"\[({=+@\\-]|[a-zA-Z]{1,2}['"]|(None|True|False|not)\b|(inf|nan)$""")
 
 
 def text(value: Any) -> str:
@@ -35,20 +37,17 @@ def rounded(value: Any) -> str:
 
 @functools.lru_cache(maxsize=10_000)
 def _string(value: str) -> str:
-    return repr(value) if not value or (_MAY_BE_LITERAL.match(value) and _is_other(value)) else value
+    return repr(value) if not value or (_MAY_BE_OTHER.match(value) and _is_other(value)) else value
 
 
 def _is_other(value: str) -> bool:
     """Tell whether a string would read as another value, or as a spreadsheet's formula."""
-    if value[0] in "=+-@\t\r" or value in ("inf", "nan"):
+    if value.startswith(_FORMULA) or value in ("inf", "nan"):
         return True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            ast.literal_eval(value)
-    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-        return False
-    return True
+    typed = value.encode(errors="replace").decode()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return bool(settings.parse_change(f"name={typed}")[1] != typed)
 
 
 _WRITERS: dict[type, Callable[[Any], str]] = {str: _string, type(MISSING): lambda _: ""}
@@ -61,7 +60,10 @@ Lines = Sequence[Sequence[str]]
 
 def _csv(lines: Lines) -> str:
     file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows(lines)
+    plain, quoted = (csv.writer(file, lineterminator="\n", quoting=how) for how in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
+    head, *rows = lines
+    for line in [[repr(header) if header.startswith(_FORMULA) else header for header in head], *rows]:
+        (quoted if "\r" in "".join(line) else plain).writerow(line)  # Python 3.11 leaves a lone \r bare
     return file.getvalue()
 
 

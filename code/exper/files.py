@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,10 +20,11 @@ def replace(path: Path, content: str | bytes, mode: int = 0o666) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
+def replacing(path: Path, mode: int = 0o666, check: Callable[[], None] = lambda: None) -> Iterator[IO[bytes]]:
     """Yield a file that takes the place of `path`, whole and on the disk, when the block ends without an error.
 
-    It has the mode of the file that was there; a new one has `mode`, less what the umask takes away.
+    It has the mode of the file that was there; a new one has `mode`, less what the umask takes away. `check` is called
+    at the last moment; if it raises something, `path` stays as it is.
     """
     beside = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
@@ -34,6 +35,7 @@ def replacing(path: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        check()
         os.replace(beside, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -2,6 +2,7 @@
 
 import contextlib
 import fnmatch
+import hashlib
 import os
 import re
 from collections.abc import Iterable
@@ -11,6 +12,9 @@ from exper import lists, paths, run_json, say, tags
 from exper.error import Refused
 from exper.repository import Repository, TagObject
 from exper.tags import Reference
+
+_NO_TAG_HAS = str.maketrans("/*?[]", "@~,{}")  # by the sign whose place it takes in the name of a file
+_LONGEST_NAME = 100  # bytes
 
 
 def runs(project: paths.Project, reference: Reference) -> list[paths.Run]:
@@ -110,6 +114,27 @@ def words_or_record(project: paths.Project, words: list[str]) -> list[str]:
     return words or [lists.RECORD]
 
 
+def called(words: list[str]) -> list[str]:
+    """Return words as people are told of them: a list has its name, whatever folder it is in."""
+    return [Path(word).stem if word.endswith(".txt") else word.rstrip("/") for word in words]
+
+
+def file_name(project: paths.Project, words: list[str]) -> str:
+    """Return what a file about the runs of words is called: signs that no tag can have stand for those of a glob.
+
+    Raises:
+        Refused: a list elsewhere has the name of the project's own.
+    """
+    for word in words:
+        if word.endswith(".txt"):
+            lists.check_no_other(project, Path(word))
+    name = say.printable("_".join(called(words)).translate(_NO_TAG_HAS))
+    if len(name.encode()) <= _LONGEST_NAME:
+        return name
+    start = name.encode()[:_LONGEST_NAME].decode(errors="ignore")
+    return f"{start}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
 def list_path(project: paths.Project, word: str) -> Path | None:
     """Return the file of the list that a word means; None if it means runs.
 
@@ -133,7 +158,7 @@ def is_glob(word: str) -> bool:
     return any(character in word for character in "*?[")
 
 
-_RUN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._+=-]*)(?:/([0-9]+))?")
+_RUN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._+=-]{0,199})(?:/([0-9]{1,19}))?")  # what is longer can't be
 
 
 def matching(project: paths.Project, entry: str) -> list[paths.Run]:

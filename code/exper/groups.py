@@ -25,7 +25,7 @@ def grouped(rows: Iterable[Row], key: str) -> list[Row]:
 
 
 def _key(row: Row, key: str) -> Any:
-    return row["run"].rpartition("/")[0] if key == "tag" else row.get(key)
+    return row["run"].rpartition("/")[0] if key == "tag" else row.get(key, ...)  # None is a value
 
 
 def _varying(group: list[Row]) -> list[str]:

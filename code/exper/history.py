@@ -1,7 +1,8 @@
 """The curves of a run, read from its history.jsonl and hardware.jsonl."""
 
 import itertools
-from typing import Any, NamedTuple
+import math
+from typing import Any, NamedTuple, TypeGuard
 
 from exper import files, paths
 
@@ -18,19 +19,19 @@ class Curve(NamedTuple):
 def curves(run: paths.Run) -> dict[str, Curve]:
     """Return the run's curves by name, such as `val/loss` and `lr`; those of steps have names like `step/loss`.
 
+    Their points are in order; of several of the same epoch, or step, the one that was written last counts.
+
     Raises:
         Refused: a line of history.jsonl that is not the last one can't be read.
     """
-    found: dict[str, Curve] = {}
+    found: dict[str, dict[float, float]] = {}
     for line in files.read_lines(run.history):
         for name, value in line.items():
             if ("/" in name or name == "lr") and is_number(value):
                 x = line.get("step" if name.startswith("step/") else "epoch")
-                if x is not None and is_number(x):
-                    curve = found.setdefault(name, Curve([], []))
-                    curve.x.append(x)
-                    curve.y.append(value)
-    return found
+                if is_number(x) and math.isfinite(x):
+                    found.setdefault(name, {})[x] = value
+    return {name: Curve(*map(list, zip(*sorted(points.items()), strict=True))) for name, points in found.items()}
 
 
 def hardware(run: paths.Run) -> dict[str, Curve]:
@@ -64,6 +65,6 @@ def _called(name: str) -> str:
     return f"memory of {gpu}" if gpu else "memory"
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Tell whether a value of JSON is a number that a float can hold."""
     return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1e308)

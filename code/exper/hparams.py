@@ -74,7 +74,7 @@ class _Rows(backend_context.Context):  # type: ignore[misc]
 
     def _rows(self) -> list[rows.Row]:
         if time.monotonic() - self._kept[0] > _KEPT_SECONDS or not self._kept[1]:
-            self._kept = (time.monotonic(), [rows.of(run) for run in self._choose()])
+            self._kept = (time.monotonic(), [_encodable(rows.of(run)) for run in self._choose()])
         return self._kept[1]
 
     def settings(self) -> Contents:
@@ -101,6 +101,15 @@ class _Rows(backend_context.Context):  # type: ignore[misc]
             ours = {name: provider.ScalarDatum(0, 0.0, value) for name, value in _metrics(row).items()}
             found[row["run"]] = {**found.get(row["run"], {}), **ours}
         return found
+
+
+def _encodable(row: rows.Row) -> rows.Row:
+    """Return a row whose names and texts can be sent: bytes that were not UTF-8 are escapes."""
+    return {_utf8(name): _utf8(value) if isinstance(value, str) else value for name, value in row.items()}
+
+
+def _utf8(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _metrics(row: rows.Row) -> dict[str, float]:

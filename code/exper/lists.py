@@ -79,7 +79,7 @@ def remove(project: paths.Project, name: str, runs: set[str]) -> None:
         return
     with lock.held(project.lists / ".lock"):
         lines = path.read_bytes().splitlines(keepends=True)
-        kept = [line for line in lines if line.strip().decode(errors="replace") not in runs]
+        kept = [line for line in lines if _entry(_text(line)) not in runs]
         if kept != lines:
             files.replace(path, b"".join(kept))
 
@@ -121,7 +121,7 @@ def _text(content: bytes) -> str:
 
 
 def _entry(line: str) -> str:
-    return line.partition("#")[0].strip()
+    return line.partition("#")[0].strip().rstrip("/")  # as completion of paths leaves it
 
 
 def named(project: paths.Project, word: str) -> Path:
@@ -137,7 +137,18 @@ def named(project: paths.Project, word: str) -> Path:
         words = "record" if word == RECORD else f"record -l {word} <tag>"
         make = "" if word.endswith(".txt") else f" To make it, type: {words}"
         raise Refused(f"there is no list {word!r}.{tags.nearest(word, known)}{make}")
+    check_no_other(project, path)
     return path
+
+
+def check_no_other(project: paths.Project, path: Path) -> None:
+    """Refuse a list elsewhere that has the name of one of the project's: files are called by this name."""
+    own = project.list_file(path.stem)
+    if own.is_file() and path.is_file() and not own.samefile(path):
+        raise Refused(
+            f"{path} is not the project's list {path.stem!r}, and would take the place of what was made of that."
+            " Give it another name."
+        )
 
 
 def check_name(name: str) -> None:

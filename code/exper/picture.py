@@ -72,17 +72,16 @@ def panels(metrics: Iterable[str]) -> list[Panel]:
 
     All of the hardware is one panel, the very last.
     """
-    found: dict[str, dict[bool, str]] = {}
+    found: dict[tuple[str, bool], dict[bool, str]] = {}
     every = list(dict.fromkeys(metrics))
     hardware = [metric for metric in every if metric.startswith(_HARDWARE)]
     for metric in [metric for metric in every if metric not in hardware]:
-        name = family(metric)
         is_train = split(metric) == "train"
-        if is_train in found.get(name, {}):
-            name = metric
-        found.setdefault(name, {})[is_train] = metric
-    order = sorted(found, key=lambda name: 2 * name.startswith("step/") + (name == "lr") - (name == "loss"))
-    together = [(name, list(found[name].values())) for name in order]
+        is_taken = is_train in found.get((family(metric), False), {})
+        key = (metric, True) if is_taken else (family(metric), False)
+        found.setdefault(key, {})[is_train] = metric
+    order = sorted(found, key=lambda key: 2 * key[0].startswith("step/") + (key[0] == "lr") - (key[0] == "loss"))
+    together = [(key[0], list(found[key].values())) for key in order]
     shown = [Panel(name if len(metrics) > 1 else metrics[0], metrics) for name, metrics in together]
     return [*shown, Panel(_HARDWARE, hardware)] if hardware else shown
 
@@ -218,7 +217,7 @@ def _figure(width: float, height: float, title: str, legend: Mapping[str, Style]
 
     # matplotlib leaves out what begins with _
     texts = short([f" {text}" if text.startswith("_") else text for text in map(printable, legend)], longest)
-    columns = max(1, min(len(texts), int(width / (0.6 + 0.068 * max(map(len, texts), default=0)))))
+    columns = max(1, min(len(texts), int(width / (0.68 + 0.068 * max(map(len, texts), default=0)))))
     figure = Figure((width, height + 0.15 + _LEGEND_ROW * math.ceil(len(texts) / columns)), layout="constrained")
     if title:
         figure.suptitle(printable(title), fontsize=11)

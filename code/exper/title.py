@@ -189,9 +189,8 @@ def add(path: Path, names: dict[str, list[str]]) -> list[str]:
         added = [f"{part}/{name}" for part, found in new.items() for name in found]
         if not added:
             return []
-        now = read(path)
-        if (now and now.text) == (before and before.text):  # nobody has saved it meanwhile
-            _replace(path, extended(title, new))
+        with contextlib.suppress(_SavedMeanwhileError):
+            _replace(path, before, extended(title, new))
             return added
 
 
@@ -200,10 +199,21 @@ def _knows(title: Title, part: str, name: str) -> bool:
     return name in title.commented or (name in known.names if known else part in title.commented)
 
 
-def _replace(path: Path, text: str) -> None:
+class _SavedMeanwhileError(Exception):
+    """The title is not what was read any more."""
+
+
+def _replace(path: Path, before: Title | None, text: str) -> None:
+    """Replace what was read, unless an editor has saved it since."""
+
+    def check() -> None:
+        now = path.read_bytes() if path.exists() else None
+        if now != (before and before.text.encode(errors="surrogateescape")):
+            raise _SavedMeanwhileError
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
-    files.replace(Path(os.path.realpath(path)), text.encode(errors="surrogateescape"), mode)
+    with files.replacing(Path(os.path.realpath(path)), check=check) as file:
+        file.write(text.encode(errors="surrogateescape"))
 
 
 def extended(title: Title, new: dict[str, list[str]]) -> str:

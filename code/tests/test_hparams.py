@@ -113,6 +113,17 @@ def test_any_metric_of_a_stranger_is_answered(project: paths.Project) -> None:
         assert (shown["hparam/a"], shown["hparam/t"]) == ("nan", "</td>\x1b")
 
 
+def test_bytes_that_are_no_text_are_shown_as_escapes(project: paths.Project) -> None:
+    write(project, main=boards.CURVES)
+    exper(project, "run", "base")
+    content = {"hparam": {"data": "/data/\udcff", "n\udcff": 1}, "metric": {"best": {"m\udcff": 0.5}}}
+    the_run(project, "base/0").statistic.write_text(json.dumps(content))
+    with opened(project) as (address, _):
+        assert sorted(columns(address)) == ["hparam/data", r"hparam/n\udcff", r"metric/best/m\udcff"]
+        shown = cells(address)["base/0"]
+        assert (shown["hparam/data"], shown[r"metric/best/m\udcff"]) == (r"/data/\udcff", 0.5)
+
+
 def test_the_curve_of_a_metric(project: paths.Project) -> None:
     write(project, main=boards.CURVES)
     exper(project, "run", "base")

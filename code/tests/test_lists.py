@@ -28,7 +28,7 @@ def test_a_run_is_appended_once_and_all_else_stays(project: paths.Project, befor
 
 def test_a_run_is_taken_off_and_all_else_stays(project: paths.Project) -> None:
     project.lists.mkdir(parents=True)
-    project.list_file("mine").write_bytes(b"# base/0\n\xff\nbase/0\r\nbase/00\nbase/0")
+    project.list_file("mine").write_bytes(b"# base/0\n\xff\nbase/0\r\nbase/00\nbase/0/ # best\nbase/0")
     lists.remove(project, "mine", {"base/0"})
     assert project.list_file("mine").read_bytes() == b"# base/0\n\xff\nbase/00\n"
 

@@ -30,7 +30,7 @@ def itb(arguments: list[str], project: paths.Project) -> int:
         interrupt.raised(),
         tensorboard.serving(lambda: _now(project, words), arguments[at + 1 :]) as (address, update),
     ):
-        print(f"{address} shows {len(runs)} runs. Ctrl-C ends it.", flush=True)
+        print(f"{address} shows {len(runs)} run{'s' * (len(runs) != 1)}. Ctrl-C ends it.", flush=True)
         tensorboard.keep(update)
     return 0
 

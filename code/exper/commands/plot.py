@@ -11,13 +11,12 @@ Examples:
     exper plot base --metric val/acc --metric loss -o figure.pdf
 """
 
-import re
+import itertools
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from exper import files, find, history, mean_curve, paths, picture, rows
-from exper.arguments import Parser
+from exper import cells, files, find, history, mean_curve, paths, picture, rows
+from exper.arguments import Parser, output_file
 from exper.error import Refused
 from exper.history import Curve
 from exper.parts import unknown
@@ -25,6 +24,7 @@ from exper.picture import Series, Style
 from exper.say import printable, warn
 
 Curves = dict[str, Curve]
+_MOST_NAMED = 100  # lines, in the legend
 
 
 def plot(arguments: list[str], project: paths.Project) -> int:
@@ -59,15 +59,8 @@ def _parser() -> Parser:
 
 def _path(project: paths.Project, words: list[str], output: str | None, kind: str | None) -> Path:
     if output is None:
-        name = "_".join(Path(word).stem if word.endswith(".txt") else word.rstrip("/") for word in words)
-        return project.plot_file(re.sub(r"[^A-Za-z0-9._+=-]", "-", name)[:100], kind or "png")
-    path = Path(output)
-    if path.suffix[1:].lower() not in picture.KINDS or kind not in (None, path.suffix[1:].lower()):
-        wanted = f".{kind}" if kind else ".png, .svg or .pdf"
-        raise Refused(f"{output}: the name of the file must end in {wanted}.")
-    if not path.parent.is_dir() or path.is_dir():
-        raise Refused(f"{output} can't be written: {path if path.is_dir() else f'there is no folder {path.parent}'}.")
-    return path
+        return project.plot_file(find.file_name(project, words), kind or "png")
+    return output_file(output, *(f".{one}" for one in ([kind] if kind else picture.KINDS)))
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -120,7 +113,7 @@ def _by_run(found: dict[paths.Run, Curves], metrics: list[str]) -> tuple[list[Se
         Series(name, found[run][name], legend[str(run)] | faint.get(name, {}))
         for run in found for name in metrics if name in found[run]
     ]  # fmt: skip
-    return series, legend | _key(metrics)
+    return series, _named(legend) | _key(metrics)
 
 
 def _by_group(
@@ -139,7 +132,14 @@ def _by_group(
                 mean = mean_curve.of(curves)
                 band = None if name in faint else (mean.low, mean.high)
                 series.append(Series(name, mean.curve, look | faint.get(name, {}), band))
-    return series, legend | _key(metrics)
+    return series, _named(legend) | _key(metrics)
+
+
+def _named(legend: dict[str, Style]) -> dict[str, Style]:
+    """Return as much of a legend as somebody may read; to arrange thousands of names takes minutes."""
+    more = len(legend) - _MOST_NAMED
+    rest: dict[str, Style] = {f"{more:,} more": {"linestyle": ""}} if more > 0 else {}
+    return dict(itertools.islice(legend.items(), _MOST_NAMED)) | rest
 
 
 def _values(runs: list[paths.Run], setting: str) -> dict[paths.Run, str]:
@@ -151,8 +151,13 @@ def _values(runs: list[paths.Run], setting: str) -> dict[paths.Run, str]:
     known = {column.removeprefix("hparam/") for row in read.values() for column in row if column.startswith("hparam/")}
     if name not in known:
         raise unknown("--group", name, ["tag", *known])
-    values: dict[paths.Run, Any] = {run: row.get(f"hparam/{name}", "?") for run, row in read.items()}
-    return {run: f"{name}={value}" for run, value in values.items()}
+    return {run: _value(row, name) for run, row in read.items()}
+
+
+def _value(row: rows.Row, name: str) -> str:
+    """Return what a row says of a setting; different values are different texts."""
+    column = f"hparam/{name}"
+    return f"{name}={cells.text(row[column])}" if column in row else f"no {name}"
 
 
 def _faint(metrics: list[str]) -> dict[str, Style]:

@@ -8,17 +8,12 @@ Examples:
     exper report ablation -o ~/ablation.html
 """
 
-import os
-import re
-import stat
 from pathlib import Path
 
 from exper import files, find, paths
-from exper.arguments import Parser
+from exper.arguments import Parser, output_file
 from exper.error import Refused
 from exper.say import printable, warn
-
-_LONGEST_NAME = 100
 
 
 def report(arguments: list[str], project: paths.Project) -> int:
@@ -28,12 +23,14 @@ def report(arguments: list[str], project: paths.Project) -> int:
     parser.add_argument("-o", "--output", metavar="file", help="where to write the page, a path that ends in .html")
     options = parser.parse_args(arguments)
     words = find.words_or_record(project, options.runs)
-    title = _title(project, words)
-    target = project.report_file(_name(title)) if options.output is None else _given(options.output)
+    if options.output is None:
+        target = project.report_file(find.file_name(project, words))
+    else:
+        target = output_file(options.output, ".html", ".htm")
     runs, unknown = find.chosen(project, words)
     if not runs:
         raise Refused(f"{' '.join(words)} names no run that there is. Type: expls")
-    return _write(project, title, runs, unknown, target)
+    return _write(project, " ".join(find.called(words)), runs, unknown, target)
 
 
 def _write(project: paths.Project, title: str, runs: list[paths.Run], notes: list[str], target: Path) -> int:
@@ -49,25 +46,3 @@ def _write(project: paths.Project, title: str, runs: list[paths.Run], notes: lis
         raise Refused(f"{target} can't be written: {error.strerror}. Type: exper report … -o <file>") from None
     print(printable(paths.from_here(target)))
     return int(warn("report", notes))
-
-
-def _given(output: str) -> Path:
-    """Return the file that -o means, behind links."""
-    path = Path(os.path.realpath(output))
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise Refused(f"-o {output}: a report is a file whose name ends in .html.")
-    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-        raise Refused(f"-o {output}: that is no file. Give it another name.")
-    if not path.parent.is_dir():
-        raise Refused(f"-o {output}: there is no folder {path.parent}. Type: mkdir -p {path.parent}")
-    return path
-
-
-def _title(project: paths.Project, words: list[str]) -> str:
-    lists = [find.list_path(project, word) for word in words]
-    return " ".join(word.rstrip("/") if path is None else path.stem for word, path in zip(words, lists, strict=True))
-
-
-def _name(title: str) -> str:
-    """Return a title as the name of a file."""
-    return re.sub(r"[^A-Za-z0-9._+=-]", "-", title.replace(" ", "_"))[:_LONGEST_NAME].lstrip(".") or "report"

@@ -121,7 +121,7 @@ def _search(
             removal.take_back_tag(project, base.repository, made)
         raise
     if warn("search", searcher.failed):
-        say("search: these trials failed; the others went on")
+        say("search: these trials have no result; the others went on")
     try:
         if studies.ended(study):
             results.write(Search(project, base.tag, base.space, base.metric, base.direction, study), "search")

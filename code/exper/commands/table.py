@@ -8,7 +8,8 @@ A group's row has how many runs it has and how many have finished, the settings 
 over the finished ones, n, mean, std and ci95: mean - ci95 to mean + ci95 is the 95 % interval by Student's t.
 
 A cell holds what one would type behind `name=`: None, True, [1, 2]; a string in quotes where it would read as another
-value. --json has numbers as they are, but "nan", "inf" and "-inf", and leaves out what a run does not have.
+value; only inf, -inf and nan are no words there. --json has numbers as they are, but "nan", "inf" and "-inf", and
+leaves out what a run does not have.
 
 Examples:
     table                              of the list record

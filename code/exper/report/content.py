@@ -56,7 +56,9 @@ def _read(one: Content, read: Any) -> Any:
         return {}
     except Refused as error:
         one.damage.append(str(error))
-        return {}
+    except OSError as error:  # a folder, or no permission
+        one.damage.append(f"{error.filename} can't be read: {error.strerror}")
+    return {}
 
 
 def ending(one: Content) -> str:

@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-from exper.history import Curve
 from exper.report.content import Content
 from exper.say import printable
 
@@ -24,18 +23,12 @@ def _metric(name: str, contents: list[Content]) -> dict[str, Any]:
     thinned = 0
     for i, one in enumerate(contents):
         if name in one.curves:
-            points = _points(one.curves[name])
+            points = list(zip(*one.curves[name], strict=True))
             kept = thin(points)
             thinned = max(thinned, len(points) if len(kept) < len(points) else 0)
             runs.append([i, _compact([x for x, _ in kept]), [short(y) for _, y in kept]])
     x = "step" if name.startswith("step/") else "epoch"
     return {"name": printable(name), "x": x, "runs": runs, "thinned": thinned}
-
-
-def _points(curve: Curve) -> list[tuple[float, float]]:
-    """Return the finite places of a curve in their order, each once: a later point wins."""
-    points = {x: y for x, y in zip(curve.x, curve.y, strict=True) if abs(x) < math.inf}
-    return sorted(points.items())
 
 
 def thin(points: list[tuple[float, float]], most: int = MOST_POINTS) -> list[tuple[float, float]]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from exper import cells
 from exper.report import links
 from exper.report.content import Content
 from exper.report.markup import Html, element, join, scroll, value
@@ -15,7 +16,7 @@ def differing(contents: list[Content]) -> Html:
     names = [name for name in dict.fromkeys(name for row in every for name in row) if name.startswith("hparam/")]
     if not names:
         return element("p", "No run has recorded settings.", class_="quiet")
-    varying = [name for name in names if len({repr(row.get(name, _ABSENT)) for row in every}) > 1]
+    varying = [name for name in names if len({repr(row.get(name, ...)) for row in every}) > 1]
     shared = [name for name in names if name not in varying]
     return join(_varying(contents, varying), _shared(every, shared, len(contents)) if shared else None)
 
@@ -32,13 +33,13 @@ def _values(name: str, contents: list[Content]) -> Html:
     """Return a row for each value of a setting, the most common first; the others are marked."""
     runs: dict[str, list[int]] = {}
     for i, one in enumerate(contents):
-        runs.setdefault(value(one.row[name]) if name in one.row else _ABSENT, []).append(i)
+        runs.setdefault(cells.text(one.row.get(name, cells.MISSING)), []).append(i)
     ordered = sorted(runs, key=lambda text: -len(runs[text]))
     rows = []
     for place, text in enumerate(ordered):
         first = element("th", name[7:], scope="rowgroup", rowspan=len(ordered)) if place == 0 else None
         share = element("span", f"{len(runs[text])} of {len(contents)}", class_="count")
-        shown = element("mark", text) if place else text
+        shown = element("mark", text or _ABSENT) if place else text or _ABSENT
         rows.append(element("tr", first, element("td", shown), element("td", share, links.to(runs[text], contents))))
     return element("tbody", *rows)
 

@@ -52,6 +52,7 @@ class Waiting:
         if self._pid == 0:
             try:
                 self._orders.close()
+                _forget()
                 program = _received(theirs)
                 _become(program)
                 prepare(program)
@@ -110,9 +111,17 @@ def _received(orders: socket.socket) -> Program:
 # -- what a process has before its program begins ----------------------------------------------------------------------
 
 
+def _forget() -> None:
+    """Undo what this process has had that no program starts with; ahead, as it takes a while."""
+    _reset_signals()
+    importlib.invalidate_caches()
+    ours = [name for name in sys.modules if name.partition(".")[0] in ("exper", "__mp_main__")]
+    _OURS.extend(map(sys.modules.pop, ours))
+    _draw_anew()
+
+
 def _become(program: Program) -> None:
     os.setpgrp()
-    _reset_signals()
     _keep_descriptors(program)
     os.chdir(program.folder)
     os.environ.clear()
@@ -122,11 +131,8 @@ def _become(program: Program) -> None:
     sys.dont_write_bytecode = True
     if not getattr(sys.flags, "safe_path", False):
         sys.path.insert(0, str(program.file.parent))
-    importlib.invalidate_caches()
-    ours = [name for name in sys.modules if name.partition(".")[0] in ("exper", "__mp_main__")]
-    _OURS.extend(map(sys.modules.pop, ours))
+    multiprocessing.process.ORIGINAL_DIR = os.getcwd()  # type: ignore[attr-defined]
     _open_standard_streams()
-    _forget_chance()
 
 
 def _reset_signals() -> None:
@@ -174,14 +180,13 @@ def _stream(descriptor: int, ours: io.TextIOWrapper) -> io.TextIOWrapper:
     return text  # type: ignore[no-any-return]
 
 
-def _forget_chance() -> None:
-    """Draw anew what a process draws at its start."""
+def _draw_anew() -> None:
+    """Draw what a process draws at its start."""
     random.seed()
     if "numpy.random" in sys.modules:
         sys.modules["numpy.random"].seed()
     current: Any = multiprocessing.current_process()
     current.authkey = os.urandom(32)
-    multiprocessing.process.ORIGINAL_DIR = os.getcwd()  # type: ignore[attr-defined]
 
 
 # -- the program -------------------------------------------------------------------------------------------------------

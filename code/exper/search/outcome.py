@@ -4,7 +4,7 @@ import math
 import statistics
 from dataclasses import dataclass
 
-from exper import files, paths, run_json, status
+from exper import files, history, paths, run_json, status
 from exper.error import Refused
 from exper.rows import section
 
@@ -30,11 +30,13 @@ def of(runs: list[paths.Run], metric: str) -> Outcome | None:
         return Outcome()
     if any(known != "finished" for known in states):
         return None
-    values = {run: best(run, metric) for run in runs}
-    for run, value in values.items():
+    values = [best(run, metric) for run in runs]
+    for run, value in zip(runs, values, strict=True):
         if value is None:
             return Outcome(why=f"{run}: it has no {metric}")
-    return Outcome(statistics.fmean(value for value in values.values() if value is not None))
+        if not math.isfinite(value):
+            return Outcome(why=f"{run}: its best {metric} is {value}")
+    return Outcome(statistics.fmean(value for value in values if value is not None))
 
 
 def state(run: paths.Run) -> str | None:
@@ -43,9 +45,9 @@ def state(run: paths.Run) -> str | None:
 
 
 def best(run: paths.Run, metric: str) -> float | None:
-    """Return the best value of a metric, if there is a finite one."""
+    """Return the best value of a metric, if there is one."""
     try:
         value = section(section(files.read_json(run.statistic), "metric"), "best").get(metric)
     except (FileNotFoundError, Refused):
         return None
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+    return float(value) if history.is_number(value) else None

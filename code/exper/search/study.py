@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -62,10 +63,23 @@ def load(tag: paths.Tag, commit: str, storage: str | None) -> Study | None:
     if storage is None and not tag.journal.exists():
         return None
     with _told():
+        if storage is not None and not _has_studies(storage):
+            return None
         try:
             return optuna.load_study(study_name=_name(tag, commit), storage=_storage(tag, storage))
         except KeyError:
             return None
+
+
+def _has_studies(url: str) -> bool:
+    """Tell whether a database has Optuna's tables; Optuna itself would make them, and the file of SQLite."""
+    from sqlalchemy import create_engine, engine, inspect, pool  # slow to import, and few searches have a database
+
+    database = engine.make_url(url)
+    is_file = database.get_backend_name() == "sqlite" and "uri" not in database.query
+    if is_file and not Path(database.database or "").is_file():
+        return False
+    return inspect(create_engine(database, poolclass=pool.NullPool)).has_table("studies")
 
 
 def _name(tag: paths.Tag, commit: str) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import pickle
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -68,9 +69,11 @@ class Checkpoints:
             self._job.result()
 
     def newest(self) -> dict[str, Any] | None:
-        """Return the newest checkpoint that verifies; None: there is none. Call it once, at the start."""
-        for leftover in self._folder.glob(".*"):  # of a kill while writing
-            leftover.unlink()
+        """Return the newest checkpoint that verifies; None: there is none."""
+        self.wait()
+        for leftover in self._folder.glob(".*"):
+            if leftover.name == ".link" or ".path." in leftover.name:  # of a kill while writing
+                leftover.unlink()
         return next((self._load(name) for name in names(self._folder) if self._verify(name)), None)
 
     def epochs(self) -> list[int]:
@@ -84,7 +87,13 @@ class Checkpoints:
         return self._load(name) if self._verify(name) else None
 
     def _load(self, name: str) -> Any:
-        return torch.load(self._folder / name, map_location="cpu", weights_only=True)
+        path = self._folder / name
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError:
+            kinds = ", ".join(torch.serialization.get_unsafe_globals_in_checkpoint(path)) or "what it does not know"
+            hint = "Have metrics and modules keep numbers, tensors, lists and dicts."
+            raise RuntimeError(f"{path}: torch.load refuses {kinds}. {hint}") from None
 
     def _verify(self, name: str) -> bool:
         """Tell whether a checkpoint is there and whole; a corrupt one is renamed and named aloud."""

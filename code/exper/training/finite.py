@@ -24,9 +24,10 @@ class Found(Exception):
 def watched(model: nn.Module, is_due: Callable[[], bool]) -> Iterator[None]:
     """Within the block, raise Found where a forward pass of `model` leaves finite numbers while `is_due()`.
 
-    Weights, buffers and what goes in are looked at first, then every layer's output, in the order of computing.
+    Weights, buffers and what goes in are looked at first, then every layer's output, in the order of computing. So it
+    is of a deep copy of `model` that is made within the block.
     """
-    handles = [model.register_forward_pre_hook(lambda _, given: _check_before(model, given) if is_due() else None)]
+    handles = [model.register_forward_pre_hook(lambda one, given: _check_before(one, given) if is_due() else None)]
     for name, layer in model.named_modules():
         handles.append(layer.register_forward_hook(_checking(name or "the model itself", is_due)))
     try:

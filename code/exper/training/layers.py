@@ -20,11 +20,11 @@ def parameters(model: nn.Module) -> str:
 def summary(model: nn.Module, shape: tuple[int, ...]) -> str:
     """Return the table, for images of `shape` (C, H, W).
 
-    Shapes come from a pass on torch's meta device, which computes nothing: no generator draws, no running mean moves. A
-    model that this can't follow has a table without them.
+    Shapes come from a pass of a copy on torch's meta device, which computes nothing and leaves no trace. A model that
+    this can't follow has a table without them.
     """
     modules = _rows(model)
-    shapes = _shapes(model, modules, shape)
+    shapes = _shapes(model, list(modules), shape)
     rows = [(name, type(one).__name__, shapes.get(name, ""), f"{_count(one):,}") for name, one in modules.items()]
     names, types, outputs, counts = (max((len(row[column]) for row in rows), default=0) for column in range(4))
     return "\n".join(f"  {a:{names}}  {b:{types}}  {c:{outputs}}  {d:>{counts}}" for a, b, c, d in rows)
@@ -64,25 +64,20 @@ def _rows(model: nn.Module) -> dict[str, nn.Module]:
 
 
 @torch.no_grad()
-def _shapes(model: nn.Module, modules: dict[str, nn.Module], shape: tuple[int, ...]) -> dict[str, str]:
+@streams.kept()
+def _shapes(model: nn.Module, names: list[str], shape: tuple[int, ...]) -> dict[str, str]:
     found: dict[str, str] = {}
 
     def note(name: str) -> Any:
         return lambda module, inputs, output: found.update({name: _text(output)})  # noqa: ARG005
 
-    hooks = [module.register_forward_hook(note(name)) for name, module in modules.items()]
-    state = {name: one.to("meta") for name, one in [*model.named_parameters(), *model.named_buffers()]}
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
     try:
-        torch.func.functional_call(model, state, (torch.empty(1, *shape, device="meta"),))
+        tried = copy.deepcopy(model).to("meta").eval()
+        for name in names:
+            tried.get_submodule(name).register_forward_hook(note(name))
+        tried(torch.empty(1, *shape, device="meta"))
     except Exception as error:
         print(f"shapes of layers are not known: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-        for hook in hooks:
-            hook.remove()
     return found
 
 

@@ -184,7 +184,7 @@ def test_it_ends_with_ctrl_c_or_the_terminal(three: paths.Project, shell: str) -
             terminal.sendcontrol("c")
         terminal.expect("ready> ")
         terminal.sendline("itb other/0")
-        terminal.expect(r"(http://\S+) shows")
+        terminal.expect(r"(http://\S+) shows 1 run\. ")
         pids = [child.pid for child in psutil.Process(terminal.pid).children(recursive=True)]
     wait_for(lambda: all(map(manager.is_gone, pids)))
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib import image
 
 from exper import paths, picture
@@ -71,6 +73,23 @@ def test_all_runs_and_metrics_are_there(drawn: paths.Project) -> None:
     assert [curves(drawn, color.lower()) for color in picture._COLORS[:4]] == [4, 4, 4, 0]
 
 
+METRICS = st.lists(st.lists(st.sampled_from(["train", "val", "loss", "ce", "step"]), min_size=1).map("/".join))
+
+
+@given(METRICS)
+def test_every_metric_has_a_panel_which_one_of_training_may_share(metrics: list[str]) -> None:
+    panels = picture.panels(metrics)
+    assert sorted(name for panel in panels for name in panel.metrics) == sorted(set(metrics))
+    for panel in panels:
+        is_train = [picture.split(name) == "train" for name in panel.metrics]
+        assert len(set(is_train)) == len(is_train)
+
+
+def test_a_metric_called_as_what_others_have_in_common_is_drawn_beside_them(drawn: paths.Project) -> None:
+    write_history(drawn, "base/0", {"epoch": 1, "val/loss/ce": 0.5, "loss/ce": 0.25, "val/acc/top1": 0.5})
+    assert {"val/loss/ce", "loss/ce", "val/acc/top1"} <= set(texts(drawn, "base/0"))
+
+
 def test_a_list_goes_to_the_folder_of_plots(drawn: paths.Project) -> None:
     drawn.lists.mkdir(parents=True, exist_ok=True)
     drawn.list_file("mine").write_text("# of May\nbase/1\r\nwide\n")
@@ -78,6 +97,29 @@ def test_a_list_goes_to_the_folder_of_plots(drawn: paths.Project) -> None:
     assert done.stdout == "__statistic__/plot/mine.svg: 2 runs, train/loss, val/loss, val/acc, lr\n"
     assert "base/0" not in in_svg(drawn.plots / "mine.svg")
     assert stat.S_IMODE((drawn.plots / "mine.svg").stat().st_mode) == 0o644
+
+
+def test_different_words_are_different_files(drawn: paths.Project) -> None:
+    drawn.lists.mkdir(parents=True, exist_ok=True)
+    for name in ("数据", "模型", "a b", "x" * 120, "x" * 119 + "y"):
+        drawn.list_file(name).write_text("base/0\n")
+        exper(drawn, "plot", name, "--metric", "lr", "--format", "svg")
+    exper(drawn, "plot", "base/0", "*/0", "wid?", "[ab]*/0", "--metric", "lr", "--format", "svg")
+    names = sorted(os.listdir(drawn.plots))
+    assert names[:2] == ["a b.svg", "base@0_~@0_wid,_{ab}~@0.svg"]
+    assert names[-2:] == ["数据.svg", "模型.svg"]
+    assert [len(name) for name in names[2:4]] == [113, 113]
+    assert len(names) == 6
+
+
+def test_a_list_elsewhere_does_not_take_the_place_of_the_projects_own(drawn: paths.Project) -> None:
+    drawn.lists.mkdir(parents=True, exist_ok=True)
+    drawn.list_file("mine").write_text("base/0\n")
+    (drawn.root / "mine.txt").write_text("wide/0\n")
+    for command in ("plot", "report", "table", "title"):
+        assert "mine.txt is not the project's list 'mine'" in refused(drawn, command, "mine.txt")
+    assert "wide/0" in texts(drawn, "mine.txt")
+    exper(drawn, "plot", str(drawn.list_file("mine")))
 
 
 def test_without_words_it_is_the_list_record(drawn: paths.Project) -> None:
@@ -131,6 +173,14 @@ def test_a_group_is_a_mean_with_n_and_a_band(drawn: paths.Project) -> None:
     assert len(re.findall('id="\\w*PolyCollection', (drawn.root / "picture.svg").read_text())) == 2
     shown = texts(drawn, "base", "wide", "--group", "optimizer.lr")
     assert {"optimizer.lr=0.1 (n=2)", "optimizer.lr=0.5 (n=1)"} <= set(shown)
+
+
+def test_groups_keep_apart_what_only_looks_the_same(drawn: paths.Project) -> None:
+    for number, hparam in enumerate(({"x": None}, {"x": "None"}, {})):
+        exper(drawn, "rerun", "base")
+        the_run(drawn, f"base/{number + 2}").statistic.write_text(json.dumps({"hparam": hparam}))
+    shown = texts(drawn, "base/2", "base/3", "base/4", "--group", "x", "--metric", "lr")
+    assert {"x=None (n=1)", "x='None' (n=1)", "no x (n=1)"} <= set(shown)
 
 
 def test_an_unknown_setting_to_group_by_is_refused(drawn: paths.Project) -> None:
@@ -216,6 +266,15 @@ def test_twenty_long_tags_are_cut_and_stay_apart(project: paths.Project) -> None
     assert len([look for look in looks if "stroke-width: 1.5" in look]) >= 20
 
 
+def test_a_legend_has_a_hundred_names_and_says_how_many_more_there_are(project: paths.Project) -> None:
+    for number in range(105):
+        the_run(project, f"base/{number}").folder.mkdir(parents=True)
+        write_history(project, f"base/{number}", *({"epoch": epoch, "val/loss": number} for epoch in (1, 2)))
+    shown = texts(project, "base")
+    assert len([text for text in shown if text.startswith("base/")]) == 100
+    assert "5 more" in shown
+
+
 def test_curves_of_steps_are_drawn_when_asked_for_or_alone(drawn: paths.Project) -> None:
     steps = [{"epoch": 1, "step": step, "step/loss": 1 / step} for step in range(1, 9)]
     write_history(drawn, "base/0", *steps)
@@ -223,6 +282,15 @@ def test_curves_of_steps_are_drawn_when_asked_for_or_alone(drawn: paths.Project)
     write_history(drawn, "base/0", *steps, {"epoch": 1, "step": 8, "val/loss": 0.5})
     assert "step/loss" not in texts(drawn, "base/0")
     assert "step/loss" in texts(drawn, "base/0", "--metric", "step/loss")
+
+
+def test_a_link_stays_and_its_file_is_replaced(drawn: paths.Project) -> None:
+    (drawn.root / "link.png").symlink_to(drawn.root / "a b.png")
+    assert exper(drawn, "plot", "base", "-o", "link.png").stdout.startswith("a b.png: ")
+    assert (drawn.root / "link.png").is_symlink()
+    os.mkfifo(drawn.root / "pipe.png")
+    assert "that is no file" in refused(drawn, "plot", "base", "-o", "pipe.png")
+    assert stat.S_ISFIFO((drawn.root / "pipe.png").lstat().st_mode)
 
 
 @pytest.mark.parametrize(
@@ -264,8 +332,8 @@ def test_in_both_shells_from_a_folder_within(drawn: paths.Project, shell: str) -
         pytest.skip(f"{shell} IS NOT INSTALLED: exper plot is not tested there")
     words = [shell, "-c", ". ../source.sh && exper plot 'b*' wide/0 --metric val/loss"]
     done = subprocess.run(words, cwd=drawn.code / "exper", capture_output=True, text=True, check=True)
-    assert done.stdout == "../../__statistic__/plot/b-_wide-0.png: 3 runs, val/loss\n"
-    assert (drawn.plots / "b-_wide-0.png").stat().st_size > 10_000
+    assert done.stdout == "../../__statistic__/plot/b~_wide@0.png: 3 runs, val/loss\n"
+    assert (drawn.plots / "b~_wide@0.png").stat().st_size > 10_000
 
 
 def test_the_user_s_tree_stays_as_it_is(drawn: paths.Project) -> None:

@@ -116,15 +116,16 @@ def test_a_small_study_makes_a_small_page(project: paths.Project) -> None:
 
 @pytest.mark.parametrize(
     ("words", "name"),
-    [(["base"], "base"), (["base/0", "fast"], "base-0_fast"), (["b*", "*/0"], "b-_--0"), (["mine"], "mine"),
-     (["there/mine.txt"], "mine")],
+    [(["base"], "base"), (["base/0", "fast"], "base@0_fast"), (["b*", "*/0"], "b~_~@0"), (["mine"], "mine"),
+     (["there/yours.txt"], "yours"), (["数据"], "数据")],
 )  # fmt: skip
 def test_the_page_is_called_as_the_runs_were(project: paths.Project, words: list[str], name: str) -> None:
     for tag in ("base", "fast"):
         exper(project, "run", tag)
-    _list(project, "mine", "base/0\n")
+    for list_ in ("mine", "数据"):
+        _list(project, list_, "base/0\n")
     (project.root / "there").mkdir()
-    (project.root / "there" / "mine.txt").write_text("base\n")
+    (project.root / "there" / "yours.txt").write_text("base\n")
     shown = exper(project, "report", *words).stdout
     assert shown == f"__statistic__/report/{name}.html\n"
     assert (project.root / shown[:-1]).exists()
@@ -155,7 +156,7 @@ def test_unknown_runs_of_a_list_are_said_and_left_out(project: paths.Project) ->
      (["bas"], "Did you mean 'base'?"), (["base/3"], "there is no run base/3"),
      (["empty"], "names no run that there is"),
      (["no.txt"], "there is no list no.txt"), (["../x"], "can't be a tag"), (["none*"], "can't be a tag"),
-     (["base", "-o", "x.pdf"], "a report is a file whose name ends in .html"),
+     (["base", "-o", "x.pdf"], "the name of the file must end in .html or .htm."),
      (["base", "-o", "no/where.html"], "there is no folder"), (["base", "-o", "folder.html"], "that is no file"),
      (["base", "-o", "/proc/x.html"], "can't be written"), (["base", "-o"], "expected one argument")],
 )  # fmt: skip
@@ -201,6 +202,26 @@ def test_damage_is_said_in_the_page_and_on_stderr(project: paths.Project, name: 
     assert "is damaged" in done.stderr
     assert "is damaged" in path.read_text()
     assert "base/1" in path.read_text()
+
+
+def test_curves_that_can_not_be_read_are_said_and_the_rest_is_shown(project: paths.Project) -> None:
+    path = _study(project)
+    manager.the_run(project, "base/0").history.unlink()
+    manager.the_run(project, "base/0").history.mkdir()
+    manager.the_run(project, "base/1").history.write_text('{"epoch": NaN, "val/loss": 1.0}\n')
+    assert "base/0/history.jsonl can't be read: Is a directory" in exper(project, "report", code=1).stderr
+    assert "can&#x27;t be read: Is a directory" in path.read_text()
+    assert "0.3935" in path.read_text()
+
+
+def test_settings_that_only_look_the_same_are_told_apart(project: paths.Project) -> None:
+    for number, hparam in enumerate(({"x": None}, {"x": "None"}, {"x": "not set"}, {})):
+        exper(project, *(["rerun", "base"] if number else ["run", "base"]))
+        manager.the_run(project, f"base/{number}").statistic.write_text(json.dumps({"hparam": hparam}))
+    exper(project, "report", "base")
+    text = " ".join(" ".join(_Text(project.report_file("base").read_text()).shown).split())
+    for told in ("None 1 of 4 base/0", "'None' 1 of 4 base/1", "not set 1 of 4 base/2", "not set 1 of 4 base/3"):
+        assert told in text
 
 
 @pytest.mark.parametrize("content", [{}, [], 5, {"hparam": 1, "metric": 2, "device": 3}, {"metric": {"best": 1}},

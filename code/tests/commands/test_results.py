@@ -252,6 +252,16 @@ def test_names_from_runs_can_not_move_the_cursor(project: paths.Project) -> None
     assert "\x1b" not in done.stdout + done.stderr
 
 
+def test_a_database_that_is_not_there_is_not_made(project: paths.Project) -> None:
+    tag_search(project)
+    write_run(project, "wide+lr=1/0", {"val/acc": 0.5})
+    (project.data / "empty.db").touch()
+    for name in ("typo.db", "empty.db"):
+        said = refused(project, "results", "wide", "--storage", f"sqlite:///{project.data}/{name}")
+        assert "that storage knows no search 'wide'" in said
+    assert [(path.name, path.stat().st_size) for path in project.data.iterdir()] == [("empty.db", 0)]
+
+
 @pytest.mark.parametrize(
     ("word", "said"),
     [

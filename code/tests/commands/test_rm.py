@@ -12,6 +12,7 @@ from tests.manager import exper, git, record, refused, state, untouched, write
 def test_a_run_goes_and_its_id_is_given_to_nobody_again(project: paths.Project) -> None:
     exper(project, "run", "base")
     exper(project, "rerun", "base")
+    project.list_file("finished").write_text("base/0\nbase/1   # the good one\n")
     with untouched(project.root):
         exper(project, "rm", "base/1", "--yes")
     assert manager.finished(project) == ["base/0"]
@@ -55,7 +56,7 @@ def test_a_running_run_is_refused(project: paths.Project) -> None:
 
 def test_a_run_that_a_list_names_is_refused(project: paths.Project) -> None:
     exper(project, "run", "base")
-    project.list_file("mine").write_text("# good ones\n base/0  # best\n")
+    project.list_file("mine").write_text("# good ones\n base/0/  # best\n")
     assert "'mine'" in refused(project, "rm", "base", "--yes")
     assert state(project, "base/0") == "finished"
 

@@ -12,7 +12,7 @@ import pytest
 
 from exper import paths, run_json
 from tests import database, manager, searching
-from tests.manager import exper, refused, state, tags, the_run, untouched
+from tests.manager import exper, refused, state, tags, the_run, untouched, write
 from tests.searching import config_of, noted, prepare, told, trials
 
 
@@ -131,6 +131,15 @@ def test_a_failing_trial_is_told_of_and_the_rest_go_on(project: paths.Project) -
     assert state(project, "wide+lr=7.0/0") == "failed"
     exper(project, "search", "wide")  # what failed is not tried again
     assert len(noted(project, "begun")) == 3
+
+
+def test_a_trial_whose_metric_is_nan_has_no_result(project: paths.Project) -> None:
+    prepare(project, search='{"optimizer.lr": [0.1, 0.01]}')
+    nan = searching.MAIN.replace('"val/acc": (1', '"val/acc": math.nan if lr == 0.1 else (1')
+    write(project, main=nan.replace('"best": best}', '"best": best or line}'))
+    said = exper(project, "search", "wide", "-f", code=1).stderr
+    assert "search: wide+lr=0.1/0: its best val/acc is nan\nsearch: these trials have no result" in said
+    assert "2 trials: 2 finished" in said
 
 
 @pytest.mark.parametrize("jobs", ["1", "3"])

@@ -9,15 +9,16 @@ import math
 import os
 import shutil
 import subprocess
+import warnings
 from typing import Any
 
 import pexpect
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from exper import cells, paths, tables
+from exper import cells, paths, settings, tables
 from exper import rows as rows_of_runs
 from tests import manager
 from tests.manager import exper, refused, write
@@ -141,7 +142,7 @@ def test_a_title_chooses_columns_order_and_headers(used: paths.Project) -> None:
 def test_a_strangers_values_come_back_as_they_were(used: paths.Project) -> None:
     strange = {
         "nan": math.nan, "inf": -math.inf, "=1+2": "=1+2", "tab": "\tx", "empty": "", "lines": 'a\r\n"b",\n',
-        "no": "None", "number": " 1_0", "quoted": "'x'", "surrogate": "\udcff",
+        "cr": "a\rb", "no": "None", "number": " 1_0", "quoted": "'x'", "surrogate": "\udcff",
         "deep": {"a": [None, {"b": 1e-300}]}, "big": 10**30,
     }  # fmt: skip
     set_statistic(used, "b/0", strange, best={"epoch": 1, "n": math.nan, "s": "bad"})
@@ -149,25 +150,36 @@ def test_a_strangers_values_come_back_as_they_were(used: paths.Project) -> None:
     assert (row["hparam/nan"], row["hparam/inf"], row["metric/best/n"]) == ("nan", "-inf", "nan")
     for name in ("=1+2", "tab", "empty", "no", "number", "quoted", "deep", "big"):
         assert ast.literal_eval(row[f"hparam/{name}"]) == strange[name]
-    assert row["hparam/lines"] == strange["lines"]
+    for name in ("lines", "cr"):
+        assert row[f"hparam/{name}"] == strange[name]
     assert not any(cell.startswith(("=", "+", "@", "\t")) for cell in row.values())
     said = json.loads(exper(used, "table", "--json").stdout)
     assert said[1]["hparam/nan"] == "nan"
     assert said[1]["hparam/inf"] == "-inf"
     assert said[1]["hparam/deep"] == strange["deep"]
     assert "\x1b" not in exper(used, "table").stdout
+    exper(used, "title")
+    assert {"'=1+2'", "epochs", "tab"} <= rows(used)[0].keys()
 
 
-@given(st.one_of(st.text(), st.integers(), st.floats(), st.booleans(), st.none(), st.lists(st.text(max_size=3))))
+TYPED = st.text("0123456789+-*/.()[]'\"\\# not,uNone", max_size=8)
+
+
+@example("1-5")
+@example("224*224")
+@example("not 1")
+@example("None#")
+@example("True+1")
+@example("\\\n5")
+@given(st.one_of(st.text(), TYPED, st.integers(), st.floats(), st.booleans(), st.none(), st.lists(st.text(max_size=3))))
 def test_a_cell_reads_back_as_the_value_it_was(value: Any) -> None:
     cell = cells.text(value)
     if isinstance(value, float) and not math.isfinite(value):
         assert repr(float(cell)) == repr(value)
         return
-    try:
-        found = ast.literal_eval(cell)
-    except (ValueError, SyntaxError, MemoryError):
-        found = cell
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of "1if"
+        found = settings.parse_change(f"name={cell}")[1]
     assert (type(found), found) == (type(value), value)
 
 
@@ -235,6 +247,14 @@ def test_groups_of_a_setting_drop_settings_that_differ_inside(used: paths.Projec
     for words in (["--group", "status"], ["--group", "best/val/acc"]):
         assert "by tag or by a setting" in refused(used, "table", *words)
     assert "there is no column" in refused(used, "table", "--group", "unheard.of")
+
+
+def test_what_has_no_value_is_a_group_of_its_own(used: paths.Project) -> None:
+    for name, hparam in (("a/0", {"x": None}), ("a/1", {}), ("a/2", {"x": "None"}), ("b/0", {})):
+        set_statistic(used, name, hparam, best={"val/acc": 0.5})
+    used.list_file("four").write_text("a\nb\n")
+    by_x = rows(used, "four", "--group", "x", name="four")
+    assert [(row["hparam/x"], row["runs"]) for row in by_x] == [("None", "1"), ("", "2"), ("'None'", "1")]
 
 
 # -- formats -----------------------------------------------------------------------------------------------------------
@@ -322,9 +342,10 @@ def test_without_runs_json_is_an_empty_list(project: paths.Project) -> None:
 
 def test_a_list_as_users_write_it(used: paths.Project) -> None:
     text = "\ufeff# mine\r\n\r\n  b # best\r\n[ad]/[01]\r\na/2\ra\r\nbase/0\n../a\n/etc\n*x\nuntagged\n"
+    text += "d/\n" + "x" * 300 + "\n" + "a/" + "9" * 5000 + "\n"
     (used.root / "my list.txt").write_bytes(text.encode())
     done = exper(used, "table", "my list.txt", code=1)
-    assert done.stderr.count("there is no such run; skipped") == 5
+    assert done.stderr.count("there is no such run; skipped") == 7
     found = list(csv.DictReader(io.StringIO(used.table_file("my list", "csv").read_text())))
     assert [row["run"] for row in found] == ["b/0", "a/0", "a/1", "d/0", "a/2"]
 

@@ -195,6 +195,25 @@ def test_a_damaged_statistic_is_named_and_the_others_count(recorded: paths.Proje
     assert written(recorded) == FRESH
 
 
+@pytest.mark.parametrize("before", [None, "{}"])
+def test_what_an_editor_saves_while_ours_is_written_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str | None
+) -> None:
+    path, fsync = tmp_path / "mine.json", os.fsync
+    if before:
+        path.write_text(before)
+
+    def save(handle: int) -> None:
+        monkeypatch.setattr(os, "fsync", fsync)
+        path.write_text('{"hparam": {"lr": "mine"}}')
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", save)
+    assert title.add(path, {"hparam": ["lr", "epochs"]}) == ["hparam/epochs"]
+    assert is_put_into('{"hparam": {"lr": "mine"}}', path.read_text())
+    assert list(tmp_path.glob("*mine*")) == [path]
+
+
 def test_a_title_that_is_a_link_or_private_stays_so(recorded: paths.Project) -> None:
     recorded.titles.mkdir()
     kept = recorded.root / "kept.json"

@@ -24,11 +24,6 @@ def test_places_that_follow_one_another_are_told_by_the_first_and_their_number()
     assert data["metrics"][0]["runs"] == [[0, [1, 3], [0.1, 0.2, 0.3]], [1, [[1, 3]], [1, "nan"]]]
 
 
-def test_a_later_value_of_the_same_place_wins_and_places_are_in_order() -> None:
-    curve = Curve([2, 1, 2, math.inf], [5.0, 6.0, 7.0, 8.0])
-    assert curves.data([_content(lr=curve)])["metrics"][0]["runs"] == [[0, [1, 2], [6, 7]]]
-
-
 @given(st.lists(FLOATS, min_size=1, max_size=60))
 def test_thinning_out_keeps_the_ends_and_the_extremes(values: list[float]) -> None:
     points = [(float(x), y) for x, y in enumerate(values)]

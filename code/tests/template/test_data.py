@@ -1,17 +1,19 @@
+import random
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import data
 import metric
-from data.batches import Batches
+from data.batches import Batches, Tensors
 from data.digits import digits
-from exper.training import processes
+from exper.training import processes, streams
 from tests import play
 from transform import Transform
 
@@ -65,6 +67,39 @@ def test_workers_give_the_numbers_of_memory() -> None:
     assert torch.equal(state, torch.get_rng_state())
 
 
+class Drawing(Tensors):
+    """A data set that draws, from all generators that libraries share."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(torch.zeros(20, 1, 2, 3), torch.arange(20) % 2, 2)
+
+    def __getitems__(self, index_B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        drawn_B = torch.rand(len(index_B)) + torch.tensor([random.random(), *np.random.rand(len(index_B) - 1)])
+        image_BCHW, target_B = super().__getitems__(index_B)
+        return image_BCHW + drawn_B[:, None, None, None], target_B
+
+
+def test_a_data_set_that_draws_does_so_by_seed_epoch_and_batch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(data.DATA, "drawing", Drawing)
+
+    def drawn(split: str, epoch: int, *, seed: int = 1, workers: int = 0, first: int = 0) -> list[float]:
+        settings = {"name": "drawing", "batch_size": 3, "eval_batch_size": 3, "workers": workers}
+        loaded = data.load(Path(), settings | {"split": {"val": 6, "test": 4}}, Transform([]), CPU, seed)[0]
+        before = str(streams.state()), torch.get_rng_state().sum()
+        images = read(loaded[split], epoch, first)[0]
+        assert (str(streams.state()), torch.get_rng_state().sum()) == before
+        return list(images[:, 0, 0, 0].tolist())
+
+    first = drawn("train", 0)
+    assert len(set(first)) == 10
+    for workers in (1, 2):
+        assert drawn("train", 0, workers=workers) == first
+        assert drawn("train", 0, workers=workers, first=2) == first[6:]
+    assert not {*first} & {*drawn("train", 1)}
+    assert not {*first} & {*drawn("train", 0, seed=2)}
+    assert drawn("val", 0, workers=2) == drawn("val", 0) != drawn("train", 0)[:6]
+
+
 def test_normalizing_ahead_of_all_epochs_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     normalize: dict[str, Any] = {"name": "normalize", "mean": [0.3053], "std": [0.3761]}
     augment: list[dict[str, Any]] = [{"name": "crop", "padding": 2}, {"name": "brightness", "by": 0.1}]
@@ -90,6 +125,12 @@ def test_the_fingerprint_changes_with_a_pixel() -> None:
     assert first.fingerprint() == second.fingerprint()
     second.images[5, 0, 2, 2] += 1
     assert first.fingerprint() != second.fingerprint()
+
+
+def test_the_fingerprint_of_a_column_is_that_of_its_numbers() -> None:
+    table = torch.arange(12).view(6, 2)
+    column, plain = (Tensors(torch.zeros(6, 1, 2, 2), one, 2) for one in (table[:, 1], table[:, 1].clone()))
+    assert column.fingerprint() == plain.fingerprint()
 
 
 @pytest.mark.parametrize("length", [3, 26, 60])

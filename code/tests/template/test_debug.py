@@ -141,7 +141,7 @@ def test_the_search_writes_nothing_and_leaves_the_last_checkpoint(
     assert os.readlink(run.checkpoint / "epoch_last.path") == "epoch_2.path"
     assert torch.load(run.checkpoint / "crash.path", weights_only=True)["step"] == 12
     shown = capsys.readouterr().out
-    assert "to find the layer, training is repeated from step 8 to 11" in shown
+    assert "to find the layer, it is all done again from step 8 on" in shown
     assert shown.count("epoch 1/3") == 1
 
 
@@ -189,6 +189,25 @@ def test_a_nan_in_validation_is_traced_as_well(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setitem(model.MODEL, "planted", Shaky)
     said = failed(tmp_path / "0", model={"name": "planted", "layer": "second", "at": 0})
     assert re.fullmatch(r"val/loss is nan after step 8; the first output .* is that of 'second' \(Linear\)", said)
+
+
+class Picky(Planted):
+    """It breaks in evaluation, for as many images as the last batch of the test has."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.is_last = len(x) == 40 and not self.training
+        return super().forward(x)
+
+    def fuse(self) -> Tensor:
+        return torch.tensor(0.0 if self.is_last else 1.0)
+
+
+def test_a_nan_in_the_test_is_traced_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(model.MODEL, "planted", Picky)
+    said = failed(tmp_path / "0", model={"name": "planted", "layer": "model", "at": 0}, checkpoint={"background": True})
+    assert said == (
+        "test/loss is nan after step 12; the first output that is not finite is that of 'the model itself' (Picky)"
+    )
 
 
 def test_a_signal_ends_the_search_and_the_run_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

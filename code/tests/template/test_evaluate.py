@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import data
 import loss
+import main
 import model
 from data.batches import Tensors
 from exper import paths
@@ -129,6 +130,21 @@ def test_the_average_of_the_weights_is_what_is_evaluated(tmp_path: Path) -> None
     play.train(run, play.small(epochs=2, monitor=None))
     before = run.statistic.read_bytes()
     play.evaluate(run, play.small(epochs=2, monitor=None))
+    assert run.statistic.read_bytes() == before
+
+
+def test_what_is_tested_is_not_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def noted(built: main.Built, model: nn.Module, tested: int) -> dict[str, Any]:
+        models.append(model)
+        return test(built, model, tested)
+
+    run, settings = play.born(tmp_path / "0"), play.small(epochs=1, ema=None)
+    play.train(run, settings)
+    models: list[nn.Module] = []
+    before, test = run.statistic.read_bytes(), main.test
+    monkeypatch.setattr(main, "test", noted)
+    play.evaluate(run, settings | {"compiled": True})
+    assert [model._compiled_call_impl for model in models] == [None]
     assert run.statistic.read_bytes() == before
 
 
@@ -251,6 +267,14 @@ def test_one_logit_is_of_two_classes(tmp_path: Path) -> None:
     assert first[:3] == ["0", "1", "1"]
     assert second[:3] == ["1", "1", "0"]
     assert float(first[5]) == pytest.approx(float(torch.tensor(2.0).double().sigmoid()), rel=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 1), (2, 1, 1, 1)])
+def test_numbers_have_a_squared_error(shape: tuple[int, ...], tmp_path: Path) -> None:
+    seen = Predictions(_Zero())
+    seen(torch.tensor([1.0, 2.0]).view(shape), torch.tensor([1.0, 4.0]))
+    seen.write(tmp_path, [5, 7])
+    assert (tmp_path / "predictions.csv").read_text().split() == ["index,mse", "5,0.0", "7,4.0"]
 
 
 def test_dice_is_that_of_class_1_or_the_mean_over_classes(tmp_path: Path) -> None:

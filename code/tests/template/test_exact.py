@@ -1,5 +1,6 @@
 """Interrupted at any moment and started again, a run ends in the same bits as an unbroken one."""
 
+import itertools
 import os
 import random
 import shutil
@@ -11,14 +12,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 import data
+import loss
 import metric
+import model
 from exper import paths
 from exper.checkpoint_files import is_whole
-from exper.training import stop
+from exper.training import checkpoint, stop
+from model.mlp import MLP
+from state import State
 from tests import play
 
 STEPS = 12  # of play.small()
@@ -270,6 +277,145 @@ def test_from_a_stop_during_validation(tmp_path: Path, monkeypatch: pytest.Monke
     play.train(broken, play.small())
     play.train(unbroken, play.small())
     assert play.end(broken) == play.end(unbroken)
+
+
+def interrupted(run: paths.Run, settings: dict[str, Any], batch: int, patch: pytest.MonkeyPatch) -> None:
+    """Train, log in evaluation as well, and ask it to stop at its n-th batch, of those that are evaluated, too."""
+    numbers, leave = itertools.count(1), State.leave_if_asked
+
+    def asked(state: State, *given: Any) -> None:
+        if not torch.is_grad_enabled():
+            state.log(noise=torch.rand(()))
+        if next(numbers) == batch:
+            stop._asked = (signal.SIGTERM, 0.0)
+        leave(state, *given)
+
+    with patch.context() as within:
+        within.setattr(State, "leave_if_asked", asked)
+        within.setattr(stop, "_asked", None)
+        try:
+            play.train(run, settings)
+        except SystemExit:
+            assert next(numbers) == batch + 1
+
+
+def goes_on_alike(folder: Path, settings: dict[str, Any], batches: tuple[int, ...], patch: pytest.MonkeyPatch) -> Any:
+    """Compare runs that are interrupted at one of these batches with one that is not, and return its end."""
+    unbroken = play.born(folder / "0")
+    interrupted(unbroken, settings, 0, patch)
+    for batch in batches:
+        broken = play.born(folder / str(batch))
+        interrupted(broken, settings, batch, patch)
+        assert len(play.history(broken)) < len(play.history(unbroken))
+        interrupted(broken, settings, 0, patch)
+        assert play.end(broken) == play.end(unbroken)
+    return play.end(unbroken)
+
+
+class Dice(MLP):
+    """A model that draws when it is evaluated, too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(nn.functional.dropout(x, 0.2)) * random.uniform(0.9, 1.1) * np.random.uniform(0.9, 1.1)
+
+
+class Centred(nn.Module):
+    """A loss with a memory: one tensor that changes, and one that is replaced."""
+
+    centre: Tensor
+    calls: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("centre", torch.zeros(10))
+        self.register_buffer("calls", torch.zeros(()))
+        self.judge = nn.Linear(10, 10).requires_grad_(False)
+
+    def forward(self, output_BK: Tensor, target_B: Tensor) -> Tensor:
+        self.calls += 1
+        self.centre = 0.9 * self.centre + 0.1 * output_BK.detach().mean(0)
+        return nn.functional.cross_entropy(self.judge(output_BK - self.centre) / self.calls.sqrt(), target_B)
+
+
+class Numbers:
+    """A metric of numpy's numbers."""
+
+    def __init__(self) -> None:
+        self.total, self.each, self.array = 0.0, [0, 0], np.zeros(2)
+
+    def add(self, output_BK: Tensor, target_B: Tensor) -> None:
+        self.total = self.total + output_BK.float().numpy().mean(dtype=np.float64)
+        self.each = [self.each[0] + np.int64(len(target_B)), self.each[1]]
+        self.array += output_BK.float().numpy()[:, :2].sum(0, dtype=np.float64)
+
+    def value(self) -> Any:
+        return self.total / self.each[0] + self.array.mean()
+
+
+ENDS: dict[str, Any] = {"checkpoint": {"every": 1}}  # and within an epoch at a stop alone
+
+
+def test_from_a_stop_within_a_validation_that_draws_and_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(model.MODEL, "dice", Dice)
+    monkeypatch.setitem(loss.LOSS, "centred", Centred)
+    settings = play.small(**ENDS, model={"name": "dice", "hidden": [8]}, loss={"name": "centred"}, ema=None)
+    end = goes_on_alike(tmp_path, settings, (5, 12), monkeypatch)  # of 4 + 2
+    assert all("train/noise" in line for line in end["history"] if "weights" in line)
+
+
+def test_a_loss_with_buffers_goes_on_and_an_older_checkpoint_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(loss.LOSS, "centred", Centred)
+    settings = play.small(**ENDS, loss={"name": "centred"}, monitor="max val/loss")
+    end = goes_on_alike(tmp_path, settings, (2, 9), monkeypatch)
+    assert set(end["loss"]) == {"parts.0.centre", "parts.0.calls"}
+    run = paths.Run(tmp_path / "0")
+    before = run.statistic.read_bytes()
+    play.evaluate(run, settings)
+    assert run.statistic.read_bytes() == before
+    older = torch.load(run.checkpoint / "epoch_3.path", weights_only=True)
+    del older["loss"]
+    checkpoint.write(run.checkpoint / "epoch_3.path", older)
+    play.train(run, settings)
+
+
+def test_a_metric_of_numpys_numbers_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(metric.METRIC, "numbers", Numbers)
+    settings = play.small(**ENDS, metric=[{"name": "numbers"}], monitor="max val/numbers")
+    goes_on_alike(tmp_path, settings, (3, 8), monkeypatch)
+
+
+class Restless(MLP):
+    """A model whose buffers are strided, or replaced, and that has a state which is no tensor."""
+
+    mean: Tensor
+
+    def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__(shape, classes, hidden=(8,))
+        self.register_buffer("strided", torch.arange(6.0)[::2])
+        self.register_buffer("mean", torch.zeros(classes))
+        self.steps = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        output = super().forward(x)
+        if self.training:
+            self.steps += 1
+            self.mean = 0.9 * self.mean + 0.1 * output.detach().mean(0)
+        return output - self.mean
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"steps": self.steps}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        self.steps = state["steps"]
+
+
+def test_buffers_of_every_kind_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(model.MODEL, "restless", Restless)
+    end = goes_on_alike(tmp_path, play.small(**ENDS, model={"name": "restless"}), (6, 10), monkeypatch)
+    assert end["ema"]["mean"] == end["model"]["mean"]
+    assert end["model"]["_extra_state"] == {"steps": 12}
 
 
 def test_another_seed_ends_otherwise(unbroken: Any, tmp_path: Path) -> None:

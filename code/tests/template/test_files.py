@@ -48,6 +48,16 @@ def test_folders_are_classes_in_the_order_of_their_names(tmp_path: Path) -> None
     assert ImageFolder(tmp_path, "set", (16, 16), channels=1).__getitems__(torch.tensor([3]))[0].shape == (1, 1, 16, 16)
 
 
+def test_links_are_followed_but_not_in_a_circle(tmp_path: Path) -> None:
+    classes(tmp_path / "elsewhere", 1)
+    (tmp_path / "set").mkdir()
+    for name in ("cat", "dog"):
+        (tmp_path / "set" / name).symlink_to(tmp_path / "elsewhere" / name)
+    (tmp_path / "elsewhere" / "dog" / "old" / "up").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "cat" / "self").symlink_to(".")
+    assert ImageFolder(tmp_path, "set", (8, 8)).files == ["cat/0.jpg", "dog/old/0.PNG"]
+
+
 def test_images_are_scaled_to_cover_the_size_and_their_middle_is_cut_out(tmp_path: Path) -> None:
     wide = np.zeros((10, 40), np.uint8)
     wide[:, 15:25] = 200  # the middle square
@@ -119,6 +129,17 @@ def test_a_mask_is_0_and_1(ending: str, values: tuple[int, int], tmp_path: Path)
     assert target[0, 2:6, 3:9].all()
     assert target.sum() == 24
     assert torch.equal(image[0, 0] > 170, target[0].bool())
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "I;16"])
+def test_a_pixel_of_a_mask_is_1_wherever_it_is_not_black(mode: str, tmp_path: Path) -> None:
+    drawn = Image.new("I;16" if mode == "I;16" else "RGB", (24, 16))
+    drawn.paste(1 if mode == "I;16" else (0, 0, 1), (6, 4, 18, 12))
+    (tmp_path / "set" / "masks").mkdir(parents=True)
+    drawn.convert(mode, palette=Image.Palette.ADAPTIVE).save(tmp_path / "set" / "masks" / "a.png")
+    picture(tmp_path / "set" / "images" / "a.png")
+    target = Carvana(tmp_path, "set", (16, 24)).__getitems__(torch.tensor([0]))[1]
+    assert target.sum() == target[0, 4:12, 6:18].sum() == 96
 
 
 def test_masks_of_class_numbers(tmp_path: Path) -> None:

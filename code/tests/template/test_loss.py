@@ -165,6 +165,24 @@ def test_a_loss_for_other_data_is_refused(given: Any, classes: int, says: str) -
     assert says in str(error.value)
 
 
+class Weighing(nn.Module):
+    """A loss that would learn how much it counts."""
+
+    def __init__(self, *, frozen: bool = False) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(()), requires_grad=not frozen)
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        return self.factor * functional.cross_entropy(output, target)
+
+
+def test_a_loss_with_weights_to_train_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LOSS, "weighing", Weighing)
+    with pytest.raises(Refused, match="'weighing': it has weights, which no optimizer changes"):
+        Loss([{"name": "dice"}, {"name": "weighing"}])
+    assert value(LOGIT_BK, CLASS_B, "weighing", frozen=True) == value(LOGIT_BK, CLASS_B, "cross_entropy")
+
+
 def test_a_loss_for_these_data_is_not() -> None:
     Loss([{"name": "cross_entropy", "class_weights": [1.0, 2.0, 3.0]}, {"name": "dice"}]).check(3)
     Loss([{"name": "bce"}, {"name": "dice"}, {"name": "focal"}]).check(1)

@@ -108,6 +108,9 @@ def part(setting: str, /, **changes: Any) -> dict[str, Any]:
         (part("data", name="digit"), "data.name: 'digit' is unknown. Did you mean 'digits'?"),
         (part("data", batchsize=3), "data: 'batchsize' is unknown. Did you mean 'batch_size'?"),
         (part("data", batch_size=0), "data.batch_size = 0"),
+        (part("data", workers=-1), "data.workers = -1: must be a whole number at least 0."),
+        ({"scheduler": {}}, 'scheduler = {}: write a part, such as {"name": "constant"}.'),
+        (part("optimizer", foreach=True, fused=True), "`fused` and `foreach` cannot be `True` together."),
         (
             part("data", batch_size=8) | {"model": {"name": "resnet18", "width": 2}},
             "data.batch_size = 8: of 1257 training samples, with accumulate = 1 in 1 process, one image is left alone;"

@@ -1,6 +1,8 @@
+import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from sklearn import metrics as sklearn
@@ -188,9 +190,37 @@ def test_ssim_of_plain_images_is_that_of_their_light() -> None:
     assert compared([(some[0][0], some[0][0])], "ssim") == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("name", ["psnr", "ssim"])
+def test_mixed_precision_does_not_round_the_target(name: str) -> None:
+    some = images(14, 1)
+    rounded = [(output.bfloat16(), target) for output, target in some]
+    assert compared(rounded, name) == compared([(output.double(), target) for output, target in rounded], name)
+
+
 def test_images_of_other_shapes_are_an_error() -> None:
     with pytest.raises(ValueError, match="psnr and ssim compare images"):
         compared([(torch.zeros(2, 3, 12, 12), torch.zeros(2, 12, 12))], "psnr")
+
+
+class Given:
+    """A metric whose value is of some kind."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    def add(self, output_BK: Tensor, target_B: Tensor) -> None:
+        pass
+
+    def value(self) -> Any:
+        return {"int": 2, "numpy": np.float64(2), "tensor": torch.tensor(2.0)}[self._kind]
+
+
+@pytest.mark.parametrize("kind", ["int", "numpy", "tensor"])
+def test_a_value_of_any_kind_is_a_number_for_history(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METRIC, "given", Given)
+    values = fed(Totals([{"name": "given", "kind": kind}]), batches()).values("val")
+    assert json.loads(json.dumps(values))[f"val/given_{kind}"] == 2
+    assert {type(one) for one in values.values()} == {float}
 
 
 def test_sums_go_on_from_a_saved_state() -> None:

@@ -1,3 +1,4 @@
+import random
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +246,27 @@ def test_frozen_weights_are_counted_apart() -> None:
     assert layers.parameters(model) == "11,179,077 parameters, 2,565 of them trained"
     layers.summary(model, (3, 32, 32))
     assert not model.get_submodule("body").training
+
+
+class Caching(nn.Module):
+    """A model that keeps, from its first pass, what only depends on the size of images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 2)
+        self.places: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.places is None:
+            self.places = torch.rand(4, device=x.device) + random.random()
+        return self.linear(x.flatten(1) + self.places)  # type: ignore[no-any-return]
+
+
+def test_a_model_keeps_nothing_of_the_pass_for_the_table() -> None:
+    model, before = Caching(), random.getstate()
+    assert layers.summary(model, (1, 2, 2)).split() == ["linear", "Linear", "2", "10"]
+    assert random.getstate() == before
+    assert model(torch.ones(3, 1, 2, 2)).isfinite().all()
 
 
 class Odd(nn.Module):

@@ -192,6 +192,9 @@ def test_a_frozen_name_is_refused_with_the_reason() -> None:
         ),
         (ADAM, {"name": "plateau"}, None, 'scheduler.name = "plateau": nothing tells it when. Set monitor.'),
         (ADAM | {"lr": 0.0}, {"name": "constant", "rates": [0.1]}, None, "rates need an lr above 0"),
+        (ADAM | {"foreach": True, "fused": True}, None, None, "cannot be `True` together"),
+        (ADAM | {"groups": {"body": {"foreach": True, "fused": True}}}, None, None, "optimizer.groups.body = {"),
+        (ADAM, {}, None, 'scheduler = {}: write a part, such as {"name": "constant"}.'),
     ],
 )
 def test_wrong_arguments_are_refused_without_a_model(
@@ -234,6 +237,24 @@ def test_a_scaled_loss_gives_the_steps_of_one_that_is_not() -> None:
     assert all(map(torch.equal, model.parameters(), other.parameters()))  # a power of 2 costs no digit
 
 
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_where_the_gradient_of_one_optimizer_overflows_none_takes_the_step(clip: float | None) -> None:
+    model, scaler = net(), GradScaler("cpu", init_scale=1024.0)
+    of = optimizers(model, {"body": ADAM, "head": SGD, "scale": SGD})
+    for scale, moves in ((1.0, True), (float("inf"), False), (float("nan"), False), (1.0, True)):
+        before = [weight.detach().clone() for weight in model.parameters()]
+        of.zero_grad()
+        scaler.scale(model(torch.ones(5, 4)).square().mean()).backward()
+        assert model.head.bias.grad is not None
+        model.head.bias.grad.mul_(scale)
+        if clip is not None:
+            of.clip(clip, scaler)
+        of.step(scaler)
+        for weight, was in zip(model.parameters(), before, strict=True):
+            assert weight.isfinite().all()
+            assert torch.equal(weight, was) != moves
+
+
 @pytest.mark.parametrize("parts", [1, 2, 3, 16, 100])
 def test_parts_of_a_batch_give_its_gradient(parts: int) -> None:
     """As in epoch.py, in 64 bits, where rounding can't hide a wrong weight of the smaller last part."""
@@ -262,6 +283,32 @@ def test_the_average_is_exponential_and_copies_buffers() -> None:
     torch.testing.assert_close(average.model.get_parameter("0.weight"), wanted, check_stride=False)
     assert torch.equal(average.model.get_buffer("1.running_mean"), model.get_buffer("1.running_mean"))
     assert not any(weight.requires_grad for weight in average.model.parameters())
+
+
+class Replaced(nn.Linear):
+    """A layer that puts another tensor into its buffer."""
+
+    mean: Tensor
+
+    def __init__(self) -> None:
+        super().__init__(2, 2)
+        self.register_buffer("mean", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.mean = 0.9 * self.mean + 0.1 * x.mean()
+        return super().forward(x)
+
+
+def test_the_average_copies_buffers_that_are_replaced() -> None:
+    model = nn.Sequential(Replaced(), Replaced())
+    average = Average(model, 0.9)
+    for _ in range(3):
+        model(torch.ones(1, 2))
+        average.update()
+    for name, buffer in model.named_buffers():
+        assert buffer != 0
+        assert average.model.get_buffer(name) == buffer
+        assert average.model.get_buffer(name) is not buffer
 
 
 def test_a_state_goes_on_exactly() -> None:

@@ -6,10 +6,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from exper.checkpoint_files import is_whole
+from exper.training import checkpoint
 from exper.training.checkpoint import Checkpoints
 from tests import play
 
@@ -77,8 +79,17 @@ def test_newest_goes_by_epoch_and_step_as_numbers(tmp_path: Path) -> None:
 
 def test_what_a_kill_left_while_writing_is_removed(tmp_path: Path) -> None:
     (tmp_path / ".epoch_1.path.x").write_bytes(b"half")
+    (tmp_path / ".link").symlink_to("epoch_1.path")
+    (tmp_path / ".ipynb_checkpoints").mkdir()  # and nothing of others
     begun(tmp_path)
-    assert names(tmp_path) == []
+    assert [path.name for path in tmp_path.glob(".*")] == [".ipynb_checkpoints"]
+
+
+def test_what_torch_would_refuse_is_named_with_the_file(tmp_path: Path) -> None:
+    checkpoints = begun(tmp_path)
+    checkpoints.save(content(1) | {"metric": np.float64(1)}, None)
+    with pytest.raises(RuntimeError, match=r"epoch_1\.path: torch.load refuses numpy.*\. Have metrics"):
+        checkpoints.newest()
 
 
 def test_keep_counts_epochs_and_the_best_stays(tmp_path: Path) -> None:
@@ -136,6 +147,19 @@ def test_the_thread_writes_what_the_state_was(tmp_path: Path) -> None:
     checkpoints.wait()
     loaded = [torch.load(tmp_path / f"epoch_{epoch}.path", weights_only=True) for epoch in (1, 2, 3)]
     assert [float(one["model"]["weight"].sum()) for one in loaded] == [1000, 2000, 3000]
+
+
+def test_the_newest_is_that_which_the_thread_is_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(path: Path, content: dict[str, Any]) -> None:
+        time.sleep(0.2)
+        write(path, content)
+
+    write, checkpoints = checkpoint.write, begun(tmp_path, background=True)
+    monkeypatch.setattr(checkpoint, "write", slow)
+    checkpoints.save(content(4), None)
+    newest = checkpoints.newest()
+    assert newest is not None
+    assert newest["epoch"] == 4
 
 
 def test_an_error_of_the_thread_reaches_training(tmp_path: Path) -> None:
