@@ -28,7 +28,7 @@ _AFTER_SECONDS = 30.0  # for how the run ended, when nobody waits any more
 _NICENESS = 10  # at 19, where training has all cores busy, it would import its packages for minutes
 _MOST_LINES, _LONGEST = 500, 200  # lines at a time; characters of an error
 _PAUSE, _LONGEST_PAUSE = 2.0, 60.0  # seconds from one look to the next; after failures, twice as long each time
-_SHARE = 0.01  # of a core's time may be spent on sending, once a logger has started
+_SHARE = 0.0075  # of a core may be spent on sending, once a logger has started, and less than 0.01 with its own threads
 
 
 class Work(threading.Thread):

@@ -92,6 +92,6 @@ def _watch(control: int, output: int | None, log: Path) -> None:
 
 
 def _print_to(log: Path) -> None:
-    handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     for standard in (1, 2):
         os.dup2(handle, standard)
