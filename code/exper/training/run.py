@@ -13,7 +13,6 @@ from typing import Any, NoReturn
 from exper import files, lock, paths, slurm
 from exper.error import Refused
 from exper.training import rank, stop
-from exper.untagged import Untagged
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,8 @@ def this_run(code: Path, given: Mapping[str, str] = os.environ) -> Iterator[Run]
     with contextlib.ExitStack() as stack:
         is_untagged = "EXPER_RUN" not in given
         if is_untagged:
+            from exper.untagged import Untagged  # with most of the manager, which a run of a tag does not need
+
             given = stack.enter_context(Untagged(paths.Project(code.parent), ["python", "code/main.py", *sys.argv[1:]]))
         run = _handed(given)
         try:
