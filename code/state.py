@@ -172,6 +172,7 @@ class State:
             if rank.is_first():
                 tqdm.write(f"stopped and saved after epoch {self.epoch}, step {self.step}")
             processes.wait_for_all()
+            processes.leave()  # else a thread of gloo that still runs at the end of Python may abort it
             raise SystemExit(code)
 
     def digest(self) -> str:

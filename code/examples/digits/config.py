@@ -9,7 +9,7 @@ epoch_length = None  # batches of an epoch, for very large data: the next goes o
 data = {  # each set, and the arguments it has: docs/data.md
     "name": "digits",  # 1797 handwritten digits of 8 x 8 pixels, from scikit-learn, offline
     "batch_size": 16,
-    "eval_batch_size": 512,  # as large as memory allows; no number depends on it
+    "eval_batch_size": 512,  # as large as memory allows; only rounding depends on it
     "split": {  # the same for every run; shares if below 1, else counts
         "val": 0.15,
         "test": 0.15,  # None where the data set comes with its own

@@ -13,7 +13,7 @@ data = {  # each set, and the arguments it has: docs/data.md
     "channels": 3,  # 1: grey
     "classes": 1,  # a mask's pixel is 1 where it is not black; above 1, it is the number of a class
     "batch_size": 8,
-    "eval_batch_size": 90,  # as large as memory allows; no number depends on it
+    "eval_batch_size": 90,  # as large as memory allows; only rounding depends on it
     "cache": True,  # read files once, into memory; False for sets that do not fit there
     "split": {  # the same for every run; shares if below 1, else counts
         "val": 0.15,

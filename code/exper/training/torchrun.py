@@ -105,19 +105,25 @@ class _Agent(LocalElasticAgent):
             for worker in worker_group.workers
         }
         codes["other nodes"] = self._others.failed()
-        failed = {name: code for name, code in codes.items() if code}
-        if failed and self.first is None:
-            self.first = min(failed.items(), key=lambda one: one[1] in _STOPPED)
-            if self.first[1] not in _STOPPED:
-                nodes.tell_failure(store, self.first[1])
-                self._kill_ranks()
-                if self.first[1] != _REFUSED:
-                    _print(f"[{self.first[0]}]: ".encode(), f"{_how(self.first[1])}: the run ends\n".encode())
-        elif self.first is None and (code := nodes.told_failure(store)):
+        self._note({name: code for name, code in codes.items() if code})
+        if self.first is None and (code := nodes.told_failure(store)):
             self.first = "another node", code  # whose launcher says it
             self._kill_ranks()
         result: RunResult = super()._monitor_workers(worker_group)
+        self._note({f"rank{number}": failure.exitcode for number, failure in result.failures.items()})  # since then
         return result
+
+    def _note(self, failed: dict[str, int]) -> None:
+        """Keep which rank failed first, if one has; unless it was asked to end, this ends all."""
+        if not failed or self.first is not None:
+            return
+        self.first = name, code = min(failed.items(), key=lambda one: one[1] in _STOPPED)
+        if code not in _STOPPED:
+            store: Any = self._store
+            nodes.tell_failure(store, code)
+            self._kill_ranks()
+            if code != _REFUSED:
+                _print(f"[{name}]: ".encode(), f"{_how(code)}: the run ends\n".encode())
 
     def _pass_on(self, number: int, _frame: FrameType | None) -> None:
         if self._asked is None:

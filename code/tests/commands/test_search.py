@@ -383,16 +383,26 @@ def test_results_that_cannot_be_written_do_not_hide_how_the_search_ended(project
     assert len(manager.finished(project)) == 3
 
 
-def test_a_disk_that_takes_no_more_is_told_in_a_line(project: paths.Project) -> None:
+def test_a_search_goes_on_without_a_place_in_finished(project: paths.Project) -> None:
     prepare(project, seconds="0.3")
     search = manager.start(project, "search", "wide")
     manager.wait_for(lambda: noted(project, "begun"))
     project.list_file("finished").parent.mkdir(parents=True, exist_ok=True)
     project.list_file("finished").mkdir()
     said = search.communicate(timeout=60)[0]
-    assert search.returncode == 1, said
-    assert "Is a directory" in said
+    assert search.returncode == 0, said
+    assert said.count("finished.txt: Is a directory") == 3
+    assert "3 trials: 3 finished" in said
     assert "Traceback" not in said
+
+
+@manager.can_mount
+def test_a_full_disk_is_told_in_a_line(project: paths.Project) -> None:
+    prepare(project, seconds="0.1")
+    done, _ = manager.on_a_small_disk(project, project.result, "search", "wide")
+    assert done.returncode in (1, 2), done.stderr
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @database.needed

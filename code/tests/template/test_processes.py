@@ -124,7 +124,7 @@ def test_ranks_save_and_end_without_those_who_started_them(victim: str, together
         of = ranks(run)
         psutil.Process(started.pid if victim == "supervisor" else of[0].ppid()).kill()
         assert psutil.wait_procs(of.values(), timeout=30)[1] == []
-    assert "stopped and saved after epoch" in run.log.read_text()
+    wait_for(lambda: "stopped and saved after epoch" in run.log.read_text())  # the output outlives them
     started.communicate(timeout=SECONDS)
     wait_for(lambda: status.read(run) == ("died" if victim == "supervisor" else "failed"))
 
