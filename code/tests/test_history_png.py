@@ -81,7 +81,8 @@ def test_training_that_is_not_done_is_drawn_and_drawn_again_at_its_end(project: 
         assert process.nice() == 19
         assert process.cwd() == "/"
         held = {os.path.realpath(f"/proc/{process.pid}/fd/{name}") for name in os.listdir(f"/proc/{process.pid}/fd")}
-        assert not any(name.startswith(("/dev/pt", str(run.folder))) for name in held)
+        assert not held & {os.path.realpath(run.lock), os.path.realpath(run.log)}
+        assert not any(name.startswith("/dev/pt") for name in held)
         (run.folder / "go").touch()
         assert supervisor.wait(10) == 0
         assert not lock.is_held(run.lock)
