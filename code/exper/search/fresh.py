@@ -198,12 +198,12 @@ def _run(program: Program, mask: set[int]) -> NoReturn:
     main: Any = types.ModuleType("__main__")
     main.__builtins__ = sys.modules["builtins"]
     main.__file__, main.__cached__, main.__annotations__ = path, None, {}
-    main.__loader__ = importlib.machinery.SourceFileLoader("__main__", path)
+    main.__loader__ = loader = importlib.machinery.SourceFileLoader("__main__", path)
     sys.modules["__main__"] = main
     is_killed = False
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        exec(compile(_source(path), path, "exec", dont_inherit=True), main.__dict__)  # noqa: S102
+        exec(loader.source_to_code(loader.get_data(path), path), main.__dict__)  # noqa: S102
         code = 0
     except SystemExit as error:
         code = _exit_code(error)
@@ -214,11 +214,6 @@ def _run(program: Program, mask: set[int]) -> NoReturn:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
     os._exit(code)
-
-
-def _source(path: str) -> bytes:
-    with io.open_code(path) as file:
-        return file.read()
 
 
 def _exit_code(error: SystemExit) -> int:

@@ -45,13 +45,9 @@ class Supervisor:
             self._is_prepared = True
             with contextlib.suppress(Refused, KeyError):  # the fork will tell
                 self._repository.remember(request["commit"])
-                self._compiled.add(self._sources(request["commit"]))
-
-    def _sources(self, commit: str) -> list[bytes]:
-        """Return the Python files of a commit, those of the upper folders first: nearly all that training imports."""
-        entries = [entry for entry in self._repository.files(commit) if entry.path.endswith(".py")]
-        entries.sort(key=lambda entry: entry.path.count("/"))
-        return [data for _, data in self._repository.contents(entries)]
+                entries = [entry for entry in self._repository.files(request["commit"]) if entry.path.endswith(".py")]
+                sources = {entry.path: data for entry, data in self._repository.contents(entries)}
+                self._compiled.add("main.py", lambda path: sources.get(f"code/{path}"))
 
     def wait(self, orders: socket.socket, mask: set[int]) -> NoReturn:
         """Wait for a request, with training as it will be started waiting too; work on it, then end."""
