@@ -108,9 +108,12 @@ def write_files(folder: Path, repository: Repository, entries: list[Entry], mode
             os.symlink(data, os.fsencode(path))
             continue
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(handle, "wb") as file:
-            file.write(data)
+        try:
             os.fchmod(handle, mode(entry))
+            while data:  # a full disk takes a part before it refuses
+                data = data[os.write(handle, data) :]
+        finally:
+            os.close(handle)
 
 
 def is_whole(folder: Path, repository: Repository, commit: str, project: Project) -> bool:

@@ -30,7 +30,7 @@ class Compiled:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 try:
-                    tree = compile(source, "<compiled>", "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+                    tree = ast.parse(source)
                     self._codes[source] = compile(tree, "<compiled>", "exec", dont_inherit=True)
                 except (SyntaxError, ValueError, Warning):
                     continue

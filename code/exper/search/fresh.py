@@ -208,7 +208,7 @@ def _run(program: Program, mask: set[int]) -> NoReturn:
     except SystemExit as error:
         code = _exit_code(error)
     except BaseException as error:
-        code, is_killed = _report(error), isinstance(error, KeyboardInterrupt)
+        code, is_killed = _report(error, path), isinstance(error, KeyboardInterrupt)
     code = code if _end() else _NOT_FLUSHED
     if is_killed:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -224,9 +224,11 @@ def _exit_code(error: SystemExit) -> int:
     return 1
 
 
-def _report(error: BaseException) -> int:
-    """Print the traceback, without our frame; return the exit code."""
-    trace = error.__traceback__ and error.__traceback__.tb_next
+def _report(error: BaseException, path: str) -> int:
+    """Print the traceback, from the program's own frame on; return the exit code."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename != path:
+        trace = trace.tb_next
     try:
         sys.excepthook(type(error), error.with_traceback(trace), trace)
     except SystemExit as other:

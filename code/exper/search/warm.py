@@ -159,11 +159,13 @@ def main(root: str, packages: str, requests: int, searching: int, threads: int) 
     sys.path[:] = [path for path in sys.path if Path(path or ".").resolve() != _EXPER / "search"]
     runpy.run_path(str(_EXPER / "launch.py"))["load_package"]()
     from exper.paths import Project
+    from exper.search import huge_pages
     from exper.search.work import Supervisor
 
     for handed in (requests, searching):
         os.set_inheritable(handed, False)
     _import_warm(packages.split(","), threads)
+    huge_pages.take()
     _Service(socket.socket(fileno=requests), Supervisor(Project(Path(root)), threads, searching)).run()
     os._exit(0)  # Python would take all modules apart
 

@@ -1,7 +1,9 @@
 """Trials that start warm: the same numbers, surroundings and ends as cold ones; signals, kills, pruning."""
 
+import ast
 import json
 import os
+import platform
 import re
 import shutil
 import signal
@@ -52,7 +54,9 @@ class Laboratory:
         shutil.copytree(CODE / "exper", self.project.code / "exper", ignore=_SKIPPED)
         (self.project.code / "requirements.txt").write_text("torch\n")
         for name, text in {"main": main, **files}.items():
-            (self.project.code / f"{name}.py").write_text(textwrap.dedent(text))
+            path = self.project.code / f"{name}.py"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(textwrap.dedent(text))
         self._commit(tag)
         return tag
 
@@ -239,6 +243,61 @@ def test_every_module_of_the_project_is_the_snapshots(laboratory: Laboratory, se
         laboratory.write(f"imports{value}", main, beside=f"VALUE = {value}\n")
         laboratory.warm(server, f"imports{value}/0")
         assert log(laboratory.project, f"imports{value}/0") == [f"{value} {value}"]
+
+
+COMPILES = """\
+import os, sys
+before, found = set(sys.modules), []
+sys.addaudithook(lambda event, about: event == "compile" and found.append(os.path.basename(str(about[1]))))
+import importlib
+import one, package.inner
+from package import outer
+def later():
+    import last
+later()
+importlib.import_module("named")
+import warns
+print(sorted(set(sys.modules) - before))
+print([name for name in found if not name.startswith("<")])
+"""
+
+
+def test_what_trials_have_in_common_is_compiled_once(laboratory: Laboratory) -> None:
+    imported = {
+        "one": "import two",
+        "two": "import one",  # in a circle
+        "package/__init__": "from . import same",
+        "package/same": "from .inner import VALUE",
+        "package/inner": "VALUE = 1",
+        "package/outer": "try: import missing.part\nexcept ImportError: pass",
+        "last": "",
+        "named": "NAME = 'named'",
+        "warns": "assert (1, 'always')",
+        "broken": "import (",
+    }
+    laboratory.write("compiles", COMPILES, **{name: f"{text}\nHERE = {name!r}\n" for name, text in imported.items()})
+    with warm.Server(laboratory.project, THREADS) as fresh:
+        laboratory.warm(fresh, "compiles/0")
+    warning, *_, modules, compiled = log(laboratory.project, "compiles/0")
+    assert "SyntaxWarning" in warning
+    assert {"one", "two", "package.same", "package.outer", "last", "named", "warns"} <= set(ast.literal_eval(modules))
+    assert compiled == "['named.py', 'warns.py']"
+
+
+def test_what_forks_share_is_in_huge_pages(laboratory: Laboratory, server: warm.Server) -> None:
+    laboratory.write("ends", "print('done')\n")
+    laboratory.warm(server, "ends/0")
+    lines = Path(f"/proc/{server.pid}/smaps_rollup").read_text().splitlines()[1:]
+    kilobytes = {name: int(value.split()[0]) for name, value in (line.split(":") for line in lines)}
+    if kilobytes["AnonHugePages"] == 0 and not _has_huge_pages():
+        pytest.skip("THIS KERNEL GIVES NO HUGE PAGES: forks of a search cost more, which is not tested")
+    assert kilobytes["AnonHugePages"] > kilobytes["Anonymous"] / 2
+
+
+def _has_huge_pages() -> bool:
+    setting = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    is_new = tuple(map(int, re.findall(r"\d+", platform.release())[:2])) >= (6, 1)
+    return is_new and setting.exists() and "[never]" not in setting.read_text()
 
 
 SHOWS = "import sys\nprint('warm' if 'torch' in sys.modules else 'cold')\n"
