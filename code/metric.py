@@ -311,30 +311,41 @@ class Totals:
         return total
 
     def state_dict(self) -> dict[str, Any]:
-        return {"loss": self.loss, "seen": self.seen, "finite": self.finite, "metrics": self._sums()}
-
-    def _sums(self) -> dict[str, dict[str, Sum]]:
-        attributes = {name: vars(metric).items() for name, metric in self.metrics.items()}
-        return {name: {key: _plain(one) for key, one in own if key[0] != "_"} for name, own in attributes.items()}
+        each = {name: _sums(metric) for name, metric in self.metrics.items()}
+        # a checkpoint can't hold what is numpy's; dicts, so that those of several processes can be added up
+        numpy = {name: {key: 1 for key, one in own.items() if _is_numpy(one)} for name, own in each.items()}
+        plain = {name: {key: _plain(one) for key, one in own.items()} for name, own in each.items()}
+        return {"loss": self.loss, "seen": self.seen, "finite": self.finite, "metrics": plain, "numpy": numpy}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         self.loss, self.seen, self.finite = saved["loss"], saved["seen"], saved["finite"]
         self._before = self._ended = self.loss, self.seen
         for name, metric in self.metrics.items():
-            own = vars(metric)
             for key, one in saved["metrics"][name].items():
-                own[key] = one.numpy(force=True) if isinstance(own.get(key), np.ndarray) else one
+                vars(metric)[key] = one.numpy(force=True)[()] if key in saved["numpy"][name] else one
+
+
+def _sums(metric: Any) -> dict[str, Sum]:
+    return {key: one for key, one in vars(metric).items() if key[0] != "_"}
+
+
+def _is_numpy(value: Any) -> bool:
+    return isinstance(value, np.ndarray | np.generic)
 
 
 def _plain(value: Any) -> Any:
-    """Return numpy's numbers and arrays, which no checkpoint can hold, as Python's and torch's."""
+    """Return numpy's numbers and arrays as tensors; numbers within lists and dicts as Python's."""
+    if isinstance(value, dict | list | tuple):
+        return _within(value)
+    return torch.from_numpy(np.asarray(value)) if _is_numpy(value) else value
+
+
+def _within(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
+        return {name: _within(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, np.ndarray):
-        return torch.from_numpy(value)
-    return value.item() if isinstance(value, np.generic) else value
+        return [_within(one) for one in value]
+    return value.item() if isinstance(value, np.generic) else _plain(value)
 
 
 def added(states: list[dict[str, Any]]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -178,5 +178,13 @@ class Average:
     def update(self) -> None:
         """Move the average by 1 - decay towards the model."""
         self._blend(*self._weights, 0)
-        for own, new, name in self._buffers:  # by name: a model may put another tensor there
-            getattr(own, name).copy_(getattr(new, name))
+        for own, new, name in self._buffers:  # by name: a model may put another tensor there, or None
+            _copy(getattr(new, name), own, name)
+
+
+def _copy(value: Tensor | None, to: nn.Module, name: str) -> None:
+    there = getattr(to, name)
+    if value is None or there is None or (value.shape, value.dtype) != (there.shape, there.dtype):
+        setattr(to, name, None if value is None else value.clone())
+    else:
+        there.copy_(value)

@@ -67,17 +67,29 @@ def listed(root: Path) -> dict[str, int]:
     """Return all images under `root`, as sorted paths relative to it, with their sizes in bytes."""
     found = {}
     for folder, folders, names in os.walk(root, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".") and not _leads_up(Path(folder, name))]
+        folders[:] = [
+            name for name in folders if not name.startswith(".") and not _leads_round(Path(folder, name), root)
+        ]
         inside = "" if folder == str(root) else os.path.relpath(folder, root) + "/"
         for name in names:
             if name.lower().endswith(ENDINGS) and not name.startswith("."):
-                found[inside + name] = os.path.getsize(os.path.join(folder, name))
+                found[inside + name] = _size(os.path.join(folder, name))
     return dict(sorted(found.items()))
 
 
-def _leads_up(path: Path) -> bool:
-    """Tell whether a folder is a link to one that it is in, where a walk would go round."""
-    return path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve())
+def _leads_round(path: Path, root: Path) -> bool:
+    """Tell whether a folder is a link to one that a walk from `root` is in already."""
+    if not path.is_symlink():
+        return False
+    walked = [root, *(folder for folder in path.parents if folder.is_relative_to(root))]
+    return any(folder.resolve().is_relative_to(path.resolve()) for folder in walked)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except FileNotFoundError:
+        raise Refused(f"{path} is a link, and what it names is not there. Bring that, or remove the link.") from None
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from exper.say import printable
 
 MISSING: Any = object()
 _FORMULA = tuple("=+-@\t\r")  # what a spreadsheet's formula begins with
-_MAY_BE_OTHER = re.compile(r"""[\s0-9.'"\[({=+@\\-]|[a-zA-Z]{1,2}['"]|(None|True|False|not)\b|(inf|nan)$""")
+_MAY_BE_OTHER = re.compile(r"""[\s0-9.'"\[({=+@#\\-]|[a-zA-Z]{1,2}['"]|(None|True|False|not)\b|(inf|nan)$""")
 
 
 def text(value: Any) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import IO, Any
 from exper.error import Refused
 
 _BLOCK = 65536
+HALF_WRITTEN = re.compile(r"\.[0-9a-f]{12}")  # how the name ends of what is to take a file's place
 
 
 def replace(path: Path, content: str | bytes, mode: int = 0o666) -> None:
@@ -26,7 +28,7 @@ def replacing(path: Path, mode: int = 0o666, check: Callable[[], None] = lambda:
     It has the mode of the file that was there; a new one has `mode`, less what the umask takes away. `check` is called
     at the last moment; if it raises something, `path` stays as it is.
     """
-    beside = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
+    beside = path.with_name(f".{path.name}.{os.urandom(6).hex()}")  # as HALF_WRITTEN says
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with contextlib.suppress(OSError):  # it is a new one
@@ -58,6 +60,13 @@ def new_folder(path: Path) -> Iterator[Path]:
         os.rename(beside, path)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def umask() -> int:
+    """Return which rights this process gives to no file that it makes."""
+    mask = os.umask(0)  # there is no other way to ask
+    os.umask(mask)
+    return mask
 
 
 def size(path: Path) -> int:

@@ -13,7 +13,7 @@ from exper.error import Refused
 from exper.repository import Repository, TagObject
 from exper.tags import Reference
 
-_NO_TAG_HAS = str.maketrans("/*?[]", "@~,{}")  # by the sign whose place it takes in the name of a file
+_NO_TAG_HAS = str.maketrans("/*?[]", "@~^{}")  # by the sign whose place it takes in the name of a file
 _LONGEST_NAME = 100  # bytes
 
 
@@ -82,7 +82,10 @@ def in_list(project: paths.Project, path: Path) -> tuple[list[paths.Run], list[s
     found: dict[paths.Run, None] = {}
     unknown = []
     for entry in lists.entries(path):
-        named = matching(project, entry)
+        try:
+            named = matching(project, entry)
+        except PermissionError:  # the folder is another user's
+            named = []
         found.update(dict.fromkeys(named))
         unknown += [] if named else [entry]
     return list(found), unknown
@@ -128,7 +131,7 @@ def file_name(project: paths.Project, words: list[str]) -> str:
     for word in words:
         if word.endswith(".txt"):
             lists.check_no_other(project, Path(word))
-    name = say.printable("_".join(called(words)).translate(_NO_TAG_HAS))
+    name = say.printable(",".join(called(words)).translate(_NO_TAG_HAS))
     if len(name.encode()) <= _LONGEST_NAME:
         return name
     start = name.encode()[:_LONGEST_NAME].decode(errors="ignore")

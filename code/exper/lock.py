@@ -63,7 +63,10 @@ def is_held(path: Path) -> bool:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
         # Another user's run, or a disk that can only be read: asking needs no more than that.
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except PermissionError:  # we may not even ask, and so must not touch what it guards
+            return True
     try:
         if _HAS_OFD:
             answer = fcntl.fcntl(handle, fcntl.F_OFD_GETLK, _WHOLE_FILE)

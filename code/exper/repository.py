@@ -198,7 +198,7 @@ class Repository:
         try:
             return self._git("cat-file", "blob", f"{commit}:{self._prefix}{path}")
         except GitFailed:
-            if self._holds(commit, path):
+            if self._type(commit, path) == "blob":
                 raise _not_here(path, commit) from None
             return None
 
@@ -216,7 +216,7 @@ class Repository:
         try:
             listing = self._git("ls-tree", "-r", "-z", "--full-tree", f"{commit}:{self._prefix}")
         except GitFailed:
-            if self._holds(commit, ""):
+            if self._type(commit, ""):
                 raise
             return []
         entries = [entry for entry in _entries(listing) if not is_ours(entry.path)]
@@ -234,14 +234,17 @@ class Repository:
         paths = ["/".join([*folders[:depth], _ATTRIBUTES]) for depth in range(len(folders))]
         return set(_entries(self._git("ls-tree", "-z", "--full-tree", commit, "--", *paths))) if paths else set()
 
-    def _holds(self, commit: str, path: str) -> bool:
-        """Tell whether a commit has something at a path of the project, "" for the project itself.
+    def _type(self, commit: str, path: str) -> str:
+        """Return what a commit has at a path of the project, "" for the project itself: "blob", "tree" or nothing.
 
         Raises:
             GitFailed: the commit is not here.
         """
         whole = f"{self._prefix}{path}".rstrip("/")
-        return not whole or self._git("ls-tree", "-z", "--full-tree", commit, "--", whole) != b""
+        if not whole:
+            return "tree"
+        listing = self._git("ls-tree", "-z", "--full-tree", commit, "--", whole)
+        return listing.split()[1].decode() if listing else ""
 
     def contents(self, entries: list[Entry]) -> Iterator[tuple[Entry, bytes]]:
         """Yield each file with its bytes as committed; an LFS pointer yields the object that it names.

@@ -3,7 +3,7 @@
 Every part is one of which a kill in the middle leaves what the next call finds again.
 """
 
-import re
+import fnmatch
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +19,6 @@ from exper.verify import place
 
 Tags = Mapping[str, TagObject]
 _OLD_SECONDS = 60  # a younger file may be under way: history.png is drawn after the end of a run
-_RANDOM = re.compile("[a-z0-9_]{8}")
 
 
 class Spare(NamedTuple):
@@ -148,7 +147,7 @@ def _half_written(run: paths.Run) -> list[Path]:
         return []
     replaced = (run.record, run.statistic, run.picture, run.prune, run.job_script, run.seed)
     near = [path for one in replaced for path in run.folder.glob(f".{one.name}.*")]
-    left = [path for path in near if _RANDOM.fullmatch(path.suffix[1:])]
+    left = [path for path in near if files.HALF_WRITTEN.fullmatch(path.suffix)]
     left += [*run.checkpoint.glob(".*"), *run.evaluated(0).parent.glob(".epoch_*")]
     return [path for path in left if _is_old(path)]
 
@@ -169,7 +168,9 @@ def lines(project: paths.Project) -> Iterator[Spare]:
     """Yield the lines of finished.txt whose runs are gone."""
     path = project.list_file(lists.FINISHED)
     entries = lists.entries(path) if path.exists() else []
-    gone = {entry for entry in entries if not find.matching(project, entry)}
+    locked = project.locked_names()  # whose runs we can't see
+    seen = [entry for entry in entries if not fnmatch.filter(locked, entry.partition("/")[0])]
+    gone = {entry for entry in seen if not find.matching(project, entry)}
     if gone:
         remove = partial(lists.remove, project, lists.FINISHED, gone)
         yield Spare(f"{path.name}: {count(len(gone), 'line')} whose runs are gone", 0, remove)

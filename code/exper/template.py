@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 from exper import files, git, snapshot
@@ -44,7 +45,7 @@ def write(folder: Path, name: str, repository: Repository, commit: str, example:
     Raises:
         Refused: the commit lacks the example, or git refuses.
     """
-    snapshot.write_files(folder, repository, _entries(repository, commit), _mode)
+    snapshot.write_files(folder, repository, _entries(repository, commit), partial(_mode, files.umask()))
     for ours in ("__data__", "__result__", "__statistic__"):
         readme = repository.file(commit, f"{ours}/README.md")
         if readme is not None:
@@ -69,8 +70,8 @@ def _entries(repository: Repository, commit: str) -> list[Entry]:
     ]
 
 
-def _mode(entry: Entry) -> int:
-    return 0o755 if snapshot.is_executable(entry) else 0o644
+def _mode(umask: int, entry: Entry) -> int:
+    return (0o777 if snapshot.is_executable(entry) else 0o666) & ~umask
 
 
 def _config(repository: Repository, commit: str, example: str) -> bytes:

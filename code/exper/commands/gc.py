@@ -69,6 +69,10 @@ def _found(project: paths.Project, runs: list[paths.Run], *, is_all: bool, with_
 
 def _checkpoints(project: paths.Project, runs: list[paths.Run], keep: Keep, problems: list[str]) -> Iterator[Spare]:
     """Yield the checkpoints that can go; where they stay because something is wrong, add that to `problems`."""
+    locked = project.locked_names()
+    if locked:
+        names = ", ".join(str(project.tag(name).folder) for name in locked)
+        raise Refused(f"--keep: {names} can't be read, and what runs there have started from must stay.")
     busy = {run for run in runs if status.is_busy(run)}
     warn("gc", [f"{run} is being worked on, so its checkpoints stay" for run in busy])
     needed = spare_checkpoints.started_from(project.runs())

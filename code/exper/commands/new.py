@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from exper import git, paths, template
+from exper import files, git, paths, template
 from exper.arguments import Parser
 from exper.error import Refused
 from exper.repository import Repository
@@ -80,7 +80,7 @@ def _appearing(folder: Path) -> Iterator[Path]:
     try:
         made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder if is_there else folder.parent))
         try:
-            made.chmod(0o777 & ~_umask())
+            made.chmod(0o777 & ~files.umask())
             yield made
             if is_there:
                 for path in made.iterdir():
@@ -91,9 +91,3 @@ def _appearing(folder: Path) -> Iterator[Path]:
             shutil.rmtree(made, ignore_errors=True)
     except OSError as error:
         raise Refused(f"{folder} can't be made: {error.strerror or error}.") from None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,5 +1,6 @@
 """Memory in huge pages: what holds 400 MB in them is forked, and its forks end, in a third of the time."""
 
+import contextlib
 import ctypes
 import sys
 from collections.abc import Iterator
@@ -15,16 +16,17 @@ def take() -> None:
         return
     advise = ctypes.CDLL(None).madvise
     advise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    for start, end in _heaps():
-        start, end = -(-start // _SIZE) * _SIZE, end // _SIZE * _SIZE
-        if start < end:
-            advise(start, end - start, _MADV_COLLAPSE)
+    with contextlib.suppress(OSError):  # /proc is hidden
+        for start, end in list(_heaps()):
+            start, end = -(-start // _SIZE) * _SIZE, end // _SIZE * _SIZE
+            if start < end:
+                advise(start, end - start, _MADV_COLLAPSE)
 
 
 def _heaps() -> Iterator[tuple[int, int]]:
     """Yield where memory that is written and belongs to no file begins and ends."""
-    for line in Path("/proc/self/maps").read_text().splitlines():
+    for line in Path("/proc/self/maps").read_bytes().splitlines():
         addresses, mode, _, _, _, *name = line.split()
-        if mode == "rw-p" and name in ([], ["[heap]"]):
-            start, end = addresses.split("-")
+        if mode == b"rw-p" and name in ([], [b"[heap]"]):
+            start, end = addresses.split(b"-")
             yield int(start, 16), int(end, 16)

@@ -5,6 +5,8 @@ import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,7 +15,8 @@ import pytest
 from exper import checkpoint_files, left_behind, lock, paths
 from exper.repository import Repository
 from tests import campaign, manager, searching
-from tests.manager import exper, git, record, refused, state, the_run, untouched, write
+from tests.conftest import CODE
+from tests.manager import exper, finished, git, record, refused, state, the_run, untouched, write
 
 # Trains as the template does, as far as gc can see it: checkpoints with their footers and links, and statistic.json.
 SAVES_EPOCHS = (
@@ -63,6 +66,17 @@ def killed_start(project: paths.Project, tag: str) -> Path:
     return folder
 
 
+def half_written(path: Path) -> Path:
+    """Return what is left beside a file whose writer was killed."""
+    script = (
+        "import os, sys; sys.path.insert(0, sys.argv[1])\nfrom pathlib import Path\nfrom exper import files\n"
+        "with files.replacing(Path(sys.argv[2])): os._exit(9)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(CODE), str(path)], check=False)
+    [left] = path.parent.glob(f".{path.name}.*")
+    return left
+
+
 # -- what goes ---------------------------------------------------------------------------------------------------------
 
 
@@ -103,10 +117,10 @@ def test_a_snapshot_that_may_be_the_last_copy_of_the_code_stays(project: paths.P
 def test_what_a_killed_command_has_left_goes(project: paths.Project) -> None:
     exper(project, "run", "base")
     killed_start(project, "base")
-    (project.tag("base").folder / ".last_id.ab_c1234").write_text("0\n")
     run = the_run(project, "base/0")
-    young, old = run.folder / ".statistic.json.ab_c1234", run.folder / ".history.png.ab_c1234"
-    mine = run.folder / ".notes.markdown"
+    half_written(project.tag("base").last_id)
+    young, old = half_written(run.statistic), half_written(run.picture)
+    mine = run.folder / ".statistic.json.notes"
     (run.checkpoint / ".epoch_3.path.ab_c1234").write_bytes(b"x" * 100_000)
     (run.folder / "evaluate" / ".epoch_3").mkdir(parents=True)
     for path in (young, old, mine):
@@ -121,6 +135,28 @@ def test_what_a_killed_command_has_left_goes(project: paths.Project) -> None:
     assert mine.exists()
     assert [path.name for path in project.tag("base").folder.glob(".*")] == []
     assert (os.listdir(run.checkpoint), os.listdir(run.folder / "evaluate")) == ([], [])
+
+
+@manager.needs_stranger
+def test_what_cannot_be_read_counts_as_used(project: paths.Project) -> None:
+    for name in ("theirs", "mine", "mine"):
+        exper(project, "rerun" if project.tag(name).runs() else "run", name)
+    names = finished(project)
+    project.tag("theirs").folder.chmod(0)
+    project.tag("mine").run(1).folder.chmod(0)
+    (project.list_file("all")).write_text("theirs\nmine/0\n")
+    done = manager.as_stranger(project, "gc", "--yes")
+    assert (done.returncode, done.stderr) == (0, "gc: there is nothing to remove\n")
+    done = manager.as_stranger(project, "gc", "--yes", "--keep", "best")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert f"{project.tag('theirs').folder} can't be read" in done.stderr
+    done = manager.as_stranger(project, "table", "all", "--json")
+    assert done.returncode == 1
+    assert [row["run"] for row in json.loads(done.stdout)] == ["mine/0"]
+    assert "'theirs'" in done.stderr
+    for folder in (project.tag("theirs").folder, project.tag("mine").run(1).folder):
+        folder.chmod(0o755)
+    assert finished(project) == names
 
 
 def test_a_start_under_way_is_left_alone(project: paths.Project) -> None:

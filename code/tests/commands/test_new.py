@@ -127,6 +127,19 @@ def test_what_is_not_committed_stays_and_what_a_project_of_ones_own_has_goes_alo
     assert manager.finished(paths.Project(made)) == ["demo/0"]
 
 
+@pytest.mark.parametrize(("mask", "file", "folder"), [(0o002, 0o664, 0o775), (0o077, 0o600, 0o700)])
+def test_its_files_have_the_rights_that_the_umask_leaves(
+    project: paths.Project, tmp_path: Path, mask: int, file: int, folder: int
+) -> None:
+    before = os.umask(mask)
+    try:
+        exper(project, "new", str(tmp_path / "new"))
+    finally:
+        os.umask(before)
+    modes = [path.stat().st_mode & 0o777 for path in (tmp_path / "new" / "code", tmp_path / "new" / "code" / "main.py")]
+    assert modes == [folder, file]
+
+
 def test_it_needs_no_identity_and_heeds_no_setting_that_gets_in_the_way(
     project: paths.Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,7 +106,7 @@ def test_different_words_are_different_files(drawn: paths.Project) -> None:
         exper(drawn, "plot", name, "--metric", "lr", "--format", "svg")
     exper(drawn, "plot", "base/0", "*/0", "wid?", "[ab]*/0", "--metric", "lr", "--format", "svg")
     names = sorted(os.listdir(drawn.plots))
-    assert names[:2] == ["a b.svg", "base@0_~@0_wid,_{ab}~@0.svg"]
+    assert names[:2] == ["a b.svg", "base@0,~@0,wid^,{ab}~@0.svg"]
     assert names[-2:] == ["数据.svg", "模型.svg"]
     assert [len(name) for name in names[2:4]] == [113, 113]
     assert len(names) == 6
@@ -332,8 +332,8 @@ def test_in_both_shells_from_a_folder_within(drawn: paths.Project, shell: str) -
         pytest.skip(f"{shell} IS NOT INSTALLED: exper plot is not tested there")
     words = [shell, "-c", ". ../source.sh && exper plot 'b*' wide/0 --metric val/loss"]
     done = subprocess.run(words, cwd=drawn.code / "exper", capture_output=True, text=True, check=True)
-    assert done.stdout == "../../__statistic__/plot/b~_wide@0.png: 3 runs, val/loss\n"
-    assert (drawn.plots / "b~_wide@0.png").stat().st_size > 10_000
+    assert done.stdout == "../../__statistic__/plot/b~,wide@0.png: 3 runs, val/loss\n"
+    assert (drawn.plots / "b~,wide@0.png").stat().st_size > 10_000
 
 
 def test_the_user_s_tree_stays_as_it_is(drawn: paths.Project) -> None:

@@ -162,7 +162,7 @@ def test_a_strangers_values_come_back_as_they_were(used: paths.Project) -> None:
     assert {"'=1+2'", "epochs", "tab"} <= rows(used)[0].keys()
 
 
-TYPED = st.text("0123456789+-*/.()[]'\"\\# not,uNone", max_size=8)
+TYPED = st.text("0123456789+-*/.()[]'\"\\# \nnot,uNone", max_size=8)
 
 
 @example("1-5")
@@ -171,6 +171,7 @@ TYPED = st.text("0123456789+-*/.()[]'\"\\# not,uNone", max_size=8)
 @example("None#")
 @example("True+1")
 @example("\\\n5")
+@example("#\n1.")
 @given(st.one_of(st.text(), TYPED, st.integers(), st.floats(), st.booleans(), st.none(), st.lists(st.text(max_size=3))))
 def test_a_cell_reads_back_as_the_value_it_was(value: Any) -> None:
     cell = cells.text(value)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -212,6 +213,17 @@ def test_what_an_editor_saves_while_ours_is_written_is_kept(
     assert title.add(path, {"hparam": ["lr", "epochs"]}) == ["hparam/epochs"]
     assert is_put_into('{"hparam": {"lr": "mine"}}', path.read_text())
     assert list(tmp_path.glob("*mine*")) == [path]
+
+
+def test_a_title_that_an_editor_is_about_to_write_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mine.json"
+    path.touch()
+    monkeypatch.setattr(time, "sleep", lambda _: path.write_text('{"hparam": {"lr": "mine"}}'))
+    found = title.read(path)
+    assert found is not None
+    assert found.columns() == {"hparam/lr": "mine"}
 
 
 def test_a_title_that_is_a_link_or_private_stays_so(recorded: paths.Project) -> None:

@@ -342,14 +342,19 @@ class Numbers:
 
     def __init__(self) -> None:
         self.total, self.each, self.array = 0.0, [0, 0], np.zeros(2)
+        self.counts: Any = 0  # numpy's from the first batch on
+        self.rough: Any = np.float32(0)
 
     def add(self, output_BK: Tensor, target_B: Tensor) -> None:
         self.total = self.total + output_BK.float().numpy().mean(dtype=np.float64)
         self.each = [self.each[0] + np.int64(len(target_B)), self.each[1]]
         self.array += output_BK.float().numpy()[:, :2].sum(0, dtype=np.float64)
+        self.counts = self.counts + np.bincount(target_B.numpy(), minlength=10)
+        self.rough = self.rough + output_BK.float().numpy().mean()
 
     def value(self) -> Any:
-        return self.total / self.each[0] + self.array.mean()
+        assert self.rough.dtype == np.float32
+        return self.total / self.each[0] + self.array.mean() + self.counts.astype(float).max() + self.rough
 
 
 ENDS: dict[str, Any] = {"checkpoint": {"every": 1}}  # and within an epoch at a stop alone
@@ -395,10 +400,14 @@ class Restless(MLP):
         super().__init__(shape, classes, hidden=(8,))
         self.register_buffer("strided", torch.arange(6.0)[::2])
         self.register_buffer("mean", torch.zeros(classes))
+        self.register_buffer("grid", torch.empty(0), persistent=False)
+        self.register_buffer("first", torch.ones(1), persistent=False)
         self.steps = 0
 
     def forward(self, x: Tensor) -> Tensor:
         output = super().forward(x)
+        self.grid, self.first = output.new_ones(output.shape[1]), None  # as made at the first need
+        output = output * self.grid
         if self.training:
             self.steps += 1
             self.mean = 0.9 * self.mean + 0.1 * output.detach().mean(0)

@@ -56,6 +56,22 @@ def test_links_are_followed_but_not_in_a_circle(tmp_path: Path) -> None:
     (tmp_path / "elsewhere" / "dog" / "old" / "up").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "cat" / "self").symlink_to(".")
     assert ImageFolder(tmp_path, "set", (8, 8)).files == ["cat/0.jpg", "dog/old/0.PNG"]
+    (tmp_path / "elsewhere" / "dog" / "old" / "up").unlink()
+    (tmp_path / "elsewhere" / "cat" / "more").symlink_to("../dog")
+    (tmp_path / "elsewhere" / "dog" / "more").symlink_to("../cat")
+    assert ImageFolder(tmp_path, "set", (8, 8)).files == [
+        "cat/0.jpg",
+        "cat/more/old/0.PNG",
+        "dog/more/0.jpg",
+        "dog/old/0.PNG",
+    ]
+
+
+def test_a_link_to_what_is_not_there_is_refused(tmp_path: Path) -> None:
+    classes(tmp_path / "set", 1)
+    (tmp_path / "set" / "cat" / "1.png").symlink_to("gone.png")
+    with pytest.raises(Refused, match=r"cat/1\.png is a link, and what it names is not there"):
+        ImageFolder(tmp_path, "set", (8, 8))
 
 
 def test_images_are_scaled_to_cover_the_size_and_their_middle_is_cut_out(tmp_path: Path) -> None:
