@@ -215,6 +215,16 @@ def test_h_prints_help_and_changes_nothing(project: paths.Project) -> None:
         assert "run baseline" in exper(project, "run", "-h").stdout
 
 
+def test_a_folder_is_no_seed_file(project: paths.Project) -> None:
+    (project.code / "seed").unlink()
+    (project.code / "seed").mkdir()
+    (project.code / "seed" / "part.py").touch()
+    manager.commit(project)
+    with nothing_left(project):
+        assert "code/seed" in refused(project, "run", "base", "-f")
+    exper(project, "run", "base")
+
+
 @pytest.mark.parametrize("seed", ["", "-1", "1.5", "9" * 19, "9" * 5000, "x", "٣"])
 def test_a_wrong_seed_file_is_refused(project: paths.Project, seed: str) -> None:
     (project.code / "seed").write_text(seed)

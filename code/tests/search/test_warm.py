@@ -2,6 +2,7 @@
 
 import ast
 import json
+import mmap
 import os
 import platform
 import re
@@ -19,7 +20,7 @@ import pytest
 import torch
 
 from exper import paths, run_json, settings
-from exper.search import warm
+from exper.search import huge_pages, warm
 from tests import manager, play
 from tests.conftest import CODE, isolate
 from tests.manager import git, log, state
@@ -252,6 +253,8 @@ sys.addaudithook(lambda event, about: event == "compile" and found.append(os.pat
 import importlib
 import one, package.inner
 from package import outer
+if False:
+    import deep, broken
 def later():
     import last
 later()
@@ -274,6 +277,7 @@ def test_what_trials_have_in_common_is_compiled_once(laboratory: Laboratory) -> 
         "named": "NAME = 'named'",
         "warns": "assert (1, 'always')",
         "broken": "import (",
+        "deep": "def f(x):\n    if x: pass\n" + "".join(f"    elif x == {number}: pass\n" for number in range(1200)),
     }
     laboratory.write("compiles", COMPILES, **{name: f"{text}\nHERE = {name!r}\n" for name, text in imported.items()})
     with warm.Server(laboratory.project, THREADS) as fresh:
@@ -292,6 +296,13 @@ def test_what_forks_share_is_in_huge_pages(laboratory: Laboratory, server: warm.
     if kilobytes["AnonHugePages"] == 0 and not _has_huge_pages():
         pytest.skip("THIS KERNEL GIVES NO HUGE PAGES: forks of a search cost more, which is not tested")
     assert kilobytes["AnonHugePages"] > kilobytes["Anonymous"] / 2
+
+
+def test_a_file_of_any_name_may_be_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"odd \xfc")
+    path.write_bytes(b"x" * 5000)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ):
+        huge_pages.take()
 
 
 def _has_huge_pages() -> bool:
