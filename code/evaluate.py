@@ -22,7 +22,7 @@ from exper.error import Refused
 from exper.training import pictures, statistic
 from exper.training.checkpoint import Checkpoints
 from exper.training.run import Run, this_run
-from metric import predicted
+from metric import main_output, predicted
 from predictions import Predictions
 
 
@@ -72,7 +72,7 @@ def draw(triplets: pictures.Triplets, model: nn.Module, batches: Batches, every:
     numbers = iter(some.index_N.tolist())
     for image_BCHW, target_BHW in some.of_epoch():
         with precision(amp, image_BCHW.device):
-            guess_BHW = predicted(model(image_BCHW))
+            guess_BHW = predicted(main_output(model(image_BCHW)))
         for image_CHW, target_HW, guess_HW in zip(image_BCHW, target_BHW, guess_BHW, strict=True):
             triplets.draw(next(numbers), image_CHW, target_HW, guess_HW)
 

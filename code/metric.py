@@ -27,6 +27,11 @@ Sum = Tensor | float
 Average = Literal["macro", "micro"]
 
 
+def main_output(output: Tensor | list[Tensor]) -> Tensor:
+    """Return what metrics are of: where a model returns a list (deep supervision), the last."""
+    return output[-1] if isinstance(output, list) else output
+
+
 def predicted(output_BK: Tensor) -> Tensor:
     """Return the class numbers (B,) or (B, H, W) that logits stand for."""
     return (output_BK[:, 0] > 0).long() if output_BK.shape[1] == 1 else output_BK.argmax(1)
@@ -272,7 +277,7 @@ class Totals:
 
     def add(self, loss: Tensor, output: Tensor | list[Tensor], target: Tensor) -> None:
         """Add a batch or a part of it, given its mean loss; nothing here waits for the GPU."""
-        output = (output[-1] if isinstance(output, list) else output).detach()  # the last is the main one
+        output = main_output(output).detach()
         self.loss = self.loss + loss.detach().double() * len(target)
         self.seen += len(target)
         for metric in self.metrics.values():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from exper.training import pictures
-from metric import Confusion, dice_of_images, predicted
+from metric import Confusion, dice_of_images, main_output, predicted
 
 
 class Predictions(nn.Module):
@@ -23,14 +23,15 @@ class Predictions(nn.Module):
         self._rows: list[Tensor] = []  # (B, columns), on the device
         self._confusion = Confusion()
 
-    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+    def forward(self, output: Tensor | list[Tensor], target: Tensor) -> Tensor:
+        shown = main_output(output)
         if target.is_floating_point():
-            columns = _of_floats(output, target)
+            columns = _of_floats(shown, target)
         elif target.ndim > 1:
-            columns = _of_masks(output, target)
+            columns = _of_masks(shown, target)
         else:
-            columns = _of_classes(output, target)
-            self._confusion.add(output, target)
+            columns = _of_classes(shown, target)
+            self._confusion.add(shown, target)
         self._columns = list(columns)
         self._rows.append(torch.stack([column.double() for column in columns.values()], 1))
         return self._loss_of(output, target)  # type: ignore[no-any-return]

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from exper import settings
+from exper.error import Refused
 from exper.say import printable
 
 MISSING: Any = object()
@@ -47,7 +48,10 @@ def _is_other(value: str) -> bool:
     typed = value.encode(errors="replace").decode()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return bool(settings.parse_change(f"name={typed}")[1] != typed)
+        try:
+            return bool(settings.parse_change(f"name={typed}")[1] != typed)
+        except Refused:
+            return True
 
 
 _WRITERS: dict[type, Callable[[Any], str]] = {str: _string, type(MISSING): lambda _: ""}

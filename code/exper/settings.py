@@ -64,21 +64,25 @@ def parse_change(text: str) -> tuple[str, Value]:
     """Split `optimizer.lr=0.01` into a name and a value: a literal, or else a string.
 
     Raises:
-        Refused: the text has no `=`, or nothing before it.
+        Refused: the text has no `=`, or nothing before it, or a dict behind it that can't be a value.
     """
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise Refused(f"{text!r} is no setting. Write name=value, such as optimizer.lr=0.01.")
     if text != text.encode(errors="replace").decode():
         raise Refused(f"{text!r} is not UTF-8, and config.py is.")
-    return name.strip(), _literal(value)
+    return name.strip(), _literal(name.strip(), value)
 
 
-def _literal(text: str) -> Value:
+def _literal(setting: str, text: str) -> Value:
     try:
         node = ast.parse(text.strip(), mode="eval").body
-        return _value(node, "")
-    except (SyntaxError, ValueError, RecursionError, MemoryError, Refused):
+        return _setting(setting, node, f"the value of {setting}")
+    except Refused:
+        if any(isinstance(one, ast.Dict) for one in ast.walk(node)):
+            raise  # as a string it would be refused for its type, which is not what is wrong
+        return text
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return text
 
 

@@ -1,6 +1,7 @@
 """config.py as data: read without running it, edited with everything else kept byte for byte."""
 
 import ast
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -78,6 +79,30 @@ def test_an_edit_changes_the_value_alone(change: str, old: str, new: str, end: s
 def test_a_value_of_another_type_or_an_unknown_name_is_refused(change: str) -> None:
     with pytest.raises(Refused):
         config.edit(SOURCE, dict([config.parse_change(change)]))
+
+
+def test_a_search_space_is_given_like_any_setting() -> None:
+    change = config.parse_change('search={"optimizer.lr": [0.01, 0.001]}')
+    assert config.edit(b"search = None\n", dict([change])) == b'search = {"optimizer.lr": [0.01, 0.001]}\n'
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ('optimizer={"name": "adam", "groups": {"body.0": {}}}', "the value of optimizer, line 1: 'body.0' is no key"),
+        ('layers=[{"a": 1, "a": 2}]', "the value of layers, line 1: 'a' is no key of a setting: empty, twice,"),
+        ('optimizer={"name": adam}', "the value of optimizer, line 1: `adam` is not static"),
+        ('search={"lr=": [1]}', "the value of search, line 1: 'lr=' is no key of a setting: empty, twice, or with =."),
+    ],
+)
+def test_a_dict_that_can_be_no_value_is_refused_for_what_is_wrong_in_it(change: str, says: str) -> None:
+    with pytest.raises(Refused, match=re.escape(says)):
+        config.parse_change(change)
+
+
+@pytest.mark.parametrize("text", ["a, b", "[draft]", "{x}", "f(x)", "1 / 0", "9**99999"])
+def test_words_that_look_like_code_are_a_string(text: str) -> None:
+    assert config.parse_change(f"text={text}") == ("text", text)
 
 
 def test_an_unknown_setting_gets_the_nearest_and_the_list() -> None:

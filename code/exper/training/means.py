@@ -1,5 +1,6 @@
 """Numbers of a user's own: averaged over the epoch and all processes; a step's line has the latest."""
 
+import math
 from collections.abc import Collection
 from typing import Any
 
@@ -22,6 +23,8 @@ class Means:
             group, _, last = name.rpartition("/")
             if group in _GROUPS and last in taken:
                 raise ValueError(f"history has {name!r} already: log it under another name")
+            if math.prod(shape := getattr(value, "shape", ())) != 1:
+                raise ValueError(f"state.log: {name!r} has the shape {tuple(shape)}: log one number")
             number = value.detach().double() if isinstance(value, Tensor) else float(value)
             total, count, _ = self._sums.get(name, (0.0, 0, 0.0))
             self._sums[name] = [total + number, count + 1, number]

@@ -169,11 +169,20 @@ class Pixels(nn.Conv2d):
         super().__init__(shape[0], classes, 1)
 
 
+class Deep(Pixels):
+    """Pixels with deep supervision, in evaluation as well: what it gives first is wrong."""
+
+    def forward(self, x: Tensor) -> list[Tensor]:  # type: ignore[override]
+        output = super().forward(x)
+        return [-0.01 * output, output]
+
+
+@pytest.mark.parametrize("pixels", [Pixels, Deep])
 def test_segmentation_gets_scores_and_pictures_of_every_nth_image(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pixels: type[nn.Module], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(data.DATA, "bright", bright)
-    monkeypatch.setitem(model.MODEL, "pixels", Pixels)
+    monkeypatch.setitem(model.MODEL, "pixels", pixels)
     split = {"val": 10, "test": 20, "stratify": False, "seed": 0}
     settings = play.config(
         data={"name": "bright", "batch_size": 5, "eval_batch_size": 6, "split": split, "workers": 0},

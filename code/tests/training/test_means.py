@@ -1,6 +1,7 @@
 """Numbers of a user's own, in history's lines of epochs and steps."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,17 @@ def test_names_that_history_has_are_refused() -> None:
         with pytest.raises(ValueError, match="already: log it under another name"):
             Means().add({name: 1.0}, taken=("loss", "acc"))
     Means().add({"body/loss": 1.0}, taken=("loss", "acc"))
+
+
+@pytest.mark.parametrize(
+    "value", [torch.ones(3), torch.ones(3).numpy(), torch.ones(0, 2)], ids=["tensor", "numpy", "0"]
+)
+def test_what_is_not_one_number_is_refused_at_once(value: Any) -> None:
+    with pytest.raises(
+        ValueError, match=rf"'norms' has the shape {re.escape(str(tuple(value.shape)))}: log one number"
+    ):
+        Means().add({"norms": value}, taken=())
+    Means().add({"norm": torch.ones(1)}, taken=())
 
 
 def test_a_state_goes_on_where_it_was_in_types_that_a_checkpoint_may_hold(tmp_path: Path) -> None:
