@@ -1,6 +1,7 @@
 """Split a data set into train, val and test, by a seed of the split's own."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -40,6 +41,7 @@ class Split:
         Raises:
             ValueError: the data set can't be split like that.
         """
+        _check_samples(dataset.own, len(dataset))
         found, left_N = dict(dataset.own), self._order(dataset)
         samples = len(left_N)
         for name in ("test", "val"):  # in this order: every fold has the same test
@@ -78,6 +80,20 @@ class Split:
         if name == "val" and self.folds is not None:
             return torch.arange(left)[self.fold :: self.folds]
         return _spread(name, getattr(self, name), samples, left)
+
+
+def _check_samples(own: Mapping[str, Tensor], samples: int) -> None:
+    """Refuse splits that a data set can't come with: what they leave out, or have twice, nobody would notice."""
+    for name, index_N in own.items():
+        if name not in ("val", "test"):
+            raise ValueError(f"the data set comes with its own {name!r}; that can only be 'val' or 'test'")
+        if not isinstance(index_N, Tensor) or index_N.ndim != 1 or index_N.dtype not in (torch.int64, torch.int32):
+            raise ValueError(f"the data set's own {name} is no tensor of sample numbers, int64 (N,)")
+        if len(index_N) and not 0 <= index_N.min() <= index_N.max() < samples:
+            raise ValueError(f"the data set's own {name} has samples outside 0 to {samples - 1}")
+    together_N = torch.cat([*own.values()]) if own else torch.empty(0)
+    if len(together_N.unique()) < len(together_N):
+        raise ValueError(f"the data set's own splits, {' and '.join(own)}, have samples twice")
 
 
 def _spread(name: str, part: float | None, samples: int, left: int) -> Tensor:

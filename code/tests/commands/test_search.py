@@ -58,6 +58,15 @@ def test_the_runs_of_a_trial_are_ordinary_runs(project: paths.Project) -> None:
     exper(project, "record", "wide+lr=0.1")
 
 
+def test_the_space_may_be_typed(project: paths.Project) -> None:
+    prepare(project, search="None")
+    words = ["wide", 'search={"optimizer.lr": [0.1, 0.01]}']
+    for _ in range(2):  # the second goes on
+        done = exper(project, "search", *words)
+        assert done.returncode == 0, done.stderr
+        assert {*trials(project, "wide")} == {"wide+lr=0.01", "wide+lr=0.1"}
+
+
 def test_a_second_call_repeats_nothing_and_keeps_to_the_tag(project: paths.Project) -> None:
     prepare(project)
     exper(project, "search", "wide")

@@ -143,12 +143,12 @@ def test_a_strangers_values_come_back_as_they_were(used: paths.Project) -> None:
     strange = {
         "nan": math.nan, "inf": -math.inf, "=1+2": "=1+2", "tab": "\tx", "empty": "", "lines": 'a\r\n"b",\n',
         "cr": "a\rb", "no": "None", "number": " 1_0", "quoted": "'x'", "surrogate": "\udcff",
-        "deep": {"a": [None, {"b": 1e-300}]}, "big": 10**30,
+        "deep": {"a": [None, {"b": 1e-300}]}, "big": 10**30, "no dict": '{"a.b": 1}',
     }  # fmt: skip
     set_statistic(used, "b/0", strange, best={"epoch": 1, "n": math.nan, "s": "bad"})
     row = next(row for row in rows(used) if row["run"] == "b/0")
     assert (row["hparam/nan"], row["hparam/inf"], row["metric/best/n"]) == ("nan", "-inf", "nan")
-    for name in ("=1+2", "tab", "empty", "no", "number", "quoted", "deep", "big"):
+    for name in ("=1+2", "tab", "empty", "no", "number", "quoted", "deep", "big", "no dict"):
         assert ast.literal_eval(row[f"hparam/{name}"]) == strange[name]
     for name in ("lines", "cr"):
         assert row[f"hparam/{name}"] == strange[name]

@@ -145,6 +145,25 @@ def test_splits_of_the_data_set_and_of_the_config_do_not_compete(split: dict[str
 
 
 @pytest.mark.parametrize(
+    ("own", "says"),
+    [
+        ({"valid": torch.arange(2)}, "comes with its own 'valid'; that can only be 'val' or 'test'"),
+        ({"val": [0, 1]}, "own val is no tensor of sample numbers"),
+        ({"test": torch.arange(10) < 2}, "own test is no tensor of sample numbers"),
+        ({"test": torch.tensor(3)}, "own test is no tensor of sample numbers"),
+        ({"test": torch.tensor([3, 10])}, "own test has samples outside 0 to 9"),
+        ({"val": torch.tensor([3, -1])}, "own val has samples outside 0 to 9"),
+        ({"val": torch.tensor([3, 4]), "test": torch.tensor([4, 5])}, "own splits, val and test, have samples twice"),
+        ({"test": torch.tensor([4, 4])}, "own splits, test, have samples twice"),
+    ],
+)
+def test_a_data_set_comes_with_a_val_and_a_test_of_its_own_samples_or_is_refused(own: Any, says: str) -> None:
+    made = Tensors(torch.zeros(10, 1, 2, 2), torch.arange(10) % 2, 2, own)
+    with pytest.raises(ValueError, match=says):
+        Split(**{name: None if name in own else 0.2 for name in ("val", "test")}).of(made)
+
+
+@pytest.mark.parametrize(
     ("split", "says"),
     [
         ({"fold": 1}, "fold = 1 needs folds = 2 or more"),
