@@ -10,7 +10,7 @@ import torch
 from data.batches import Batches
 from exper.error import Refused
 from exper.training import processes, rank, stop
-from exper.training.finite import Found, NotFinite, watched
+from exper.training.finite import Found, NotFinite, watched, watched_targets
 from exper.training.nothing import NOTHING
 from setting import Settings
 from state import State
@@ -73,6 +73,7 @@ def explain(error: NotFinite, state: State, repeat: Callable[[State], None]) -> 
             stack.enter_context(torch.compiler.set_stance("force_eager"))  # compiled code has no hooks
             for model in {again.model, again.evaluated}:
                 stack.enter_context(watched(model, is_due))
+            stack.enter_context(watched_targets(again.loss, is_due))
             repeat(again)
     except Found as found:
         return f"{error}; {found}"

@@ -157,12 +157,22 @@ class Loss(nn.Module):
     def forward(self, output: Tensor | list[Tensor], target: Tensor) -> Tensor:
         if isinstance(output, list):
             return torch.stack([self(one, target) for one in output]).mean()
+        if not isinstance(output, Tensor):
+            raise TypeError(
+                f"the model returned a {type(output).__name__}: it must be a tensor, or a list of tensors of which the"
+                " last is the main one"
+            )
         if output.dtype in (torch.bfloat16, torch.float16):
             output = output.float()  # of mixed precision: sums over many pixels need more digits
         losses = [part(output, target) for part in self.parts]
         if len(losses) == 1 and self.weights == [1]:
             return losses[0]  # type: ignore[no-any-return]
         return torch.stack([weight * loss for weight, loss in zip(self.weights, losses, strict=True)]).sum()
+
+    @property
+    def ignored(self) -> set[int]:
+        """The class number whose targets are left out; -100, as torch has it, where a part says nothing."""
+        return {getattr(part, "ignore_index", -100) for part in self.parts}
 
     def check(self, classes: int) -> None:
         """Refuse what is not for so many outputs of the model."""

@@ -25,7 +25,7 @@ import debug
 import epoch
 import model as models
 import optim
-from data.batches import Batches
+from data.batches import Batches, Tensors
 from exper import parts, settings
 from exper.error import Refused
 from exper.training import checkpoint, device, layers, outside, pretrained, processes, rank, statistic, streams
@@ -90,6 +90,8 @@ def build(run: Run, config: dict[str, Any], load: Callable[[Checkpoints], dict[s
     run.compare(device=about_device, data=about_data, outside_code=about_outside)
     shape, classes = batches["train"].shape, batches["train"].dataset.classes
     loss_of.check(classes)
+    if isinstance(dataset := batches["train"].dataset, Tensors):
+        dataset.check(loss_of.ignored)
     metric.check(classes)
     model = parts.build("model", given.model, models.MODEL, shape, classes).to(where)
     if given.verbose != "quiet":
@@ -180,6 +182,10 @@ def fit(built: Built) -> None:
         line = state.end_epoch(val, Totals(given.metric))
         if given.verbose != "quiet":
             say(statistic.text(line, given.epochs))
+            if state.monitor.is_over:
+                say(
+                    f"stops early: no progress of {state.monitor.name} since epoch {state.epoch - state.monitor.waited}"
+                )
         is_last = state.epoch == given.epochs or state.monitor.is_over
         if is_last or line is state.monitor.best or state.checkpoints.is_due(state.epoch, batch=0):
             state.save()
@@ -194,6 +200,8 @@ def repeat(built: Built, again: State) -> None:
 
 def best(state: State) -> tuple[nn.Module, int]:
     """Return the model of the best epoch, and this; without a monitor, or if its checkpoint is lost, of the last."""
+    if state.monitor.name and not state.monitor.best:
+        say(f"{state.monitor.name} was never a finite number: no epoch is best, the last is tested")
     model = copy.deepcopy(state.evaluated)
     saved = processes.from_first(lambda: state.checkpoints.of_epoch(state.monitor.best.get("epoch", state.epoch)))
     if saved is None:

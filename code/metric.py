@@ -298,7 +298,7 @@ class Totals:
     def values(self, split: str) -> dict[str, float]:
         """Return what came out in all processes, such as {"val/loss": 0.1, "val/acc": 0.98}. Waits for the GPU."""
         total = self.total()
-        found = {f"{split}/{name}": float(total.metrics[name].value()) for name in self.names if name != "loss"}
+        found = {f"{split}/{name}": _number(name, total.metrics[name].value()) for name in self.names if name != "loss"}
         return {f"{split}/loss": float(total.loss) / total.seen} | found
 
     def tables(self, split: str) -> dict[str, list[list[int]]]:
@@ -328,6 +328,13 @@ class Totals:
         for name, metric in self.metrics.items():
             for key, one in saved["metrics"][name].items():
                 vars(metric)[key] = one.numpy(force=True)[()] if key in saved["numpy"][name] else one
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"metric {name!r}: value() gave {value!r}: it must be one number") from error
 
 
 def _sums(metric: Any) -> dict[str, Sum]:

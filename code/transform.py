@@ -200,6 +200,8 @@ class Transform:
         for step in self.steps:
             if random is not None or not step.is_random:
                 image_BCHW, target = step(image_BCHW, target, random)
+        if image_BCHW.dtype == torch.float64:  # numpy's default
+            image_BCHW = image_BCHW.to(torch.get_default_dtype())
         return image_BCHW / 255 if image_BCHW.dtype == torch.uint8 else image_BCHW, target
 
     def divided(self) -> tuple["Transform | None", "Transform"]:
@@ -214,6 +216,8 @@ class Transform:
         Raises:
             Refused: a step can't be done, with its arguments or with such images.
         """
+        if image_BCHW.ndim == 4 and "int" in (kind := str(image_BCHW.dtype)) and image_BCHW.dtype != torch.uint8:
+            raise Refused(f"data: images are {kind}. Make them torch.uint8, of 0 to 255, or floats of 0 to 1.")
         shapes = []
         for random in (streams.generator("check"), None):
             try:

@@ -2,17 +2,20 @@
 
 import atexit
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from exper.error import Refused
 from exper.training import processes, rank, stop, streams
 from transform import Batch, Transform, as_target
 
+Array = Tensor | np.ndarray[Any, Any]
 MOST = 2**26  # numbers normalized ahead: 256 MB as floats, four times their bytes, in each of several runs at once
 
 
@@ -37,10 +40,12 @@ class Tensors:
     """A data set in memory: on the device, if no workers read it."""
 
     def __init__(
-        self, image_NCHW: Tensor, target_N: Tensor, classes: int, own: Mapping[str, Tensor] | None = None
+        self, image_NCHW: Array, target_N: Array, classes: int, own: Mapping[str, Tensor] | None = None
     ) -> None:
-        self.images, self.targets, self.classes, self.own = image_NCHW, target_N, classes, own or {}
-        self.shape = tuple(image_NCHW.shape[1:])
+        self.images, self.targets = torch.as_tensor(image_NCHW), torch.as_tensor(target_N)
+        self.classes, self.own, self.shape = classes, own or {}, tuple(self.images.shape[1:])
+        if len(self.images) != len(self.targets):
+            raise Refused(f"data: {len(self.images)} images have {len(self.targets)} targets. Give each image one.")
 
     @property
     def labels(self) -> Tensor | None:
@@ -62,8 +67,22 @@ class Tensors:
         sha256 = hashlib.sha256()
         for tensor in (self.images, self.targets):
             sha256.update(f"{tensor.dtype} {tensor.shape}".encode())
-            sha256.update(tensor.contiguous().reshape(-1).numpy().data)
+            sha256.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)  # numpy has no bfloat16
         return sha256.hexdigest()
+
+    def check(self, ignored: Collection[int]) -> None:
+        """Refuse class numbers that the model has no output for, unless the loss ignores them. Waits for the GPU."""
+        if self.targets.dtype == torch.bool or self.targets.is_floating_point():
+            return
+        low, high, last = *map(int, self.targets.aminmax()), max(self.classes, 2) - 1
+        if 0 <= low <= high <= last:
+            return
+        outside = self.targets[(self.targets < 0) | (self.targets > last)].unique().tolist()
+        if wrong := [number for number in outside if number not in ignored]:
+            raise Refused(
+                f"data: a target is {wrong[0]}, but with classes = {self.classes} they are 0 to {last}."
+                " Number classes from 0; where targets are no class numbers, make them floats."
+            )
 
 
 @dataclass

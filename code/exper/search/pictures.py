@@ -56,7 +56,7 @@ def parallel_coordinate(study: Study, metric: str) -> bytes:
         Refused: there are no results.
     """
     if not _finished(study):
-        raise Refused("no trial has finished.")
+        raise Refused(f"no trial has a number for {metric}.")
     names = {name for one in _finished(study) for name in one.params}
     return _drawn(lambda: _lines(study, metric), 3 + 1.6 * len(names), 5)
 

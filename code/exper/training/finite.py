@@ -37,6 +37,21 @@ def watched(model: nn.Module, is_due: Callable[[], bool]) -> Iterator[None]:
             handle.remove()
 
 
+@contextlib.contextmanager
+def watched_targets(loss_of: nn.Module, is_due: Callable[[], bool]) -> Iterator[None]:
+    """Within the block, raise Found where `loss_of` gets targets that are not finite while `is_due()`."""
+
+    def check(_: nn.Module, given: Any) -> None:
+        if is_due() and not _is_finite(given[1]):
+            raise Found("the output of every layer is finite, but the targets are not")
+
+    handle = loss_of.register_forward_pre_hook(check)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
 def _check_before(model: nn.Module, given: Any) -> None:
     kept = {"weight": model.named_parameters(), "buffer": model.named_buffers()}
     for kind, tensors in kept.items():

@@ -17,11 +17,11 @@ class Monitor:
     def __init__(
         self, rule: str | None, known: Collection[str], patience: Count | None = None, min_delta: float = 0.0
     ) -> None:
-        direction, _, self._name = (rule or "max ").partition(" ")
+        direction, _, self.name = (rule or "max ").partition(" ")  # of the metric, "" without a rule
         if direction not in ("max", "min") or (rule is None and patience is not None):
             raise Refused(f'monitor = {rule!r}: write "max <metric>", "min <metric>", or None without early_stop.')
-        if rule is not None and self._name not in known:
-            raise unknown("monitor", self._name, known)
+        if rule is not None and self.name not in known:
+            raise unknown("monitor", self.name, known)
         self._sign = 1.0 if direction == "max" else -1.0
         self._patience, self._min_delta = patience, min_delta
         self.best: dict[str, Any] = {}  # the best epoch's line of history
@@ -29,7 +29,7 @@ class Monitor:
 
     def value(self, line: dict[str, Any]) -> float:
         """Return the metric in an epoch's line of history, with the sign that makes larger better."""
-        return self._sign * float(line.get(self._name, math.nan))
+        return self._sign * float(line.get(self.name, math.nan))
 
     def see(self, line: dict[str, Any]) -> None:
         """Take in an epoch's line of history."""
@@ -41,9 +41,14 @@ class Monitor:
             self._state |= {"progress": value, "waited": 0}
 
     @property
+    def waited(self) -> int:
+        """Epochs in a row without progress."""
+        return int(self._state["waited"])
+
+    @property
     def is_over(self) -> bool:
         """Tell whether early stopping ends training."""
-        return self._patience is not None and self._state["waited"] >= self._patience
+        return self._patience is not None and self.waited >= self._patience
 
     def state_dict(self) -> dict[str, Any]:
         return {"line": self.best, **self._state}

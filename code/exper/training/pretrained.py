@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -77,8 +76,9 @@ def _read(source: str, run: Run) -> tuple[Weights, Path, dict[str, Any]]:
         raise Refused(f"pretrained = {source!r}: {path} is corrupt.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise Refused(f"pretrained = {source!r}: torch can't read {path}: {str(error).partition('.')[0]}.") from None
+    except Exception as error:  # of any kind: what is not torch's is unpickled until that fails
+        why = str(error).partition(".")[0] or type(error).__name__
+        raise Refused(f"pretrained = {source!r}: torch can't read {path}: {why}.") from None
     is_checkpoint = isinstance(content, dict) and {"format", "epoch", "model"} <= set(content)
     about = {"epoch": content["epoch"], "weights": "ema" if "ema" in content else "model"} if is_checkpoint else {}
     weights = content[about["weights"]] if about else content

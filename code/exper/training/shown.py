@@ -33,7 +33,10 @@ def _picture(image_CHW: Any) -> Any:
     import torch
     from PIL import Image
 
-    pixels_CHW = torch.as_tensor(image_CHW).detach().cpu()
+    try:
+        pixels_CHW = torch.as_tensor(image_CHW).detach().cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{_IMAGE}: {error}") from error
     if pixels_CHW.ndim != 3 or len(pixels_CHW) not in (1, 3):
         raise ValueError(f"{_IMAGE}, not a shape of {tuple(pixels_CHW.shape)}")
     if pixels_CHW.is_floating_point():

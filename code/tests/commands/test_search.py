@@ -151,6 +151,13 @@ def test_a_trial_whose_metric_is_nan_has_no_result(project: paths.Project) -> No
     assert "2 trials: 2 finished" in said
 
 
+def test_a_picture_that_needs_results_says_that_there_are_none(project: paths.Project) -> None:
+    prepare(project, search='{"optimizer.lr": [0.1, 0.01]}')
+    write(project, main=searching.MAIN.replace('"val/acc": (1', '"val/acc": math.nan * (1'))
+    said = exper(project, "search", "wide", "-f", code=1).stderr
+    assert "no parallel_coordinate.png: no trial has a number for val/acc." in said
+
+
 @pytest.mark.parametrize("jobs", ["1", "3"])
 def test_settings_that_training_refuses_at_once_leave_nothing(project: paths.Project, jobs: str) -> None:
     prepare(project, search='{"optimizer.lr": [-1.0, -2.0, -3.0, -4.0, -5.0]}')

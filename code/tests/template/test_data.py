@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import data
+import loss
 import metric
 from data.batches import Batches, Tensors
 from data.digits import digits
@@ -131,6 +132,53 @@ def test_the_fingerprint_of_a_column_is_that_of_its_numbers() -> None:
     table = torch.arange(12).view(6, 2)
     column, plain = (Tensors(torch.zeros(6, 1, 2, 2), one, 2) for one in (table[:, 1], table[:, 1].clone()))
     assert column.fingerprint() == plain.fingerprint()
+
+
+def test_numpys_arrays_and_half_floats_are_tensors() -> None:
+    numbers = torch.arange(12.0).view(3, 1, 2, 2)
+    made = [Tensors(numbers, torch.arange(3), 3), Tensors(numbers.numpy(), np.arange(3), 3)]
+    assert made[0].fingerprint() == made[1].fingerprint()
+    assert made[0].fingerprint() != Tensors(numbers.bfloat16(), torch.arange(3), 3).fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("targets", "classes", "says"),
+    [
+        (torch.arange(63) % 3, 3, "data: 60 images have 63 targets."),
+        (torch.arange(60) % 3 + 1, 3, "data: a target is 3, but with classes = 3 they are 0 to 2."),
+        (torch.arange(60) % 3 - 1, 3, "data: a target is -1, but"),
+        (torch.arange(60) % 3, 1, "data: a target is 2, but with classes = 1 they are 0 to 1."),
+        ((torch.arange(60) % 2 * 255).byte()[:, None, None].expand(60, 4, 4), 1, "data: a target is 255, but"),
+    ],
+)  # fmt: skip
+def test_targets_that_no_output_is_for_are_refused(
+    targets: torch.Tensor, classes: int, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(data.DATA, "own", lambda folder: Tensors(torch.rand(60, 1, 4, 4), targets, classes))
+    run, settings = play.born(tmp_path / "0"), small_own(loss={"name": "focal"})
+    with pytest.raises(SystemExit):
+        play.train(run, settings)
+    assert run.refused.read_text().startswith(says)
+
+
+def small_own(**changes: Any) -> dict[str, Any]:
+    """Return settings for a data set "own" of 60 images."""
+    split = {"val": 10, "test": 20, "stratify": False, "seed": 0}
+    own = {"name": "own", "batch_size": 10, "eval_batch_size": 10, "split": split}
+    return play.config(data=own, transform=[], model={"name": "mlp", "hidden": []}, metric=[], epochs=1, **changes)
+
+
+@pytest.mark.parametrize(("ignored", "settings"), [(255, {"ignore_index": 255}), (-100, {})])
+def test_a_loss_may_ignore_targets(
+    ignored: int, settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets = torch.arange(60) % 3
+    targets[::7] = ignored
+    monkeypatch.setitem(data.DATA, "own", lambda folder: Tensors(torch.rand(60, 1, 4, 4), targets, 3))
+    monkeypatch.setitem(loss.LOSS, "ignoring", torch.nn.CrossEntropyLoss)
+    run = play.born(tmp_path / "0")
+    play.train(run, small_own(loss={"name": "ignoring", **settings}))
+    assert "test/loss" in play.statistic(run)["metric"]["test"]
 
 
 @pytest.mark.parametrize("length", [3, 26, 60])

@@ -13,8 +13,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import data
 import loss
 import model
+from data.batches import Tensors
 from exper import paths
 from exper.training import stop
 from tests import play
@@ -156,6 +158,18 @@ def test_it_is_said_if_the_loss_alone_is_not_finite(tmp_path: Path, monkeypatch:
     monkeypatch.setitem(loss.LOSS, "late", Late)
     said = failed(tmp_path / "0", loss={"name": "late"}, optimizer={"name": "adam", "lr": 0.01}, scheduler=None)
     assert said.endswith("; the output of every layer is finite, so it is the loss that is not")
+
+
+def test_targets_that_are_not_finite_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Tensors(torch.rand(60, 1, 8, 8), torch.full((60, 1), float("nan")), 1)
+    monkeypatch.setitem(data.DATA, "numbers", lambda folder: made)
+    monkeypatch.setitem(loss.LOSS, "mse", nn.MSELoss)
+    split = {"val": 10, "test": 20, "stratify": False}
+    said = failed(
+        tmp_path / "0", data={"name": "numbers", "batch_size": 10, "eval_batch_size": 10, "split": split},
+        loss={"name": "mse"}, metric=[],
+    )  # fmt: skip
+    assert said.endswith("at step 1, in epoch 1; the output of every layer is finite, but the targets are not")
 
 
 class Steep(nn.Module):

@@ -165,6 +165,14 @@ def test_a_loss_for_other_data_is_refused(given: Any, classes: int, says: str) -
     assert says in str(error.value)
 
 
+@pytest.mark.parametrize("output", [(LOGIT_BK, LOGIT_BK), {"out": LOGIT_BK}, None])
+def test_what_is_no_output_of_a_model_is_named(output: Any) -> None:
+    with pytest.raises(
+        TypeError, match=rf"^the model returned a {type(output).__name__}: it must be a tensor, or a list"
+    ):
+        Loss({"name": "cross_entropy"})(output, CLASS_B)
+
+
 class Weighing(nn.Module):
     """A loss that would learn how much it counts."""
 

@@ -1,5 +1,6 @@
 import inspect
 import json
+import math
 import os
 import re
 import sys
@@ -17,7 +18,7 @@ import optim
 from exper import parts, paths, settings
 from exper.training.checkpoint import Checkpoints
 from loss import Loss
-from metric import METRIC, Totals
+from metric import METRIC, Accuracy, Totals
 from schedule import SCHEDULER
 from setting import Settings
 from tests import play
@@ -246,11 +247,41 @@ def test_a_lost_best_checkpoint_is_said_and_the_last_one_tested(tmp_path: Path) 
     assert play.statistic(run)["metric"]["test"]["epoch"] == 3
 
 
-def test_early_stop_ends_training_and_still_tests(tmp_path: Path) -> None:
+def test_early_stop_ends_training_says_so_and_still_tests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = play.born(tmp_path / "0")
     play.train(run, play.small(epochs=50, early_stop={"patience": 2, "min_delta": 10.0}))
+    assert capsys.readouterr().out.count("stops early: no progress of val/loss since epoch 1\n") == 1
     assert play.statistic(run)["metric"]["last"]["epoch"] == 3
     assert "test/acc" in play.statistic(run)["metric"]["test"]
+
+
+class Odd(Accuracy):
+    """A metric whose value is what a test says."""
+
+    is_value: Any = None
+
+    def value(self) -> float:
+        return Odd.is_value  # type: ignore[no-any-return]
+
+
+def test_a_monitored_metric_that_never_was_a_number_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(METRIC, "odd", Odd)
+    monkeypatch.setattr(Odd, "is_value", math.nan)
+    run = play.born(tmp_path / "0")
+    play.train(run, play.small(metric=[{"name": "odd"}], monitor="max val/odd", verbose="quiet"))
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "val/odd was never a finite number: no epoch is best, the last is tested"
+    assert play.statistic(run)["metric"]["test"]["epoch"] == 3
+
+
+@pytest.mark.parametrize("value", [None, "high", [0.1, 0.2], torch.ones(3)], ids=str)
+def test_a_metric_that_gives_no_number_is_named(value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METRIC, "odd", Odd)
+    monkeypatch.setattr(Odd, "is_value", value)
+    with pytest.raises(TypeError, match=r"^metric 'odd': value\(\) gave .*: it must be one number"):
+        play.train(play.born(tmp_path / "0"), play.small(metric=[{"name": "odd"}], epochs=1))
 
 
 class Broken(nn.Module):

@@ -160,7 +160,7 @@ def test_splits_of_the_data_set_and_of_the_config_do_not_compete(split: dict[str
 def test_a_data_set_comes_with_a_val_and_a_test_of_its_own_samples_or_is_refused(own: Any, says: str) -> None:
     made = Tensors(torch.zeros(10, 1, 2, 2), torch.arange(10) % 2, 2, own)
     with pytest.raises(ValueError, match=says):
-        Split(**{name: None if name in own else 0.2 for name in ("val", "test")}).of(made)
+        Split(val=None if "val" in own else 0.2, test=None if "test" in own else 0.2).of(made)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,21 @@ def test_normalize_is_by_channel() -> None:
     assert out[1, :, 2, 2].tolist() == pytest.approx([0.9, 0.4, 0.7 / 3])
 
 
+@pytest.mark.parametrize("listed", [[], [{"name": "normalize", "mean": [0.0], "std": [1.0]}]])
+def test_floats_of_64_bits_end_as_those_of_32(listed: list[dict[str, Any]]) -> None:
+    images, transform = torch.rand(2, 1, 3, 3), Transform(listed)
+    out = transform(images.double(), torch.zeros(2), None)[0]
+    assert out.dtype == torch.float32
+    assert torch.equal(out, transform(images, torch.zeros(2), None)[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int8, torch.uint16])
+def test_pixels_that_are_neither_bytes_nor_floats_are_refused(dtype: torch.dtype) -> None:
+    with pytest.raises(Refused, match=rf"data: images are {dtype}. Make them torch.uint8, of 0 to 255, or floats"):
+        Transform([]).check(torch.ones(2, 1, 3, 3).to(dtype), torch.zeros(2))
+    Transform([]).check(torch.ones(2, 3).long(), torch.zeros(2))  # words of a text are no pixels
+
+
 def test_crop_shifts_each_image_by_itself_and_fills_with_zeros() -> None:
     out = crop(IMAGES, streams.generator(1), padding=2)
     shifts = set()

@@ -188,7 +188,7 @@ def test_weights_that_are_only_there_are_named(begun: Callable[..., paths.Run], 
     assert "'body' is unknown" in said
 
 
-@pytest.mark.parametrize("content", [b"", b"no weights", [1, 2], {"a": 3}, Path("x")], ids=str)
+@pytest.mark.parametrize("content", [b"", b"no weights", b"hello", b"abc", b"0", [1, 2], {"a": 3}, Path("x")], ids=str)
 def test_files_without_weights_are_refused(content: Any, begun: Callable[..., paths.Run], tmp_path: Path) -> None:
     path = tmp_path / "x.pth"
     if isinstance(content, bytes):

@@ -47,7 +47,15 @@ def test_an_image_of_one_channel_is_grey_and_one_of_bytes_as_it_is(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("../x", "a"), ("", "a"), ("a", torch.zeros(2, 3)), ("a", torch.zeros(4, 2, 2))]
+    ("name", "value"),
+    [
+        ("../x", "a"),
+        ("", "a"),
+        ("a", torch.zeros(2, 3)),
+        ("a", torch.zeros(4, 2, 2)),
+        ("a", Image.new("L", (2, 2))),
+        ("a", None),
+    ],
 )
 def test_what_can_t_be_shown_is_an_error_that_says_so(tmp_path: Path, name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=r"state\.show"):
