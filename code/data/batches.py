@@ -74,10 +74,12 @@ class Tensors:
         """Refuse class numbers that the model has no output for, unless the loss ignores them. Waits for the GPU."""
         if self.targets.dtype == torch.bool or self.targets.is_floating_point():
             return
-        low, high, last = *map(int, self.targets.aminmax()), max(self.classes, 2) - 1
+        # as int64, as torch does not compare uint16; but bytes, of many masks, would take eight times the memory
+        targets = self.targets if self.targets.element_size() == 1 else as_target(self.targets)
+        low, high, last = *map(int, targets.aminmax()), max(self.classes, 2) - 1
         if 0 <= low <= high <= last:
             return
-        outside = self.targets[(self.targets < 0) | (self.targets > last)].unique().tolist()
+        outside = targets[(targets < 0) | (targets > last)].unique().tolist()
         if wrong := [number for number in outside if number not in ignored]:
             raise Refused(
                 f"data: a target is {wrong[0]}, but with classes = {self.classes} they are 0 to {last}."

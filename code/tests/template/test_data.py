@@ -147,6 +147,7 @@ def test_numpys_arrays_and_half_floats_are_tensors() -> None:
         (torch.arange(63) % 3, 3, "data: 60 images have 63 targets."),
         (torch.arange(60) % 3 + 1, 3, "data: a target is 3, but with classes = 3 they are 0 to 2."),
         (torch.arange(60) % 3 - 1, 3, "data: a target is -1, but"),
+        ((torch.arange(60) % 4).to(torch.uint16), 3, "data: a target is 3, but"),
         (torch.arange(60) % 3, 1, "data: a target is 2, but with classes = 1 they are 0 to 1."),
         ((torch.arange(60) % 2 * 255).byte()[:, None, None].expand(60, 4, 4), 1, "data: a target is 255, but"),
     ],
