@@ -116,7 +116,7 @@ def test_a_small_study_makes_a_small_page(project: paths.Project) -> None:
 
 @pytest.mark.parametrize(
     ("words", "name"),
-    [(["base"], "base"), (["base/0", "fast"], "base@0_fast"), (["b*", "*/0"], "b~_~@0"), (["mine"], "mine"),
+    [(["base"], "base"), (["base/0", "fast"], "base@0,fast"), (["b*", "*/0"], "b~,~@0"), (["mine"], "mine"),
      (["there/yours.txt"], "yours"), (["数据"], "数据")],
 )  # fmt: skip
 def test_the_page_is_called_as_the_runs_were(project: paths.Project, words: list[str], name: str) -> None:
@@ -254,7 +254,7 @@ def test_what_became_of_a_tag_is_said(project: paths.Project, git: Callable[...,
     git("tag", "-d", "gone")
     git("tag", "-f", "moved")
     exper(project, "report", "gone", "moved")
-    text = project.report_file("gone_moved").read_text()
+    text = project.report_file("gone,moved").read_text()
     assert "git has no such tag any more" in text
     assert "the tag now points to" in text
     assert "The same code as gone." in text
