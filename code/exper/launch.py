@@ -40,7 +40,8 @@ def main() -> int:
     except OSError as error:
         if error.strerror is None:
             return _bug(command)
-        return _fail(1, f"{command}: {error.strerror}: {error.filename or 'no file named'}")
+        where = f": {error.filename}" if error.filename else ""
+        return _fail(1, f"{command}: {error.strerror}{where}")
     except Exception:
         return _bug(command)
     return code

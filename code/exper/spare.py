@@ -94,15 +94,23 @@ def _of_search(name: str) -> bool:
     return name.startswith("search.")
 
 
-def trial_tags(project: paths.Project, repository: Repository, known: Tags) -> Iterator[Spare]:
-    """Yield, for each search that was made here and is not under way, the git tags of its trials without runs."""
+def trial_tags(project: paths.Project, repository: Repository, problems: list[str]) -> Iterator[Spare]:
+    """Yield, for each search that was made here and is not under way, the git tags of its trials without runs.
+
+    Where that can't be known they stay, and it is added to `problems`.
+    """
     from exper.search import study  # with Optuna, which takes a moment
 
+    known = repository.tags_of_commits()
     for search in sorted({*map(paths.search_of, known)} - {""}):
         tag = project.tag(search)
         if not tag.journal.exists() or search not in known:  # made elsewhere, and only fetched
             continue
-        if study.is_under_way(study.load(tag, known[search].commit, None)):
+        try:
+            if study.is_under_way(study.load(tag, known[search].commit, None)):
+                continue
+        except Refused as refusal:
+            problems.append(f"{search}: {refusal} The git tags of its trials stay")
             continue
         of_search = [one for name, one in known.items() if paths.search_of(name) == search]
         unused = [one for one in of_search if not project.tag(one.name).runs()]

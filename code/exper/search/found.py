@@ -16,6 +16,7 @@ from exper import title as titles
 from exper.error import Refused
 from exper.repository import Repository
 from exper.rows import Row
+from exper.say import say
 from exper.search import space
 from exper.search import study as studies
 from exper.search.space import Space
@@ -60,12 +61,23 @@ def of(project: paths.Project, tag: str, storage: str | None) -> Search:
     if known is None or source is None or not config.get("search") or not metric:
         what = f"there is no tag {tag!r}" if known is None else f"the tag {tag!r} is of no search"
         raise Refused(f"{what}.{tags.nearest(tag, project.searches())}")
-    study = studies.load(project.tag(tag), known.commit, storage)
+    study = _study(project.tag(tag), known.commit, storage)
     if study is None and storage is not None:
         raise Refused(f"that storage knows no search {tag!r}.")
     if study is None and not project.trials(tag):
         raise Refused(f"the search {tag!r} has no trials here. Type: exper search {tag}")
     return Search(project, tag, space.read(source), metric, direction, study)
+
+
+def _study(tag: paths.Tag, commit: str, storage: str | None) -> Study | None:
+    """Return what Optuna knows of a search; nothing where its journal is damaged, as the files of runs tell as much."""
+    try:
+        return studies.load(tag, commit, storage)
+    except Refused as refusal:
+        if storage is not None:
+            raise
+        say(f"results: {refusal} The files of the runs tell what follows.")
+        return None
 
 
 @dataclass(frozen=True)
@@ -109,7 +121,7 @@ def _known(search: Search) -> dict[str, FrozenTrial]:
     """Return the trials that Optuna knows, by tag; of several with the same values one that has a result."""
     found: dict[str, FrozenTrial] = {}
     for one in search.study.get_trials(deepcopy=False) if search.study else ():
-        if one.user_attrs.get(studies.WHY) == studies.TOO_MANY:
+        if one.state.name == "WAITING":  # nobody has begun it
             continue
         name = one.user_attrs.get(studies.TAG, f"trial {one.number}")  # no tag: it could not be made
         if name not in found or found[name].value is None:

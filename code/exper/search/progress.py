@@ -3,10 +3,12 @@
 import sys
 from typing import TYPE_CHECKING
 
+from optuna.study import Study
 from tqdm import tqdm
 
 from exper import paths
 from exper.say import printable
+from exper.search import study as studies
 
 if TYPE_CHECKING:
     from typing_extensions import Never
@@ -17,13 +19,12 @@ tqdm.monitor_interval = 0  # no thread that watches
 class Progress:
     """Lines that are redrawn; nothing without a terminal."""
 
-    def __init__(self, tag: str, trials: int, ended: int, epochs: int | None, direction: str) -> None:
+    def __init__(self, tag: str, trials: int, ended: int, epochs: int | None) -> None:
         """Begin with the trials that have ended already."""
         self._is_shown = sys.stderr.isatty()
-        self._epochs, self._sign = epochs, 1 if direction == "maximize" else -1
+        self._epochs = epochs
         self._whole = self._line(f"search {tag}", trials, 0, ended, "trial")
         self._runs: dict[int, tqdm[Never]] = {}
-        self._best: float | None = None
 
     def _line(self, title: str, total: int | None, position: int, done: int, unit: str) -> "tqdm[Never]":
         return tqdm(
@@ -51,12 +52,14 @@ class Progress:
         """Take a run's line away."""
         self._runs.pop(slot).close()
 
-    def finish(self, value: float | None, title: str) -> None:
-        """Count a trial that has ended, with its value if it has one."""
-        if value is not None and (self._best is None or value * self._sign > self._best * self._sign):
-            self._best = value
-            self._whole.set_postfix_str(f"best {value:.4g} {printable(title)}", refresh=False)
-        self._whole.update()
+    def count(self, study: Study) -> None:
+        """Show how many trials have ended and which is the best, those of other searchers included."""
+        if not self._is_shown:
+            return
+        best = studies.best(study)
+        if best is not None:
+            self._whole.set_postfix_str(f"best {best[1]:.4g} {printable(best[0])}", refresh=False)
+        self._whole.update(len(studies.ended(study)) - self._whole.n)
         self._whole.refresh()
 
     def close(self) -> None:

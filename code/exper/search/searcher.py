@@ -63,7 +63,8 @@ class Searcher:
         epochs = base.config.get("epochs")
         self._epochs = epochs if isinstance(epochs, int) else None
         study.pruner = studies.pruner(plan.pruner, self._epochs or 100)
-        self._progress = Progress(base.tag, plan.trials, len(studies.ended(study)), self._epochs, base.direction)
+        self._progress = Progress(base.tag, plan.trials, len(studies.ended(study)), self._epochs)
+        self._progress.count(study)
         self._open: list[Open] = []
         self._jobs: dict[int, Job] = {}  # by the pipe that ends with the run
         self._looked = 0.0
@@ -146,13 +147,11 @@ class Searcher:
         if taken is not None:
             self._begin(*taken)
             return True
-        if studies.count(self._study) >= self._plan.trials:
+        with lock.held(self._base.project.lock):  # or two that look at the same moment would both ask for the last
+            asked = studies.ask(self._study, self._sampler, self._plan.trials)
+        if asked is None:
             return False
-        asked, values = studies.ask(self._study, self._base.space, self._sampler)
-        if asked.number >= self._plan.trials:  # another searcher asked at the same moment
-            studies.tell(asked, failed=studies.TOO_MANY)
-            return False
-        self._begin(asked, values)
+        self._begin(asked, studies.take(asked, self._base.space, self._sampler))
         return True
 
     def _take_over(self) -> tuple[Trial, dict[str, Value]] | None:
@@ -175,12 +174,12 @@ class Searcher:
         try:
             made = trials.make(self._base, values, self._plan.seeds)
         except Refused as refusal:
-            self._tell(asked, f"trial {asked.number}", Outcome(why=f"trial {asked.number}: {refusal}"))
+            self._tell(asked, Outcome(why=f"trial {asked.number}: {refusal}"))
             return
         asked.set_user_attr(studies.TAG, made.name)
         known = studies.known_value(self._study, asked)
         if known is not None:
-            self._tell(asked, made.name, Outcome(known))
+            self._tell(asked, Outcome(known))
             return
         tag = self._base.project.tag(made.name)
         self._open.append(Open(asked, made, [tag.run(number) for number in range(self._plan.seeds)]))
@@ -250,10 +249,10 @@ class Searcher:
             for run in one.runs:  # before the study knows: a kill may have lost the rest of a run's end
                 if outcome.state(run) == "finished":
                     life.settle(self._base.project, run, "finished")
-            self._tell(one.asked, one.made.name, found)
+            self._tell(one.asked, found)
 
-    def _tell(self, asked: Trial, name: str, found: Outcome) -> None:
+    def _tell(self, asked: Trial, found: Outcome) -> None:
         studies.tell(asked, found.value, failed=found.why)
-        self._progress.finish(found.value, name)
+        self._progress.count(self._study)
         if found.why is not None:
             self.failed.append(found.why)

@@ -2,6 +2,8 @@
 
 import contextlib
 import hashlib
+import json
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -11,15 +13,16 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._file import get_lock_file
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from exper import machine, paths, settings, slurm
+from exper import files, machine, paths, settings, slurm
 from exper.error import Refused
 from exper.search.plan import Plan
 from exper.search.space import Choice, Range, Space
@@ -33,7 +36,7 @@ _PRUNERS: dict[str, Callable[[int], BasePruner]] = {  # from the number of epoch
 }
 _ASKING_SECONDS = 10  # in which a trial that has just been asked for gets its owner
 _OWNER, TAG, WHY = "owner", "tag", "why"
-TOO_MANY = "one more than wanted"
+Away = StorageInternalError  # a database that answers no more, or not soon enough
 
 
 def create(tag: paths.Tag, commit: str, direction: str, storage: str | None) -> Study:
@@ -89,7 +92,24 @@ def _name(tag: paths.Tag, commit: str) -> str:
 def _storage(tag: paths.Tag, url: str | None) -> str | JournalStorage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=ExperimentalWarning)
-    return url or JournalStorage(JournalFileBackend(str(tag.journal)))
+    return url or JournalStorage(_Journal(str(tag.journal)))
+
+
+class _Journal(JournalFileBackend):
+    """A journal without half records: what a kill has left of one is cut off, and what a full disk takes of one."""
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+        with get_lock_file(self._lock), files.open_to_append(Path(self._file_path)) as file:
+            before = file.tell()
+            try:
+                while lines:
+                    lines = lines[os.write(file.fileno(), lines) :]
+                os.fsync(file.fileno())
+            except OSError as error:
+                os.ftruncate(file.fileno(), before)
+                error.filename = self._file_path
+                raise
 
 
 @contextlib.contextmanager
@@ -100,8 +120,12 @@ def _told() -> Iterator[None]:
     except (Refused, OSError):
         raise
     except Exception as error:
-        first = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise Refused(f"the storage of the search can't be used: {first}") from None
+        raise Refused(f"the storage of the search can't be used: {reason(error)}.") from None
+
+
+def reason(error: BaseException) -> str:
+    """Return in a line what a storage does not like; Optuna has words of its own around those of a database."""
+    return str(error.__cause__ or error).strip().partition("\n")[0] or type(error).__name__
 
 
 class _Grid(optuna.samplers.GridSampler):
@@ -127,11 +151,22 @@ def sampler(kind: str, space: Space, seed: int, number: int) -> BaseSampler:
     return optuna.samplers.TPESampler(seed=own, constant_liar=True)
 
 
-def ask(study: Study, space: Space, sampler_of: Callable[[int], BaseSampler]) -> tuple[Trial, dict[str, Value]]:
-    """Return a new trial of ours and its values."""
+def ask(study: Study, sampler_of: Callable[[int], BaseSampler], most: int) -> Trial | None:
+    """Return a new trial to `take`, None if there are `most`; searchers without a lock in common may ask at once."""
+    if _count(study) >= most:
+        return None
     study.sampler = sampler_of(0)
     trial = study.ask()
-    return trial, take(trial, space, sampler_of)
+    if _count(study, trial.number) <= most:
+        return trial
+    study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)  # for who wants one more, with its point
+    return None
+
+
+def _count(study: Study, up_to: int | None = None) -> int:
+    """Return how many trials there are, in any state but that of one put back: all, or those up to a number."""
+    every = (trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING)
+    return sum(up_to is None or trial.number <= up_to for trial in every)
 
 
 def take(trial: Trial, space: Space, sampler_of: Callable[[int], BaseSampler]) -> dict[str, Value]:
@@ -168,11 +203,6 @@ def _is_gone(owner: dict[str, Any]) -> bool:
     if machine.is_here(owner):
         return not machine.is_alive(owner.get("pid"), owner.get("pid_started"))
     return owner.get("job") is not None and slurm.is_over(owner["job"])
-
-
-def count(study: Study) -> int:
-    """Return how many trials there are, in any state."""
-    return len(study.get_trials(deepcopy=False))
 
 
 def _suggest(trial: Trial, name: str, values: Choice | Range) -> Value:
@@ -253,6 +283,14 @@ def tell(trial: Trial, value: float | None = None, *, failed: str | None = None)
 def ended(study: Study) -> list[FrozenTrial]:
     """Return the trials that have ended, in the order in which they were asked for."""
     return [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+
+
+def best(study: Study) -> tuple[str, float] | None:
+    """Return the tag and the value of the best trial, None if there is none yet."""
+    if not any(trial.state == TrialState.COMPLETE for trial in study.get_trials(deepcopy=False)):
+        return None
+    found = study.best_trial
+    return str(found.user_attrs.get(TAG)), study.best_value
 
 
 def remember(study: Study, plan: Plan) -> None:

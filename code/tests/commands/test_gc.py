@@ -304,6 +304,26 @@ def test_tags_of_trials_without_runs_go_if_that_is_asked_for(project: paths.Proj
     assert len(json.loads(exper(project, "results", "wide", "--json").stdout)) == 3
 
 
+def test_where_the_journal_of_a_search_is_damaged_its_tags_stay_and_its_results_are_shown(
+    project: paths.Project,
+) -> None:
+    searching.prepare(project)
+    exper(project, "search", "wide")
+    journal = project.tag("wide").journal
+    journal.write_text(journal.read_text().replace("}", "", 1))
+    git(project.root, "tag", "wide+lr=7", "wide")
+    left = project.tag("gone")
+    left.folder.mkdir()
+    left.last_id.write_text("0\n")
+    said = exper(project, "gc", "--tags", "--yes", code=1).stderr
+    assert "gc: wide: the storage of the search can't be used" in said
+    assert "wide+lr=7" in manager.tags(project)
+    assert not left.folder.exists()
+    shown = exper(project, "results", "wide", "--json")
+    assert len(json.loads(shown.stdout)) == 3
+    assert "The files of the runs tell what follows." in shown.stderr
+
+
 def test_tags_of_a_search_under_way_stay(project: paths.Project) -> None:
     searching.prepare(project, seconds="1.0", search='{"optimizer.lr": [0.1]}')
     under_way = manager.start(project, "search", "wide")

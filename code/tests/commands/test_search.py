@@ -2,11 +2,13 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import time
 from pathlib import Path
 
+import pexpect
 import psutil
 import pytest
 
@@ -65,6 +67,18 @@ def test_the_space_may_be_typed(project: paths.Project) -> None:
         done = exper(project, "search", *words)
         assert done.returncode == 0, done.stderr
         assert {*trials(project, "wide")} == {"wide+lr=0.01", "wide+lr=0.1"}
+
+
+def test_on_a_terminal_the_best_so_far_is_shown_from_the_beginning(project: paths.Project) -> None:
+    prepare(project, search='{"optimizer.lr": [0.1, 0.01, 0.3, 0.001]}')
+    quiet = exper(project, "search", "wide", "-f", "--trials", "3").stderr
+    before = max(told(project, "wide"), key=lambda one: one.value or 0)
+    program, *words = manager.command(project, "search", "wide", "--trials", "4")
+    with pexpect.spawn(program, words, timeout=60, encoding="utf-8", dimensions=(24, 150)) as terminal:
+        shown = re.findall(r"best ([0-9.]+) (wide\S*[0-9])", terminal.read())
+    assert shown[0] == (f"{before.value:.4g}", before.user_attrs["tag"])
+    assert shown[-1] == ("1", "wide+lr=0.01")
+    assert [line.partition(":")[0] for line in quiet.splitlines()] == ["search"] * 3  # without one: results alone
 
 
 def test_a_second_call_repeats_nothing_and_keeps_to_the_tag(project: paths.Project) -> None:
@@ -345,6 +359,22 @@ def test_kill_9_of_the_search_alone_ends_its_runs(project: paths.Project) -> Non
     assert {state(project, f"{tag}/0") for tag in trials(project, "wide")} == {"interrupted"}
 
 
+def test_searchers_that_ask_at_once_ask_for_each_trial_once(project: paths.Project) -> None:
+    rates = [round(0.5 / 1.3**number, 9) for number in range(12)]
+    prepare(project, search=f'{{"optimizer.lr": {rates}}}')
+    slow = "    trial = study.ask()\n"
+    path = project.code / "exper" / "search" / "study.py"
+    path.write_text(path.read_text().replace(slow, f"    import time; time.sleep(0.2)\n{slow}"))
+    manager.commit(project)
+    exper(project, "search", "wide", "-f", "--trials", "1")
+    searchers = [manager.start(project, "search", "wide", "--trials", "5") for _ in range(3)]
+    assert [one.communicate(timeout=60) and one.returncode for one in searchers] == [0, 0, 0]
+    assert len(told(project, "wide")) == 5
+    exper(project, "search", "wide", "--trials", "12")
+    assert {one.state.name for one in told(project, "wide")} == {"COMPLETE"}
+    assert len(trials(project, "wide")) == len(set(noted(project, "ended"))) == len(noted(project, "ended")) == 12
+
+
 def test_two_searchers_share_the_trials(project: paths.Project) -> None:
     prepare(project, seconds="0.1", search='{"optimizer.lr": [0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.2]}')
     first = manager.start(project, "search", "wide")
@@ -419,6 +449,33 @@ def test_a_full_disk_is_told_in_a_line(project: paths.Project) -> None:
     assert done.returncode in (1, 2), done.stderr
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_leaves_no_half_record(project: paths.Project) -> None:
+    """A limit on the size of files stands for it: the journal meets it in the middle of a record."""
+    prepare(project)
+    exper(project, "search", "wide", "--trials", "1")
+    journal = project.tag("wide").journal
+    size = journal.stat().st_size + 50
+    command = manager.command(project, "search", "wide", "--trials", "3")
+    done = subprocess.run(["prlimit", f"--fsize={size}", *command], capture_output=True, text=True, cwd=project.root)
+    assert done.returncode == 1, done.stderr
+    assert f"search: File too large: {journal}" in done.stderr
+    assert journal.read_bytes().endswith(b"\n")
+    exper(project, "search", "wide", "--trials", "3")
+    assert {one.state.name for one in told(project, "wide")} == {"COMPLETE"}
+    assert len(told(project, "wide")) == 3
+
+
+def test_half_a_record_that_a_kill_has_left_is_cut_off(project: paths.Project) -> None:
+    prepare(project)
+    exper(project, "search", "wide", "--trials", "1")
+    with project.tag("wide").journal.open("a") as file:
+        file.write('{"op_code": 4, "wor')
+    exper(project, "results", "wide")
+    exper(project, "search", "wide", "--trials", "3")
+    exper(project, "search", "wide")
+    assert [one.state.name for one in told(project, "wide")] == ["COMPLETE"] * 3
 
 
 @database.needed
