@@ -91,6 +91,16 @@ def in_list(project: paths.Project, path: Path) -> tuple[list[paths.Run], list[s
     return list(found), unknown
 
 
+def naming(project: paths.Project, runs: set[str]) -> tuple[str, str] | None:
+    """Return the first of the user's lists that names one of `runs`, maybe by a glob, and its entry; None: no list."""
+    for path in sorted(project.lists.glob("*.txt")):
+        own = lists.of_search(path.stem)  # a search's line on the list of its name, which nobody has chosen
+        for entry in lists.entries(path) if path.stem != lists.FINISHED else ():
+            if entry in runs or (is_glob(entry) and entry != own and fnmatch.filter(runs, entry)):
+                return path.stem, entry
+    return None
+
+
 def entry(project: paths.Project, word: str) -> str:
     """Return what a list has to say to mean the runs that a word means; a tag or a glob stays one, for later runs.
 

@@ -74,9 +74,14 @@ def of_search(tag: paths.Tag) -> list[slurm.Job]:
     return [{"id": number, "cluster": cluster} for number, cluster in lines]
 
 
-def is_alive(job: slurm.Job) -> bool:
-    """Tell whether SLURM still has a job."""
-    return slurm.word(job, os.getuid(), 0.0) in (slurm.WAITING, slurm.RUNNING)
+def word(job: slurm.Job) -> str | None:
+    """Return what SLURM says of a job of ours; None if it does not answer."""
+    return slurm.word(job, os.getuid(), 0.0)
+
+
+def is_over(job: slurm.Job) -> bool:
+    """Tell whether a job is gone for sure."""
+    return word(job) == slurm.GONE
 
 
 def pattern(path: Path) -> str:

@@ -98,12 +98,6 @@ def forget_search(project: paths.Project, search: str) -> None:
             path.unlink()
 
 
-def naming(project: paths.Project, runs: set[str]) -> list[str]:
-    """Return the user's lists that name one of `runs`."""
-    users = [path for path in sorted(project.lists.glob("*.txt")) if path.stem != FINISHED]
-    return [path.stem for path in users if runs.intersection(entries(path))]
-
-
 def entries(path: Path) -> list[str]:
     """Return what a list names, line by line; comments, blank lines and line ends of any kind are left out.
 

@@ -84,7 +84,7 @@ def check_kept(reference: Reference) -> None:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ` Did you mean 'baseline'?`, or nothing where no name is near."""
-    near = difflib.get_close_matches(name, list(known), 1)
+    near = difflib.get_close_matches(name, [one for one in known if one != name], 1)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 

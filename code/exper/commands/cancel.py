@@ -25,7 +25,7 @@ def cancel(arguments: list[str], project: paths.Project) -> int:
     parser.add_argument("run", metavar="tag[/id]", help="the run, or all of a tag or a search")
     options = parser.parse_args(arguments)
     reference = tags.parse_reference(options.run)
-    searching = [job for job in jobs.of_search(project.tag(reference.tag)) if jobs.is_alive(job)]
+    searching = [job for job in jobs.of_search(project.tag(reference.tag)) if not jobs.is_over(job)]
     if reference.number is None and searching:
         return _cancel_search(searching)
     runs = [run for run in find.runs(project, reference) if status.read(run) in (*status.QUEUED, "running")]
@@ -41,10 +41,10 @@ def _cancel_search(searching: list[slurm.Job]) -> int:
     for job in searching:
         slurm.cancel(job)
     deadline = time.monotonic() + _SECONDS
-    while any(map(jobs.is_alive, searching)):
+    while left := [job for job in searching if not jobs.is_over(job)]:
         if time.monotonic() > deadline:
-            say(f"cancel: {jobs.described(searching[0])} still runs, {_SECONDS} s after SLURM was told to end it")
-            return 1
+            what = jobs.described(left[0])
+            return _say_late(what, what, is_known=jobs.word(left[0]) is not None)
         time.sleep(0.2)
         slurm.forget_answers()
     say(f"cancel: {', '.join(map(jobs.described, searching))} has ended")
@@ -54,15 +54,20 @@ def _cancel_search(searching: list[slurm.Job]) -> int:
 def _wait(run: paths.Run) -> int:
     """Wait until a run is over, tell how, and return the exit code."""
     deadline = time.monotonic() + _SECONDS
-    while status.read(run) in (*status.QUEUED, "running"):
+    while (now := status.read(run)) in (*status.QUEUED, "running"):
         if time.monotonic() > deadline:
-            say(f"cancel: {run} still runs, {_SECONDS} s after SLURM was told to end {_job(run)}")
-            return 1
+            return _say_late(str(run), _job(run), is_known=now != status.QUEUED[1])
         time.sleep(0.2)
         slurm.forget_answers()
     _record(run)
     say(f"cancel: {run} is {status.read(run)}, {_job(run)} has ended. To go on: exper submit --continue {run}")
     return 0
+
+
+def _say_late(what: str, job: str, *, is_known: bool) -> int:
+    how = f"{what} still runs" if is_known else f"SLURM does not answer whether {what} is over"
+    say(f"cancel: {how}, {_SECONDS} s after it was told to end {job}")
+    return 1
 
 
 def _job(run: paths.Run) -> str:

@@ -14,7 +14,7 @@ Examples:
 
 import fnmatch
 
-from exper import ask, files, find, jobs, lists, paths, removal, status, tags
+from exper import ask, files, find, jobs, paths, removal, status, tags
 from exper.arguments import Parser
 from exper.error import Refused
 from exper.repository import Repository, TagObject, TagTaken
@@ -75,9 +75,17 @@ def _git_tags(project: paths.Project, words: list[str]) -> dict[str, TagObject]:
         count = f"{len(left)} trial{'s' * (len(left) > 1)}"
         raise Refused(f"the search {left[0]!r} has {count}. Remove them first: exper rm '{left[0]}+*' --tag")
     for name in known:
-        if any(map(jobs.is_alive, jobs.of_search(project.tag(name)))):
-            raise Refused(f"the search {name!r} is in the queue. Take it out first: exper cancel {name}")
+        _check_no_job(project.tag(name))
     return known
+
+
+def _check_no_job(tag: paths.Tag) -> None:
+    """Refuse a search that is in SLURM's queue, or may be."""
+    for job in jobs.of_search(tag):
+        if jobs.word(job) is None:
+            raise Refused(f"SLURM does not say whether {jobs.described(job)} is over. If it is, remove {tag.jobs}")
+        if not jobs.is_over(job):
+            raise Refused(f"the search {tag.name!r} is in the queue. Take it out first: exper cancel {tag.name}")
 
 
 def _is_gone(project: paths.Project, word: str) -> bool:
@@ -110,11 +118,9 @@ def _check(project: paths.Project, runs: list[paths.Run]) -> None:
     live = [run for run in runs if status.is_live(run)]
     if live:
         raise Refused(f"{live[0]} is being worked on. End it first, or wait for it.")
-    names = {name for run in runs for name in (str(run), run.tag)}
-    named = lists.naming(project, names)
-    if named:
-        entry = next(entry for entry in lists.entries(project.list_file(named[0])) if entry in names)
-        raise Refused(f"the list {named[0]!r} names {entry!r}. Take it off that list first.")
+    named = find.naming(project, {name for run in runs for name in (str(run), run.tag)})
+    if named is not None:
+        raise Refused(f"the list {named[0]!r} names {named[1]!r}. Take it off that list first.")
 
 
 def _tell(runs: list[paths.Run], known: list[TagObject]) -> None:

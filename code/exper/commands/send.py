@@ -1,7 +1,7 @@
 """Send what waits in runs that are over to the loggers that their config.py names.
 
 What a server that was down, slow or full has missed is kept in the run's own files. Nothing is sent twice. The exit
-code is 1 if something still waits.
+code is 1 if something still waits, or if of several runs one was left out, as it trains still or is damaged.
 
 Examples:
     exper send baseline/0
@@ -12,7 +12,7 @@ Examples:
 import subprocess
 import sys
 
-from exper import find, paths, sender, sent, status
+from exper import find, paths, run_json, sender, sent, status
 from exper.arguments import Parser
 from exper.error import Refused
 from exper.say import printable, warn
@@ -26,13 +26,22 @@ def send(arguments: list[str], project: paths.Project) -> int:
     parser = Parser("exper send", __doc__)
     parser.add_argument("runs", nargs="+", metavar="list|tag[/id]|glob", help="which runs")
     options = parser.parse_args(arguments)
-    runs, unknown = find.chosen(project, options.runs)
-    for run in runs:
-        now = status.read(run)
-        if now not in (*status.OVER, *status.UNFINISHED):
-            raise Refused(f"{run} is {now}: its loggers send by themselves. Wait until it is over.")
-    failed = [run for run in runs if not _send(run)]
-    return int(warn("send", unknown) or bool(failed))
+    runs, problems = find.chosen(project, options.runs)
+    unfit = {run: why for run in runs if (why := _unfit(run))}
+    if unfit and len(runs) == 1:
+        raise Refused(unfit[runs[0]])
+    failed = [run for run in runs if run not in unfit and not _send(run)]
+    return int(warn("send", [*problems, *unfit.values()]) or bool(failed))
+
+
+def _unfit(run: paths.Run) -> str:
+    """Return why nothing can be sent of a run, or nothing."""
+    try:
+        now = status.of(run, run_json.read(run))
+    except Refused as refusal:
+        return str(refusal)
+    is_over = now in (*status.OVER, *status.UNFINISHED)
+    return "" if is_over else f"{run} is {now}: its loggers send by themselves. Wait until it is over."
 
 
 def _send(run: paths.Run) -> bool:

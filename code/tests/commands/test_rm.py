@@ -54,10 +54,11 @@ def test_a_running_run_is_refused(project: paths.Project) -> None:
         assert state(project, "base/0") == "running"
 
 
-def test_a_run_that_a_list_names_is_refused(project: paths.Project) -> None:
+@pytest.mark.parametrize("entry", ["base/0", "base", "base/*", "b?se", "[ab]*/0"])
+def test_a_run_that_a_list_names_is_refused(project: paths.Project, entry: str) -> None:
     exper(project, "run", "base")
-    project.list_file("mine").write_text("# good ones\n base/0/  # best\n")
-    assert "'mine'" in refused(project, "rm", "base", "--yes")
+    project.list_file("mine").write_text(f"# good ones\nbaser*\n {entry}/  # best\n")
+    assert f"the list 'mine' names {entry!r}" in refused(project, "rm", "base", "--yes")
     assert state(project, "base/0") == "finished"
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from exper import paths
 from tests import elastic, manager, sending
-from tests.manager import exper, refused, state, write
+from tests.manager import exper, refused, state, the_run, write
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +43,21 @@ def test_a_live_run_is_refused(project: paths.Project) -> None:
         with manager.training(project, "run", "base"):
             assert "base/0 is running" in refused(project, "send", "base/0")
         sending.wait_sent(run)
+
+
+def test_of_several_those_that_cannot_be_sent_are_skipped(project: paths.Project) -> None:
+    exper(project, "run", "base")
+    exper(project, "rerun", "base")
+    the_run(project, "base/1").record.write_text("{")
+    done = exper(project, "send", "base", code=1)
+    assert done.stdout == "base/0: nothing waits\n"
+    assert "1/run.json is damaged" in done.stderr
+    assert "1/run.json is damaged" in refused(project, "send", "base/1")
+    write(project, main=manager.SLEEPS)
+    with manager.training(project, "run", "other"):
+        done = exper(project, "send", "other", "base/0", code=1)
+    assert done.stdout == "base/0: nothing waits\n"
+    assert "other/0 is running: its loggers send by themselves" in done.stderr
 
 
 def test_unknown_runs_are_refused_and_unknown_entries_of_lists_skipped(project: paths.Project) -> None:

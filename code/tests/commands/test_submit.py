@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from exper import history, paths
+from exper.commands import cancel
 from tests import campaign, manager, searching, slurm
 from tests.manager import exper, log, record, refused, state, wait_for, write
 
@@ -296,6 +297,24 @@ def test_a_submitted_search_is_cancelled_by_its_tag_and_not_removed_before(proje
     exper(project, "cancel", "wide")
     exper(project, "rm", "wide", "--tag", "--yes")
     assert manager.left(project) == []
+
+
+def test_where_squeue_does_not_answer_a_search_counts_as_queued(
+    project: paths.Project, without: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    searching.prepare(project)
+    exper(project, "search", "wide", "--submit", "2", "--", "--hold")
+    job = project.tag("wide").jobs.read_text().split()[0]
+    assert "there is no scancel here" in refused(project, "cancel", "wide", env=without)
+    assert f"does not say whether job {job}" in refused(project, "rm", "wide", "--tag", "--yes", env=without)
+    for program in ("scancel", "scontrol"):
+        Path(without["PATH"], program).symlink_to(str(shutil.which(program)))
+    with monkeypatch.context() as here:
+        here.setattr(cancel, "_SECONDS", 1)
+        here.setenv("PATH", without["PATH"])
+        assert cancel.cancel(["wide"], project) == 1
+    assert f"cancel: SLURM does not answer whether job {job}" in capsys.readouterr().err
+    exper(project, "rm", "wide", "--tag", "--yes")
 
 
 def test_flags_of_sbatch_without_submit_are_refused(project: paths.Project) -> None:
