@@ -18,6 +18,7 @@ Examples:
 """
 
 import argparse
+import shlex
 
 from exper import jobs, life, removal, run_json, settings, slurm, tagged, tagging, tags
 from exper.arguments import Parser
@@ -116,9 +117,12 @@ def _search(
             return _submit(base, options, flags)
         searcher = Searcher(base, study, planned)
         searcher.search(signals)
-    except BaseException:
+    except BaseException as error:
         if made is not None and not trial.runs(project, base.tag):
             removal.take_back_tag(project, base.repository, made)
+        if isinstance(error, studies.Away):
+            say(f"search: the storage can't be used any more: {studies.reason(error)}. {_to_go_on(options)}")
+            return 1
         raise
     if warn("search", searcher.failed):
         say("search: these trials have no result; the others went on")
@@ -126,10 +130,10 @@ def _search(
         if studies.ended(study):
             results.write(Search(project, base.tag, base.space, base.metric, base.direction, study), "search")
         base.repository.pack_tags(f"{base.tag}+*", base.commit)
-    except (Refused, OSError) as error:  # the trials are what matters
-        say(f"search: {error}")
+    except (Refused, OSError, studies.Away) as error:  # the trials are what matters
+        say(f"search: {studies.reason(error)}")
     if signals.noted is not None:
-        _say_interrupted(base.tag, signals.noted)
+        _say_interrupted(options, signals.noted)
         signals.check()
     warn("search", [f"{line}; it goes on with the next call" for line in searcher.left])
     return 1 if searcher.failed or searcher.left else 0
@@ -143,11 +147,16 @@ def _submit(base: Base, options: argparse.Namespace, flags: list[str]) -> int:
     return 0
 
 
-def _say_interrupted(tag: str, number: int) -> None:
+def _to_go_on(options: argparse.Namespace) -> str:
+    storage = f" --storage {shlex.quote(options.storage)}" if options.storage else ""
+    return f"To go on, type: exper search {options.tag}{storage}"
+
+
+def _say_interrupted(options: argparse.Namespace, number: int) -> None:
     if slurm.is_to_come_back(number):
         say("search: interrupted; the job goes back into the queue")
         refusal = slurm.requeue()
         if refusal is None:
             return
         say(f"search: SLURM does not requeue the job: {refusal}")
-    say(f"search: interrupted. To go on, type: exper search {tag}")
+    say(f"search: interrupted. {_to_go_on(options)}")

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from exper import settings
@@ -24,7 +25,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`, both included; whole ones if both are whole."""
+    """Numbers from `low` to `high`, both included; whole ones if both are whole. A step reaches `high`."""
 
     low: float
     high: float
@@ -106,7 +107,13 @@ def _range(source: bytes, name: str, given: dict[str, Any]) -> Range:
     if type(low) is not type(high):
         low, high = float(low), float(high)
     _check_range(name, low, high, step, log=log)
-    return Range(low, high, step, log)
+    return Range(low, high if step is None else _last(low, high, step), step, log)
+
+
+def _last(low: float, high: float, step: float) -> float:
+    """Return the last value that steps from `low` reach, `high` at most."""
+    start, end, size = (Decimal(str(number)) for number in (low, high, step))
+    return type(high)(start + (end - start) // size * size)
 
 
 def _check_range(name: str, low: float, high: float, step: float | None, *, log: bool) -> None:

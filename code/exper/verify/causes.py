@@ -80,7 +80,10 @@ def _of_record(run: paths.Run, record: run_json.Record, compared: Comparison) ->
     if "weights" in compared.history[difference.line] and "weights" not in (difference.quantity, *difference.also):
         found.append("the weights are the same: only how they are measured has changed, or the record")
     ended = run_json.time(record.get("ended"))
-    seconds = 0.0 if ended is None else run.history.stat().st_mtime - ended.timestamp()
+    try:
+        seconds = 0.0 if ended is None else run.history.stat().st_mtime - ended.timestamp()
+    except FileNotFoundError:  # the run has been removed meanwhile; all that is compared was read before
+        return found
     if seconds > _WRITTEN_LATE_SECONDS:
         found.append(f"history.jsonl of {run} was written {seconds:,.0f} s after the run had ended: edited, or copied")
     return found

@@ -1,9 +1,12 @@
 """`exper search`: trials are tagged commits with ordinary runs, and what happens to them is never lost."""
 
+import contextlib
 import os
 import random
 import re
+import shlex
 import signal
+import sqlite3
 import subprocess
 import time
 from pathlib import Path
@@ -98,6 +101,15 @@ def test_more_trials_are_added_to_those_there_are(project: paths.Project) -> Non
     exper(project, "search", "deep", "--trials", "5")
     exper(project, "search", "deep")
     assert len(trials(project, "deep")) == len(noted(project, "ended")) == 5
+
+
+def test_a_range_ends_at_the_last_value_that_its_steps_reach(project: paths.Project) -> None:
+    space = '{"optimizer.lr": {"low": 0.1, "high": 0.75, "step": 0.2}, "epochs": {"low": 2, "high": 7, "step": 4}}'
+    prepare(project, search=space)
+    said = exper(project, "search", "deep", "-f", "--trials", "12", "--sampler", "random").stderr
+    assert "Warning" not in said
+    assert {one.params["epochs"] for one in told(project, "deep")} == {2, 6}
+    assert {round(one.params["optimizer.lr"], 9) for one in told(project, "deep")} == {0.1, 0.3, 0.5, 0.7}
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "cmaes"])
@@ -476,6 +488,24 @@ def test_half_a_record_that_a_kill_has_left_is_cut_off(project: paths.Project) -
     exper(project, "search", "wide", "--trials", "3")
     exper(project, "search", "wide")
     assert [one.state.name for one in told(project, "wide")] == ["COMPLETE"] * 3
+
+
+def test_a_database_that_is_locked_for_too_long_ends_a_search_that_can_go_on(project: paths.Project) -> None:
+    prepare(project, seconds="0.3")
+    file = project.root / "__result__" / "study.db"
+    url = f"sqlite:///{file}?timeout=0.2"
+    search = manager.start(project, "search", "wide", "--storage", url)
+    manager.wait_for(lambda: noted(project, "begun"))
+    with contextlib.closing(sqlite3.connect(file, timeout=20)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        said = search.communicate(timeout=60)[0]
+    assert search.returncode == 1, said
+    assert "Traceback" not in said
+    assert said.endswith(f"database is locked. To go on, type: exper search wide --storage {shlex.quote(url)}\n")
+    manager.wait_for(lambda: not _alive(project))
+    exper(project, "search", "wide", "--storage", url)
+    assert sorted(noted(project, "ended")) == sorted(f"{tag}/0" for tag in trials(project, "wide"))
+    assert len(trials(project, "wide")) == 3
 
 
 @database.needed

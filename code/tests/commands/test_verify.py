@@ -354,6 +354,19 @@ def test_killed_it_leaves_nothing_that_lies_and_the_next_one_sweeps(project: pat
     assert not places(project)
 
 
+def test_a_run_that_is_removed_meanwhile_is_compared_to_the_end(project: paths.Project) -> None:
+    is_to_wait = "REPEATED and epoch == 3 and not (run.parents[2] / 'go').exists()"
+    run = trained(project, f"while {is_to_wait}: {FOREVER.replace('60', '0.1')}")
+    edited(run, 4, **{"val/loss": 7.0})
+    with verifying(project) as (verification, _):
+        exper(project, "rm", "base/0", "--yes")
+        (project.root / "go").touch()
+        said = verification.communicate(timeout=20)[0]
+    assert verification.returncode == 1
+    assert "No such file" not in said
+    assert "DIFFERS" in said
+
+
 def test_two_at_a_time_have_places_of_their_own(project: paths.Project) -> None:
     trained(project, f"if REPEATED and epoch == 3 and not (run.parents[2] / 'go').exists(): {FOREVER}")
     with verifying(project) as (verification, _):
