@@ -41,7 +41,7 @@ def of_tag(project: paths.Project, tag: paths.Tag, known: Tags) -> Iterator[Spar
     if tag.snapshot.exists() and _is_unused(tag, known):
         remove = partial(_remove_snapshot, project, tag, known)
         yield Spare(f"{tag.name}: its snapshot", files.size(tag.snapshot), remove)
-    if _is_forgotten(project, tag, known):
+    if is_forgotten(project, tag, known):
         yield Spare(f"{tag.name}: its folder, as tag and runs are gone", 0, partial(_forget, project, tag))
 
 
@@ -74,17 +74,19 @@ def _remove_snapshot(project: paths.Project, tag: paths.Tag, known: Tags) -> str
     return None
 
 
-def _is_forgotten(project: paths.Project, tag: paths.Tag, known: Tags) -> bool:
+def is_forgotten(project: paths.Project, tag: paths.Tag, known: Tags) -> bool:
     """Tell whether a folder holds nothing but what is remembered of a tag that is gone."""
+    if tag.name in known or tag.name == UNTAGGED:
+        return False
     ours = {path.name for path in (tag.last_id, tag.removed_ids, tag.snapshot)}
     there = {path.name for path in tag.folder.glob("*")} - {path.name for path in beside.left(tag)}
-    if tag.name in known or tag.name == UNTAGGED or not all(name in ours or _of_search(name) for name in there):
+    if not all(name in ours or _of_search(name) for name in there):
         return False
     return not project.trials(tag.name) and tag.name not in map(paths.search_of, known)
 
 
 def _forget(project: paths.Project, tag: paths.Tag) -> str | None:
-    if not _is_forgotten(project, tag, Repository(project.root).tags_of_commits()):
+    if not is_forgotten(project, tag, Repository(project.root).tags_of_commits()):
         return f"{tag.name}: somebody uses its folder by now"
     removal.forget_tag(project, tag)
     return None

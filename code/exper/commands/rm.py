@@ -14,7 +14,7 @@ Examples:
 
 import fnmatch
 
-from exper import ask, files, find, jobs, paths, removal, status, tags
+from exper import ask, files, find, jobs, paths, removal, spare, status, tags
 from exper.arguments import Parser
 from exper.error import Refused
 from exper.repository import Repository, TagObject, TagTaken
@@ -27,11 +27,13 @@ def rm(arguments: list[str], project: paths.Project) -> int:
     words = list(dict.fromkeys(word.rstrip("/") for word in options.runs))
     if options.tag and any("/" in word for word in words):
         raise Refused("--tag removes all runs of a tag; name the tag alone, without an id.")
-    known = _git_tags(project, words) if options.tag else {}
-    gone = {word: project.tag(word.partition("/")[0]) for word in words if _is_gone(project, word)}
+    every = Repository(project.root).tags_of_commits() if options.tag else {}
+    forgotten = {tag.name: tag for tag in project.tags() if options.tag and _is_forgotten(project, tag, words, every)}
+    known = _git_tags(project, [word for word in words if word not in forgotten], every) if options.tag else {}
+    gone = {word: project.tag(word.partition("/")[0]) for word in words if _is_gone(project, word)} | forgotten
     warn("rm", [f"{word} has been removed already" for word in gone])
     left = [word for word in words if word not in gone or word in known]
-    runs = list(dict.fromkeys(run for word in left for run in _runs(project, word, known)))
+    runs = list(dict.fromkeys(run for word in left for run in _runs(project, word, [*known, *forgotten])))
     _check(project, runs)
     _tell(runs, list(known.values()))
     if options.dry_run:
@@ -41,6 +43,8 @@ def rm(arguments: list[str], project: paths.Project) -> int:
         _check(project, runs)  # the user may have thought about it for long
     stays = removal.remove_runs(project, runs)
     removal.finish(project, gone.values())
+    for tag in forgotten.values():
+        removal.forget_tag(project, tag)
     stays += _remove_tags(project, list(known.values()))
     return int(warn("rm", stays))
 
@@ -54,21 +58,24 @@ def _parser() -> Parser:
     return parser
 
 
-def _git_tags(project: paths.Project, words: list[str]) -> dict[str, TagObject]:
-    """Return the git tags that words mean, by name.
+def _is_forgotten(project: paths.Project, tag: paths.Tag, words: list[str], every: dict[str, TagObject]) -> bool:
+    """Tell whether words mean a tag that a command which was killed has removed from git, and not from __result__."""
+    return any(fnmatch.fnmatchcase(tag.name, word) for word in words) and spare.is_forgotten(project, tag, every)
+
+
+def _git_tags(project: paths.Project, words: list[str], every: dict[str, TagObject]) -> dict[str, TagObject]:
+    """Return those of every git tag that words mean, by name.
 
     Raises:
         Refused: there is none of that name, or one is of a search that has other trials.
     """
-    repository = Repository(project.root)
-    every = repository.tags_of_commits()
     known: dict[str, TagObject] = {}
     for word in words:
         if find.is_glob(word):
             known |= {name: every[name] for name in sorted(fnmatch.filter(every, word))}
         else:
             name = tags.parse_reference(word).tag
-            known[name] = find.tag(repository, project, name)
+            known[name] = find.tag(Repository(project.root), project, name)
     trials = {name: paths.search_of(name) for name in (*every, *find.with_runs(project)) if name not in known}
     left = [search for search in trials.values() if search in known]
     if left:
@@ -98,8 +105,8 @@ def _is_gone(project: paths.Project, word: str) -> bool:
     return reference.number in ids if reference.number is not None else bool(ids) and not tag.runs()
 
 
-def _runs(project: paths.Project, word: str, known: dict[str, TagObject]) -> list[paths.Run]:
-    """Return the runs that a word means; none where it means a tag alone."""
+def _runs(project: paths.Project, word: str, known: list[str]) -> list[paths.Run]:
+    """Return the runs that a word means; none where it means one of the known tags alone."""
     if find.is_glob(word):
         found = find.matching(project, word)
         if not found and not fnmatch.filter(known, word):

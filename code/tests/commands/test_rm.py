@@ -238,6 +238,19 @@ def test_rm_that_was_killed_in_the_middle_is_finished_by_the_same_command(projec
     assert [run.id for run in tag.runs()] == [2]
 
 
+@pytest.mark.parametrize("word", ["base", "b*"])
+def test_rm_that_was_killed_behind_the_git_tag_is_finished_by_the_same_command(
+    project: paths.Project, word: str
+) -> None:
+    exper(project, "run", "base")
+    exper(project, "rm", "base", "--yes")
+    git(project.root, "tag", "--delete", "base")
+    assert "base has been removed already" in exper(project, "rm", word, "--tag", "--yes").stderr
+    assert manager.left(project) == []
+    exper(project, "run", "base")
+    assert [run.id for run in project.tag("base").runs()] == [0]
+
+
 def test_a_search_gives_no_id_of_a_removed_run_again(project: paths.Project) -> None:
     searching.prepare(project, seconds="1.0", search='{"optimizer.lr": [0.1]}')
     under_way = manager.start(project, "search", "wide")
