@@ -20,10 +20,10 @@ EXPER_JOB=1 exec {command} >/dev/null
 """
 
 
-def write_script(path: Path, project: paths.Project, command: Sequence[str]) -> None:
+def write_script(path: Path, project: paths.Project, command: Sequence[str], mode: int = 0o755) -> None:
     """Write a script that starts a command of this project, in this Python, in the place of its shell."""
     words = [sys.executable, "-I", str(project.code / "exper" / "launch.py"), *command]
-    files.replace(path, _SCRIPT.format(command=shlex.join(words)), 0o755)
+    files.replace(path, _SCRIPT.format(command=shlex.join(words)), mode)
 
 
 def hand_over(project: paths.Project, live: life.Live, flags: Sequence[str], cluster: str) -> slurm.Job:
@@ -57,7 +57,7 @@ def submit_search(
     Raises:
         Refused: SLURM does not take it.
     """
-    write_script(tag.job_script, project, command)
+    write_script(tag.job_script, project, command, 0o700)  # the URL of a database may hold a password
     output = f"--output={pattern(tag.job_log.parent)}/{tag.job_log.name}"
     words = [f"--job-name={tag.name}", output, f"--array=0-{tasks - 1}", *flags]
     job = slurm.sbatch([*words, str(tag.job_script)], slurm.check_here())

@@ -59,4 +59,5 @@ def create(repository: Repository, options: argparse.Namespace, commit: str, see
     try:
         return repository.create_tag(options.tag, commit, message)
     except TagTaken:
-        raise Refused(f"somebody else has made the tag {options.tag!r} just now. Take another.") from None
+        again = "To join it, type the same again" if options.command.endswith(" search") else "Take another"
+        raise Refused(f"somebody else has made the tag {options.tag!r} just now. {again}.") from None

@@ -107,6 +107,10 @@ def _search(
     project, tag = base.project, base.project.tag(base.tag)
     study = studies.load(tag, base.commit, options.storage) if known else None
     planned = plan.of(base.space, base.config, study.user_attrs if study else {}, options)
+    if base.seed + planned.seeds > 2**63:
+        raise Refused(
+            f"code/seed is {base.seed}, and the last of {planned.seeds} seeds has to be below 2^63. Lower it."
+        )
     life.check_writable(project)
     signals.check()
     made = None if known else tagging.create(base.repository, options, base.commit, base.seed, base.threads)

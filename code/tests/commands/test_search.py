@@ -340,6 +340,31 @@ def test_ctrl_c_lets_runs_save_and_the_same_command_goes_on(project: paths.Proje
     assert len(trials(project, "wide")) == 3
 
 
+def test_ctrl_c_twice_stops_what_does_not_end_at_the_first(project: paths.Project) -> None:
+    prepare(project, search='{"optimizer.lr": [0.1, 0.01]}')
+    deaf = "got = []\ndef note(number, frame):\n    got.append(1)\n    (run / 'got').touch()\n"
+    deaf += "    if len(got) == 2: sys.exit(130)\nsignal.signal(signal.SIGINT, note)\n"
+    write(project, main=f"{manager.READY}{deaf}ready()\ntime.sleep(60)\n")
+    search = manager.start(project, "search", "wide", "-j", "2")
+    folders = [project.tag(f"wide+lr={rate}").run(0).folder for rate in (0.1, 0.01)]
+    manager.wait_for(lambda: all((folder / "ready").exists() for folder in folders))
+    search.send_signal(signal.SIGINT)
+    manager.wait_for(lambda: all((folder / "got").exists() for folder in folders))
+    search.send_signal(signal.SIGINT)
+    said = search.communicate(timeout=20)[0]
+    assert search.returncode == 130
+    assert said.endswith("To go on, type: exper search wide\n")
+    assert {state(project, f"{tag}/0") for tag in trials(project, "wide")} == {"interrupted"}
+
+
+def test_seeds_that_are_out_of_range_are_refused(project: paths.Project) -> None:
+    prepare(project)
+    (project.code / "seed").write_text(f"{2**63 - 1}\n")
+    manager.commit(project)
+    with manager.nothing_left(project):
+        assert "the last of 2 seeds" in refused(project, "search", "wide", "-f", "--seeds", "2")
+
+
 def test_after_kill_9_of_everything_nothing_is_lost_or_repeated(project: paths.Project) -> None:
     """Six kills at random moments; KILLS=50 in the environment makes it a campaign."""
     kills, chance = int(os.environ.get("KILLS", "6")), random.Random(0)

@@ -293,6 +293,7 @@ def test_an_array_shares_a_search_and_goes_on_after_the_notice(project: paths.Pr
 def test_a_submitted_search_is_cancelled_by_its_tag_and_not_removed_before(project: paths.Project) -> None:
     searching.prepare(project)
     exper(project, "search", "wide", "--submit", "2", "--", "--hold")
+    assert project.tag("wide").job_script.stat().st_mode & 0o777 == 0o700
     assert "exper cancel wide" in refused(project, "rm", "wide", "--tag", "--yes")
     exper(project, "cancel", "wide")
     exper(project, "rm", "wide", "--tag", "--yes")

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from exper import paths, run_json, status
+from exper.training import processes
 from tests import play
 from tests.conftest import isolate
 from tests.manager import wait_for
@@ -65,6 +66,18 @@ def near(one: Any, other: Any) -> bool:
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(near(one[name], other[name]) for name in one if name != "weights")
     return bool(one == (pytest.approx(other, rel=1e-4, abs=1e-6) if isinstance(one, float) else other))
+
+
+@pytest.mark.parametrize(
+    ("config", "number"),
+    [({"device": "auto"}, 2), ({"device": "cuda"}, 2), ({"device": "cuda:1"}, 1), ({"device": "cpu"}, 1),
+     ({"device": "auto", "processes": 1}, 1), ({"device": "cpu", "processes": 3}, 3)],
+)  # fmt: skip
+def test_each_gpu_gets_a_process_unless_config_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, config: dict[str, Any], number: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert processes.wanted(config) == number
 
 
 def test_the_numbers_are_those_of_one_process(together: Together) -> None:

@@ -5,6 +5,7 @@ broke off, and has no way to say what has arrived.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -65,8 +66,12 @@ class _Files:
             (folder / "cout.txt").touch()
         while True:
             number = max(self._numbers(), default=0) + 1
-            with contextlib.suppress(FileExistsError, OSError):
+            try:
                 os.rename(self._base / f".new-{self._about.key}", self._base / str(number))
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # another run has just got the number
+                    raise
+            else:
                 return number
 
     def _source(self, name: str, content: bytes) -> str:
