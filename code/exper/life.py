@@ -160,6 +160,8 @@ def _check_unchanged(run: paths.Run, record: run_json.Record) -> None:
 
 def _as_left(record: run_json.Record) -> run_json.Record:
     """Return the record of a run as it was left: what ended without a word has died; a job of ours goes on with it."""
+    if record["status"] == "queued" and not record.get("job") and (job := slurm.this_life()):
+        record = run_json.give_job(record, {"id": job["id"], "cluster": job["cluster"]})  # `submit` was killed before
     is_ours = slurm.is_ours(record.get("job"))
     if is_ours and record["status"] == "queued":
         return record

@@ -118,6 +118,21 @@ def test_between_two_lives_it_is_queued(project: paths.Project) -> None:
     assert state(project, "base/0") == "interrupted"
 
 
+def test_a_job_takes_up_its_run_though_submit_was_killed_before_it_wrote_that_down(
+    project: paths.Project, tmp_path: Path
+) -> None:
+    deadly = tmp_path / "bin" / "sbatch"
+    deadly.parent.mkdir()
+    deadly.write_text(f'#!/bin/sh\n{shutil.which("sbatch")} "$@"\nkill -9 $PPID\n')
+    deadly.chmod(0o755)
+    write(project, main=LIVES)
+    exper(project, "submit", "base", code=-9, env=os.environ | {"PATH": f"{deadly.parent}:{os.environ['PATH']}"})
+    _lives(project, 1)
+    assert [one["status"] for one in record(project, "base/0")["sessions"]] == ["running"]
+    slurm.notice(slurm.job(project, "base/0"))
+    slurm.end(project, "base/0", "queued")
+
+
 def test_slurm_may_end_scontrol_with_the_job_that_it_requeues(
     project: paths.Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
