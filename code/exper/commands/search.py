@@ -20,7 +20,7 @@ Examples:
 import argparse
 import shlex
 
-from exper import jobs, life, removal, run_json, settings, slurm, tagged, tagging, tags
+from exper import jobs, life, loggers, removal, run_json, settings, slurm, tagged, tagging, tags
 from exper.arguments import Parser
 from exper.error import Refused
 from exper.interrupt import Signals
@@ -152,7 +152,7 @@ def _submit(base: Base, options: argparse.Namespace, flags: list[str]) -> int:
 
 
 def _to_go_on(options: argparse.Namespace) -> str:
-    storage = f" --storage {shlex.quote(options.storage)}" if options.storage else ""
+    storage = f" --storage {shlex.quote(loggers.without_user(options.storage))}" if options.storage else ""
     return f"To go on, type: exper search {options.tag}{storage}"
 
 

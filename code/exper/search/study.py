@@ -17,8 +17,7 @@ from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._file import get_lock_file
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -92,24 +91,37 @@ def _name(tag: paths.Tag, commit: str) -> str:
 def _storage(tag: paths.Tag, url: str | None) -> str | JournalStorage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=ExperimentalWarning)
-    return url or JournalStorage(_Journal(str(tag.journal)))
+    return url or JournalStorage(_Journal(tag.journal))
 
 
 class _Journal(JournalFileBackend):
     """A journal without half records: what a kill has left of one is cut off, and what a full disk takes of one."""
 
+    def __init__(self, path: Path) -> None:
+        self._path, self._writers = path, JournalFileSymlinkLock(str(path))
+        super().__init__(str(path), self._writers)
+
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
-        with get_lock_file(self._lock), files.open_to_append(Path(self._file_path)) as file:
-            before = file.tell()
-            try:
-                while lines:
-                    lines = lines[os.write(file.fileno(), lines) :]
-                os.fsync(file.fileno())
-            except OSError as error:
-                os.ftruncate(file.fileno(), before)
-                error.filename = self._file_path
-                raise
+        self._writers.acquire()
+        try:
+            with files.open_to_append(self._path) as file:
+                _append(file.fileno(), file.tell(), lines)
+        except OSError as error:
+            error.filename = str(self._path)
+            raise
+        finally:
+            self._writers.release()
+
+
+def _append(handle: int, size: int, lines: bytes) -> None:
+    try:
+        while lines:
+            lines = lines[os.write(handle, lines) :]
+        os.fsync(handle)
+    except OSError:
+        os.ftruncate(handle, size)
+        raise
 
 
 @contextlib.contextmanager
