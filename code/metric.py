@@ -318,7 +318,9 @@ class Totals:
     def state_dict(self) -> dict[str, Any]:
         each = {name: _sums(metric) for name, metric in self.metrics.items()}
         # a checkpoint can't hold what is numpy's; dicts, so that those of several processes can be added up
-        numpy = {name: {key: 1 for key, one in own.items() if _is_numpy(one)} for name, own in each.items()}
+        numpy = {
+            name: {key: 1 for key, one in own.items() if isinstance(one, np.ndarray)} for name, own in each.items()
+        }
         plain = {name: {key: _plain(one) for key, one in own.items()} for name, own in each.items()}
         return {"loss": self.loss, "seen": self.seen, "finite": self.finite, "metrics": plain, "numpy": numpy}
 
@@ -337,27 +339,21 @@ def _number(name: str, value: Any) -> float:
         raise TypeError(f"metric {name!r}: value() gave {value!r}: it must be one number") from error
 
 
-def _sums(metric: Any) -> dict[str, Sum]:
-    return {key: one for key, one in vars(metric).items() if key[0] != "_"}
-
-
-def _is_numpy(value: Any) -> bool:
-    return isinstance(value, np.ndarray | np.generic)
+def _sums(metric: Any) -> dict[str, Any]:
+    """Return a metric's attributes; numbers of numpy's as arrays, so that they keep their type."""
+    own = {key: one for key, one in vars(metric).items() if key[0] != "_"}
+    return {key: np.asarray(one) if isinstance(one, np.generic) else one for key, one in own.items()}
 
 
 def _plain(value: Any) -> Any:
-    """Return numpy's numbers and arrays as tensors; numbers within lists and dicts as Python's."""
-    if isinstance(value, dict | list | tuple):
-        return _within(value)
-    return torch.from_numpy(np.asarray(value)) if _is_numpy(value) else value
-
-
-def _within(value: Any) -> Any:
+    """Return numpy's arrays as tensors, and its numbers, within lists and dicts, as Python's."""
     if isinstance(value, dict):
-        return {name: _within(one) for name, one in value.items()}
+        return {name: _plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_within(one) for one in value]
-    return value.item() if isinstance(value, np.generic) else _plain(value)
+        return [_plain(one) for one in value]
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value)
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def added(states: list[dict[str, Any]]) -> dict[str, Any]:

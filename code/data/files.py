@@ -81,8 +81,8 @@ def _leads_round(path: Path, root: Path) -> bool:
     """Tell whether a folder is a link to one that a walk from `root` is in already."""
     if not path.is_symlink():
         return False
-    walked = [root, *(folder for folder in path.parents if folder.is_relative_to(root))]
-    return any(folder.resolve().is_relative_to(path.resolve()) for folder in walked)
+    to, walked = path.resolve(), (folder for folder in path.parents if folder.is_relative_to(root))
+    return any(folder.resolve().is_relative_to(to) for folder in walked)
 
 
 def _size(path: str) -> int:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -60,6 +61,21 @@ def new_folder(path: Path) -> Iterator[Path]:
         os.rename(beside, path)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def write_all(handle: int, data: bytes) -> None:
+    """Write to a descriptor; a full disk, or a reader that is slow, takes a part at a time."""
+    while data:
+        data = data[os.write(handle, data) :]
+
+
+def read_saved(path: Path) -> bytes:
+    """Return the content of a file that people edit: an editor that saves in place empties it before it writes."""
+    content = path.read_bytes()
+    if not content:
+        time.sleep(0.02)
+        content = path.read_bytes()
+    return content
 
 
 def umask() -> int:

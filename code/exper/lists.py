@@ -6,7 +6,6 @@ a list that is read and replaced would undo what was saved in between.
 
 import errno
 import os
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -58,10 +57,7 @@ def _missing(path: Path, wanted: Iterable[str]) -> list[str]:
 def _write(path: Path, added: list[str]) -> None:
     handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        before = path.read_bytes()
-        if not before:
-            time.sleep(0.02)  # an editor that saves in place empties the file before it writes
-            before = path.read_bytes()
+        before = files.read_saved(path)
         newline = b"\r\n" if b"\r\n" in before else b"\n"
         start = newline if before and not before.endswith((b"\n", b"\r")) else b""
         text = start + b"".join(entry.encode() + newline for entry in added)

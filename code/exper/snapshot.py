@@ -6,7 +6,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from exper import beside, lock, paths, status
+from exper import beside, files, lock, paths, status
 from exper.error import Refused
 from exper.paths import Project
 from exper.repository import Entry, Repository
@@ -110,8 +110,7 @@ def write_files(folder: Path, repository: Repository, entries: list[Entry], mode
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             os.fchmod(handle, mode(entry))
-            while data:  # a full disk takes a part before it refuses
-                data = data[os.write(handle, data) :]
+            files.write_all(handle, data)
         finally:
             os.close(handle)
 

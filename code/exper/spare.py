@@ -96,14 +96,13 @@ def _of_search(name: str) -> bool:
     return name.startswith("search.")
 
 
-def trial_tags(project: paths.Project, repository: Repository, problems: list[str]) -> Iterator[Spare]:
+def trial_tags(project: paths.Project, repository: Repository, known: Tags, problems: list[str]) -> Iterator[Spare]:
     """Yield, for each search that was made here and is not under way, the git tags of its trials without runs.
 
     Where that can't be known they stay, and it is added to `problems`.
     """
     from exper.search import study  # with Optuna, which takes a moment
 
-    known = repository.tags_of_commits()
     for search in sorted({*map(paths.search_of, known)} - {""}):
         tag = project.tag(search)
         if not tag.journal.exists() or search not in known:  # made elsewhere, and only fetched

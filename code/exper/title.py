@@ -19,7 +19,6 @@ import contextlib
 import json
 import os
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,10 +72,7 @@ def read(path: Path) -> Title | None:
         Refused: it can't be read; the line is named.
     """
     try:
-        content = path.read_bytes()
-        if not content:
-            time.sleep(0.02)  # an editor that saves in place empties the file before it writes
-            content = path.read_bytes()
+        content = files.read_saved(path)
     except FileNotFoundError:
         return None
     return _Reader(str(path), content.decode(errors="surrogateescape")).title()

@@ -30,9 +30,11 @@ def gc(arguments: list[str], project: paths.Project) -> int:
     if options.tags and options.runs:
         raise Refused("--tags is about trials that have no runs. Name no runs with it.")
     runs, problems = find.chosen(project, options.runs) if options.runs else (project.runs(), [])
-    found = list(_found(project, runs, is_all=not options.runs))
+    repository = Repository(project.root)
+    known = repository.tags_of_commits()
+    found = list(_found(project, runs, known, is_all=not options.runs))
     if options.tags:
-        found += spare.trial_tags(project, Repository(project.root), problems)
+        found += spare.trial_tags(project, repository, known, problems)
     if keep is not None:
         found += _checkpoints(project, runs, keep, problems)
     warn("gc", problems)
@@ -54,9 +56,8 @@ def _parser() -> Parser:
     return parser
 
 
-def _found(project: paths.Project, runs: list[paths.Run], *, is_all: bool) -> Iterator[Spare]:
+def _found(project: paths.Project, runs: list[paths.Run], known: spare.Tags, *, is_all: bool) -> Iterator[Spare]:
     """Yield what can go beside checkpoints: of all tags, or of those that the runs have."""
-    known = Repository(project.root).tags_of_commits()
     for run in runs:
         yield from spare.half_written(run)
     for tag in project.tags() if is_all else dict.fromkeys(project.tag(run.tag) for run in runs):

@@ -27,9 +27,7 @@ def rm(arguments: list[str], project: paths.Project) -> int:
     words = list(dict.fromkeys(word.rstrip("/") for word in options.runs))
     if options.tag and any("/" in word for word in words):
         raise Refused("--tag removes all runs of a tag; name the tag alone, without an id.")
-    every = Repository(project.root).tags_of_commits() if options.tag else {}
-    forgotten = {tag.name: tag for tag in project.tags() if options.tag and _is_forgotten(project, tag, words, every)}
-    known = _git_tags(project, [word for word in words if word not in forgotten], every) if options.tag else {}
+    known, forgotten = _git_tags(project, words) if options.tag else ({}, {})
     gone = {word: project.tag(word.partition("/")[0]) for word in words if _is_gone(project, word)} | forgotten
     warn("rm", [f"{word} has been removed already" for word in gone])
     left = [word for word in words if word not in gone or word in known]
@@ -58,24 +56,25 @@ def _parser() -> Parser:
     return parser
 
 
-def _is_forgotten(project: paths.Project, tag: paths.Tag, words: list[str], every: dict[str, TagObject]) -> bool:
-    """Tell whether words mean a tag that a command which was killed has removed from git, and not from __result__."""
-    return any(fnmatch.fnmatchcase(tag.name, word) for word in words) and spare.is_forgotten(project, tag, every)
-
-
-def _git_tags(project: paths.Project, words: list[str], every: dict[str, TagObject]) -> dict[str, TagObject]:
-    """Return those of every git tag that words mean, by name.
+def _git_tags(project: paths.Project, words: list[str]) -> tuple[dict[str, TagObject], dict[str, paths.Tag]]:
+    """Return the git tags that words mean, and those that a killed command has removed from git alone, by name.
 
     Raises:
         Refused: there is none of that name, or one is of a search that has other trials.
     """
+    repository = Repository(project.root)
+    every = repository.tags_of_commits()
+    meant = (tag for tag in project.tags() if any(fnmatch.fnmatchcase(tag.name, word) for word in words))
+    forgotten = {tag.name: tag for tag in meant if spare.is_forgotten(project, tag, every)}
     known: dict[str, TagObject] = {}
     for word in words:
+        if word in forgotten:
+            continue
         if find.is_glob(word):
             known |= {name: every[name] for name in sorted(fnmatch.filter(every, word))}
         else:
             name = tags.parse_reference(word).tag
-            known[name] = find.tag(Repository(project.root), project, name)
+            known[name] = find.tag(repository, project, name)
     trials = {name: paths.search_of(name) for name in (*every, *find.with_runs(project)) if name not in known}
     left = [search for search in trials.values() if search in known]
     if left:
@@ -83,7 +82,7 @@ def _git_tags(project: paths.Project, words: list[str], every: dict[str, TagObje
         raise Refused(f"the search {left[0]!r} has {count}. Remove them first: exper rm '{left[0]}+*' --tag")
     for name in known:
         _check_no_job(project.tag(name))
-    return known
+    return known, forgotten
 
 
 def _check_no_job(tag: paths.Tag) -> None:

@@ -120,9 +120,7 @@ def tag_of(row: Row) -> str:
 def _known(search: Search) -> dict[str, FrozenTrial]:
     """Return the trials that Optuna knows, by tag; of several with the same values one that has a result."""
     found: dict[str, FrozenTrial] = {}
-    for one in search.study.get_trials(deepcopy=False) if search.study else ():
-        if one.state.name == "WAITING":  # nobody has begun it
-            continue
+    for one in studies.begun(search.study) if search.study else ():
         name = one.user_attrs.get(studies.TAG, f"trial {one.number}")  # no tag: it could not be made
         if name not in found or found[name].value is None:
             found[name] = one

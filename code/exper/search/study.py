@@ -116,8 +116,7 @@ class _Journal(JournalFileBackend):
 
 def _append(handle: int, size: int, lines: bytes) -> None:
     try:
-        while lines:
-            lines = lines[os.write(handle, lines) :]
+        files.write_all(handle, lines)
         os.fsync(handle)
     except OSError:
         os.ftruncate(handle, size)
@@ -165,20 +164,19 @@ def sampler(kind: str, space: Space, seed: int, number: int) -> BaseSampler:
 
 def ask(study: Study, sampler_of: Callable[[int], BaseSampler], most: int) -> Trial | None:
     """Return a new trial to `take`, None if there are `most`; searchers without a lock in common may ask at once."""
-    if _count(study) >= most:
+    if len(begun(study)) >= most:
         return None
     study.sampler = sampler_of(0)
     trial = study.ask()
-    if _count(study, trial.number) <= most:
+    if sum(one.number <= trial.number for one in begun(study)) <= most:
         return trial
     study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)  # for who wants one more, with its point
     return None
 
 
-def _count(study: Study, up_to: int | None = None) -> int:
-    """Return how many trials there are, in any state but that of one put back: all, or those up to a number."""
-    every = (trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING)
-    return sum(up_to is None or trial.number <= up_to for trial in every)
+def begun(study: Study) -> list[FrozenTrial]:
+    """Return the trials in any state but that of one put back."""
+    return [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
 
 
 def take(trial: Trial, space: Space, sampler_of: Callable[[int], BaseSampler]) -> dict[str, Value]:
@@ -299,10 +297,11 @@ def ended(study: Study) -> list[FrozenTrial]:
 
 def best(study: Study) -> tuple[str, float] | None:
     """Return the tag and the value of the best trial, None if there is none yet."""
-    if not any(trial.state == TrialState.COMPLETE for trial in study.get_trials(deepcopy=False)):
+    try:
+        found = study.best_trial
+    except ValueError:  # none has a value
         return None
-    found = study.best_trial
-    return str(found.user_attrs.get(TAG)), study.best_value
+    return str(found.user_attrs.get(TAG)), float(found.values[0])
 
 
 def remember(study: Study, plan: Plan) -> None:

@@ -21,6 +21,7 @@ from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup, W
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
 from torch.distributed.elastic.multiprocessing.api import LogsDest, LogsSpecs
 
+from exper import files
 from exper.output import Remaining
 from exper.training import nodes, stop
 from exper.training.run import Run
@@ -208,8 +209,7 @@ def _print(prefix: bytes, text: bytes) -> None:
     # Errors have this prefix already, from torch. The first rank's bar may stand where a line begins.
     begin = b"\r\x1b[K" if os.isatty(_STDOUT) else b""
     lines = b"".join(begin + prefix + line.removeprefix(prefix) for line in text.splitlines(keepends=True))
-    while lines:
-        lines = lines[os.write(_STDOUT, lines) :]
+    files.write_all(_STDOUT, lines)
 
 
 @contextlib.contextmanager
