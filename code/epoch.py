@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from data.batches import Batches
-from exper.training import processes, progress
-from exper.training.finite import NotFinite
+from exper.training.data.batches import Batches
+from exper.training.distributed import collective
+from exper.training.inspect.nonfinite import NotFinite
+from exper.training.records import progress_bar
+from exper.training.state import State
 from metric import Totals
 from setting import Settings
-from state import State
 
 AMP = {"bf16": torch.bfloat16, "fp16": torch.float16}  # mixed precision: what of the model is computed in
 
@@ -22,7 +23,7 @@ def train(state: State, batches: Batches, loss_of: nn.Module, given: Settings) -
     state.parallel.train()
     left = batches.slices(state.epoch, state.batch)  # one of several processes has its slice of each batch
     title = f"epoch {state.epoch + 1}"
-    for image_BCHW, target_B, weight in progress.bar(left, title, len(batches), state.batch, given.verbose):
+    for image_BCHW, target_B, weight in progress_bar.bar(left, title, len(batches), state.batch, given.verbose):
         state.see.before_step(state.model, state.step + 1, image_BCHW)
 
         # the gradient of the batch, as a sum over `accumulate` parts that fit into memory
@@ -30,7 +31,7 @@ def train(state: State, batches: Batches, loss_of: nn.Module, given: Settings) -
         parts = [*zip(image_BCHW.chunk(given.accumulate), target_B.chunk(given.accumulate), strict=True)]
         done: list[tuple[Tensor, Any, Tensor]] = []
         for image_PCHW, target_P in parts:
-            with processes.exchanging(state.parallel, is_last=len(done) == len(parts) - 1):
+            with collective.exchanging(state.parallel, is_last=len(done) == len(parts) - 1):
                 # forward
                 with precision(given.amp, image_PCHW.device):
                     output_PK = state.parallel(image_PCHW)
@@ -70,7 +71,7 @@ def evaluate(
     """Return loss and metrics of `model` over a split, such as {"val/loss": 0.1, "val/acc": 0.98}."""
     model.eval()
     metric, begun = Totals(given.metric), state.mark()
-    for image_BCHW, target_B, weight in progress.bar(batches.slices(), split, len(batches), verbose=given.verbose):
+    for image_BCHW, target_B, weight in progress_bar.bar(batches.slices(), split, len(batches), verbose=given.verbose):
         with precision(given.amp, image_BCHW.device):
             output_BK = model(image_BCHW)
             loss = loss_of(output_BK, target_B)

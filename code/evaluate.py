@@ -1,9 +1,9 @@
 """Evaluate weights of a run on its test split: `exper evaluate <tag>/<id>` starts this file, of the tag's own code."""
 
-from exper.training import stop
+from exper.training import stopping
 
 if __name__ == "__main__":
-    stop.listen()  # before the slow imports; a signal ends this program at once
+    stopping.listen()  # before the slow imports; a signal ends this program at once
 
 import argparse
 import copy
@@ -15,12 +15,14 @@ import torch
 from torch import nn
 
 import main
-from data.batches import Batches
+from exper.training.data.batches import Batches
 from epoch import precision
-from exper import files, settings
-from exper.error import Refused
-from exper.training import pictures, statistic
-from exper.training.checkpoint import Checkpoints
+from exper.core import files
+from exper.config import config_file
+from exper.core.errors import Refused
+from exper.training.inspect import prediction_plots
+from exper.training.records import recorder
+from exper.training.checkpoints import Checkpoints
 from exper.training.run import Run, this_run
 from metric import main_output, predicted
 from predictions import Predictions
@@ -28,7 +30,7 @@ from predictions import Predictions
 
 def evaluate(run: Run, config: dict[str, Any], wanted: str, every: int | None) -> None:
     """Test the weights of the epoch `wanted`, "best", "last" or a number; of segmentation, draw every n-th image."""
-    known = statistic.read(run.files)
+    known = recorder.read(run.files)
     run = replace(run, record=run.record | {"recorded": known, "exact": False})
     built = main.build(run, config, lambda checkpoints: chosen(checkpoints, known, wanted))
     state, batches = built.state, built.batches["test"]
@@ -44,8 +46,8 @@ def evaluate(run: Run, config: dict[str, Any], wanted: str, every: int | None) -
     with files.new_folder(run.files.evaluated(state.epoch)) as folder:
         seen.write(folder, batches.index_N.tolist())
         if every is not None:
-            draw(pictures.Triplets(folder), model, batches, every, built.given.amp)
-    statistic.replace_test(run.files, line)
+            draw(prediction_plots.Triplets(folder), model, batches, every, built.given.amp)
+    recorder.replace_test(run.files, line)
 
 
 def chosen(checkpoints: Checkpoints, known: dict[str, Any], wanted: str) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def chosen(checkpoints: Checkpoints, known: dict[str, Any], wanted: str) -> dict
 
 
 @torch.no_grad()
-def draw(triplets: pictures.Triplets, model: nn.Module, batches: Batches, every: int, amp: str | None) -> None:
+def draw(triplets: prediction_plots.Triplets, model: nn.Module, batches: Batches, every: int, amp: str | None) -> None:
     """Draw image, mask and prediction of every n-th image, as the model gets them."""
     some = replace(batches, index_N=batches.index_N[::every])
     numbers = iter(some.index_N.tolist())
@@ -85,4 +87,4 @@ if __name__ == "__main__":
     if "EXPER_RUN" not in os.environ:
         parser.error("it needs a run. Type: exper evaluate <tag>/<id>")
     with this_run(main.CODE) as this:
-        evaluate(this, settings.read((main.CODE / "config.py").read_bytes()), options.epoch, options.pictures)
+        evaluate(this, config_file.read((main.CODE / "config.py").read_bytes()), options.epoch, options.pictures)

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from exper import parts
-from exper.error import Refused
-from exper.parts import Positive, Share
+from exper.core import components
+from exper.core.components import Positive, Share
+from exper.core.errors import Refused
 
 Weight = Annotated[float, "at least 0", 0, torch.inf]
 Part = dict[str, Any]
@@ -145,9 +145,9 @@ class Loss(nn.Module):
         self.parts = nn.ModuleList()
         for part in self.listed:
             own = {name: value for name, value in part.items() if name != "weight"}
-            parts.check("loss", own, LOSS, ahead=0, beside=["weight"])
-            self.parts.append(parts.build("loss", own, LOSS))
-            self.weights.append(parts.call("loss", {"weight": part.get("weight", 1.0)}, _weight))
+            components.check("loss", own, LOSS, ahead=0, beside=["weight"])
+            self.parts.append(components.build("loss", own, LOSS))
+            self.weights.append(components.call("loss", {"weight": part.get("weight", 1.0)}, _weight))
             if any(one.requires_grad for one in self.parts[-1].parameters()):
                 raise Refused(
                     f"loss.name = {part['name']!r}: it has weights, which no optimizer changes."

@@ -4,10 +4,10 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read by torch: or two runs on the same cores wait by spinning
 
-from exper.training import stop
+from exper.training import stopping
 
 if __name__ == "__main__":
-    stop.listen()  # before the slow imports: a Ctrl-C in them is an interruption, too
+    stopping.listen()  # before the slow imports: a Ctrl-C in them is an interruption, too
 
 import argparse
 import copy
@@ -21,27 +21,31 @@ from torch.autograd import set_detect_anomaly
 from torch.amp import GradScaler
 
 import data
-import debug
+from exper.training import debug
 import epoch
 import model as models
 import optim
-from data.batches import Batches, Tensors
-from exper import parts, settings
-from exper.error import Refused
-from exper.training import checkpoint, device, layers, outside, pretrained, processes, rank, statistic, streams
-from exper.training.checkpoint import Checkpoints
-from exper.training.finite import NotFinite
-from exper.training.hardware import Hardware
+from exper.training.data.batches import Batches, Tensors
+from exper.core import components
+from exper.config import config_file
+from exper.core.errors import Refused
+from exper.training import checkpoints as checkpoint, untracked_code, pretrained, random_state
+from exper.training.distributed import device, collective, rank
+from exper.training.inspect import model_summary
+from exper.training.records import recorder
+from exper.training.checkpoints import Checkpoints
+from exper.training.inspect.nonfinite import NotFinite
+from exper.training.records.hardware import Hardware
 from exper.training.monitor import Monitor
 from exper.training.nothing import NOTHING
-from exper.training.rank import say
+from exper.training.distributed.rank import say
 from exper.training.run import Run, this_run
-from exper.training.see import See
+from exper.training.inspect.watch import See
 from loss import Loss
 from metric import Totals
 from optim import Average, Optimizers
 from setting import Settings
-from state import State
+from exper.training.state import State
 from transform import Transform
 
 CODE = Path(__file__).resolve().parent
@@ -64,11 +68,11 @@ class Built(NamedTuple):
 def build(run: Run, config: dict[str, Any], load: Callable[[Checkpoints], dict[str, Any] | None]) -> Built:
     """Build what config.py names, and load a checkpoint; refuse what is wrong before data is loaded, where it can."""
     config = debug.shortened(config)
-    given: Settings = parts.call("", config, Settings)
-    threads = processes.threads(run, config, of=processes.of_this_machine()[1])
+    given: Settings = components.call("", config, Settings)
+    threads = collective.threads(run, config, of=collective.of_this_machine()[1])
     where = device.prepare(given.device, threads, given.deterministic)
-    processes.join(where)
-    streams.start(run.seed)
+    collective.join(where)
+    random_state.start(run.seed)
     data.check(given.data)
     transform = Transform(given.transform)
     models.check(given.model)
@@ -76,28 +80,28 @@ def build(run: Run, config: dict[str, Any], load: Callable[[Checkpoints], dict[s
     loss_of = Loss(given.loss).to(where)
     metric = Totals(given.metric)
     known = [f"{split}/{name}" for split in ("train", "val") for name in metric.names]
-    monitor = parts.call("early_stop", given.early_stop or {}, Monitor, given.monitor, known)
-    checkpoints = parts.call("checkpoint", given.checkpoint, Checkpoints, run.files.checkpoint)
-    record = statistic.Statistic(run.files, given.logger)
-    see = parts.call("see", given.see, See, record, given.compiled)
+    monitor = components.call("early_stop", given.early_stop or {}, Monitor, given.monitor, known)
+    checkpoints = components.call("checkpoint", given.checkpoint, Checkpoints, run.files.checkpoint)
+    record = recorder.Statistic(run.files, given.logger)
+    see = components.call("see", given.see, See, record, given.compiled)
     optim.check(given.optimizer, given.scheduler, given.monitor)
 
     batches, about_data = data.load(run.data, given.data, transform, where, run.seed, given.epoch_length)
     batches = debug.fewer(batches, given)
     about_data["size"] = {split: len(one.index_N) for split, one in batches.items()}
     about_device = device.describe(where, given.deterministic)
-    about_outside = outside.code(CODE.parent)
+    about_outside = untracked_code.code(CODE.parent)
     run.compare(device=about_device, data=about_data, outside_code=about_outside)
     shape, classes = batches["train"].shape, batches["train"].dataset.classes
     loss_of.check(classes)
     if isinstance(dataset := batches["train"].dataset, Tensors):
         dataset.check(loss_of.ignored)
     metric.check(classes)
-    model = parts.build("model", given.model, models.MODEL, shape, classes).to(where)
+    model = components.build("model", given.model, models.MODEL, shape, classes).to(where)
     if given.verbose != "quiet":
-        say(f"{given.model['name']}: {layers.parameters(model)}, on {about_device['name']}")
-        say(layers.summary(model, shape))
-    saved = processes.from_first(lambda: load(checkpoints))
+        say(f"{given.model['name']}: {model_summary.parameters(model)}, on {about_device['name']}")
+        say(model_summary.summary(model, shape))
+    saved = collective.from_first(lambda: load(checkpoints))
     started_from = None if saved else pretrained.load(model, given.pretrained, run)
     steps = given.epochs * len(batches["train"])
     optimizers = Optimizers(model, given.optimizer, given.scheduler, steps, given.epochs)
@@ -107,11 +111,11 @@ def build(run: Run, config: dict[str, Any], load: Callable[[Checkpoints], dict[s
     scaler = GradScaler(where.type, enabled=given.amp == "fp16")
     if not rank.is_first():  # of several processes: one writes for all, and each draws, as for dropout, its own
         record, see = NOTHING, NOTHING
-        streams.start(run.seed, rank.number())
-    parallel = processes.wrapped(model, where)
+        random_state.start(run.seed, rank.number())
+    parallel = collective.wrapped(model, where)
     written = (record, checkpoints, run.format, config, started_from)
     state = State(model, optimizers, scaler, ema, metric, monitor, *written, parallel, see, loss_of)
-    hparam = settings.flatten({name: value for name, value in config.items() if name not in SEARCH})
+    hparam = config_file.flatten({name: value for name, value in config.items() if name not in SEARCH})
     about = {"format": run.format, "hparam": hparam, "data": about_data, "device": about_device}
     about |= {"outside_code": about_outside}
     return Built(given, state, batches, loss_of, saved, about)
@@ -122,7 +126,7 @@ def main(run: Run, config: dict[str, Any]) -> None:
     built = build(run, config, Checkpoints.newest)
     check_batch_size(built)
     state, saved = built.state, built.saved
-    stop.wait_for_step()  # before, a signal ends the process at once
+    stopping.wait_for_step()  # before, a signal ends the process at once
     if saved is not None:
         state.load_state_dict(saved)
         say(f"continues after epoch {state.epoch}, step {state.step}")
@@ -141,16 +145,16 @@ def main(run: Run, config: dict[str, Any]) -> None:
     finally:
         state.checkpoints.wait()
         state.statistic.close()
-    processes.leave()
+    collective.leave()
 
 
 def check_batch_size(built: Built) -> None:
     """Refuse one that leaves a single image over, if the model can't be trained on that."""
     given, batches = built.given, built.batches["train"]
     of = given.epochs, given.accumulate
-    if batches.smallest(*of) > 1 or not layers.needs_two(built.state.model, batches.shape_in_training()):
+    if batches.smallest(*of) > 1 or not model_summary.needs_two(built.state.model, batches.shape_in_training()):
         return
-    size, samples, count = batches.size, len(batches.index_N), processes.count()
+    size, samples, count = batches.size, len(batches.index_N), collective.count()
     near = sorted(range(1, samples + 1), key=lambda other: abs(other - size))
     better = next((one for one in near if replace(batches, size=one).smallest(*of) > 1), None)
     raise Refused(
@@ -177,11 +181,11 @@ def fit(built: Built) -> None:
     while state.epoch < given.epochs and not state.monitor.is_over:
         epoch.train(state, batches["train"], loss_of, given)
         state.check_finite()
-        processes.align(state.model, state.evaluated)
+        collective.align(state.model, state.evaluated)
         val = epoch.evaluate(state, state.evaluated, batches["val"], loss_of, given, "val")
         line = state.end_epoch(val, Totals(given.metric))
         if given.verbose != "quiet":
-            say(statistic.text(line, given.epochs))
+            say(recorder.text(line, given.epochs))
             if state.monitor.is_over:
                 say(
                     f"stops early: no progress of {state.monitor.name} since epoch {state.epoch - state.monitor.waited}"
@@ -203,7 +207,7 @@ def best(state: State) -> tuple[nn.Module, int]:
     if state.monitor.name and not state.monitor.best:
         say(f"{state.monitor.name} was never a finite number: no epoch is best, the last is tested")
     model = copy.deepcopy(state.evaluated)
-    saved = processes.from_first(lambda: state.checkpoints.of_epoch(state.monitor.best.get("epoch", state.epoch)))
+    saved = collective.from_first(lambda: state.checkpoints.of_epoch(state.monitor.best.get("epoch", state.epoch)))
     if saved is None:
         return model, state.epoch
     model.load_state_dict(saved.get("ema", saved["model"]))
@@ -224,6 +228,6 @@ if __name__ == "__main__":
     parser.add_argument("--debug", action="store_true", help="as config.py's debug = True: a short run with checks on")
     changes = {"debug": True} if parser.parse_args().debug else {}
     with this_run(CODE) as this:
-        found = settings.read((CODE / "config.py").read_bytes()) | changes
-        if not processes.started(this, found):  # else torchrun starts this file once for each of several
+        found = config_file.read((CODE / "config.py").read_bytes()) | changes
+        if not collective.started(this, found):  # else torchrun starts this file once for each of several
             main(this, found)

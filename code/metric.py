@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from exper import parts
-from exper.error import Refused
-from exper.parts import Count, Positive
-from exper.training import processes
+from exper.core import components
+from exper.core.components import Count, Positive
+from exper.core.errors import Refused
+from exper.training.distributed import collective
 
 Sum = Tensor | float
 Average = Literal["macro", "micro"]
@@ -255,7 +255,7 @@ class Totals:
     def __init__(self, metric: list[dict[str, Any]]) -> None:
         self.metrics: dict[str, Any] = {}
         for part in metric:
-            built = parts.build("metric", part, METRIC)
+            built = components.build("metric", part, METRIC)
             if self.metrics.setdefault(title(part), built) is not built:
                 raise Refused(f"metric: {title(part)!r} is listed twice.")
         self.loss: Tensor | float = 0.0
@@ -292,7 +292,7 @@ class Totals:
     def batch_loss(self) -> Tensor | float:
         """The mean loss of the last batch, over all processes."""
         (loss, seen), (loss_after, seen_after) = self._before, self._ended
-        loss, seen = processes.added([loss_after - loss, seen_after - seen])
+        loss, seen = collective.added([loss_after - loss, seen_after - seen])
         return loss / seen  # type: ignore[no-any-return]
 
     def values(self, split: str) -> dict[str, float]:
@@ -308,11 +308,11 @@ class Totals:
 
     def total(self) -> "Totals":
         """Return these sums added up over all processes."""
-        if processes.count() == 1:
+        if collective.count() == 1:
             return self
         total = copy.copy(self)
         total.metrics = {name: copy.copy(metric) for name, metric in self.metrics.items()}
-        total.load_state_dict(added(processes.gathered(self.state_dict())))
+        total.load_state_dict(added(collective.gathered(self.state_dict())))
         return total
 
     def state_dict(self) -> dict[str, Any]:
@@ -358,4 +358,4 @@ def _plain(value: Any) -> Any:
 
 def added(states: list[dict[str, Any]]) -> dict[str, Any]:
     """Add up the `state_dict` of the Totals of several processes, for the same batches."""
-    return functools.reduce(processes.plus, states) | {"finite": min(int(one["finite"]) for one in states)}
+    return functools.reduce(collective.plus, states) | {"finite": min(int(one["finite"]) for one in states)}

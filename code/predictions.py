@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from exper.training import pictures
+from exper.training.inspect import prediction_plots
 from metric import Confusion, dice_of_images, main_output, predicted
 
 
@@ -47,7 +47,7 @@ class Predictions(nn.Module):
                 numbers = (int(number) if is_whole else number for number, is_whole in zip(row, whole, strict=True))
                 writer.writerow([index, *numbers])
         if "true" in self._columns:
-            pictures.confusion(folder / "confusion.png", torch.as_tensor(self._confusion.counts).cpu())
+            prediction_plots.confusion(folder / "confusion.png", torch.as_tensor(self._confusion.counts).cpu())
 
 
 def _of_classes(output_BK: Tensor, target_B: Tensor) -> dict[str, Tensor]:

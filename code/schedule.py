@@ -6,8 +6,8 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from exper import parts
-from exper.parts import Count, Positive, Share
+from exper.core import components
+from exper.core.components import Count, Positive, Share
 
 Schedule = Callable[[float], float]
 
@@ -139,7 +139,7 @@ def rate(optimizer: Optimizer, scheduler: dict[str, Any] | None, steps: int, epo
     """Build what config.py's `scheduler` says, for `steps` in `epochs`; None: a constant rate."""
     part = {"name": "constant"} if scheduler is None else scheduler
     own = {name: value for name, value in part.items() if name not in ("rates", "warmup")}
-    parts.check("scheduler", own, SCHEDULER, ahead=0, beside=("rates", "warmup"))
-    schedule = parts.build("scheduler", own, SCHEDULER)
+    components.check("scheduler", own, SCHEDULER, ahead=0, beside=("rates", "warmup"))
+    schedule = components.build("scheduler", own, SCHEDULER)
     before = {name: value for name, value in part.items() if name not in own}
-    return parts.call("scheduler", before, Rate, optimizer, steps, epochs, schedule)  # type: ignore[no-any-return]
+    return components.call("scheduler", before, Rate, optimizer, steps, epochs, schedule)  # type: ignore[no-any-return]

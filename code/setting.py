@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from exper.parts import Count, Positive, Share
+from exper.core.components import Count, Positive, Share
 
 Part = dict[str, Any]  # {"name": ..., argument: ...}
 

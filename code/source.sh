@@ -51,7 +51,7 @@ _exper_python() {
     fi
 }
 
-_exper() { _exper_python "${_exper_code}/exper/launch.py" "$@"; }
+_exper() { _exper_python "${_exper_code}/exper" "$@"; }
 
 if [[ -n "${ZSH_VERSION:-}" ]]; then
     # shellcheck source=/dev/null  # not bash

@@ -13,10 +13,10 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from exper import parts
-from exper.error import Refused
-from exper.parts import Count, Share
-from exper.training import streams
+from exper.core import components
+from exper.core.components import Count, Share
+from exper.core.errors import Refused
+from exper.training import random_state
 
 # Image (B, C, H, W), bytes or 0..1. Target: class numbers of images (B,) or of pixels (B, H, W); or floats, such as
 # another image (B, C, H, W).
@@ -157,7 +157,7 @@ class Step:
     """One of the functions above, with its arguments."""
 
     def __init__(self, part: dict[str, Any]) -> None:
-        self.function, self.arguments = parts.check("transform", part, TRANSFORM, ahead=2)
+        self.function, self.arguments = components.check("transform", part, TRANSFORM, ahead=2)
         self.is_random, self.is_geometry = self.function in RANDOM.values(), self.function in GEOMETRY.values()
 
     def __call__(self, image_BCHW: Tensor, target: Tensor, random: Any) -> Batch:
@@ -219,7 +219,7 @@ class Transform:
         if image_BCHW.ndim == 4 and "int" in (kind := str(image_BCHW.dtype)) and image_BCHW.dtype != torch.uint8:
             raise Refused(f"data: images are {kind}. Make them torch.uint8, of 0 to 255, or floats of 0 to 1.")
         shapes = []
-        for random in (streams.generator("check"), None):
+        for random in (random_state.generator("check"), None):
             try:
                 shapes.append(tuple(self(image_BCHW, as_target(target), random)[0].shape[1:]))
             except ValueError as error:

@@ -7,8 +7,8 @@ from torch import Generator, Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from exper import parts
-from exper.error import Refused
+from exper.core import components
+from exper.core.errors import Refused
 
 KINDS = {
     f"v2.{name}": kind for name, kind in vars(v2).items() if isinstance(kind, type) and issubclass(kind, v2.Transform)
@@ -21,7 +21,7 @@ class Step:
     def __init__(self, part: dict[str, Any]) -> None:
         self.name = part["name"]
         try:
-            self.transform = parts.build("transform", part, KINDS)
+            self.transform = components.build("transform", part, KINDS)
         except TypeError as error:
             raise Refused(f"transform = {part!r}: {error}") from error
         draws = {"make_params", "forward"} & vars(KINDS[self.name]).keys()

@@ -30,14 +30,14 @@ import torch
 from torch import nn
 from torch.amp import GradScaler
 
-from exper import machine, paths
-from exper.training import statistic
-from exper.training.checkpoint import Checkpoints
+from exper.core import host_info, paths
+from exper.training.checkpoints import Checkpoints
 from exper.training.monitor import Monitor
+from exper.training.records import recorder
+from exper.training.state import State
 from metric import Totals
 from model.lenet import LeNet
 from optim import Optimizers
-from state import State
 
 Cost = tuple[float, float]  # seconds that training stands still; seconds until the file is on the disk
 
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--folder", help="where files are written for a while; else where temporary files are")
     options = parser.parse_args()
-    torch.set_num_threads(machine.default_threads())
+    torch.set_num_threads(host_info.default_threads())
     models = {
         "LeNet": LeNet((1, 8, 8), 10),
         "large": nn.Sequential(*(nn.Linear(660, 660) for _ in range(20))),
@@ -89,7 +89,7 @@ def build_state(folder: Path, model: nn.Module, *, background: bool) -> State:
     """Return what main.py builds, after a step of Adam: its averages are twice the size of the weights."""
     run = paths.Run(folder)
     run.checkpoint.mkdir(parents=True)
-    record = statistic.Statistic(run, ["tensorboard"])
+    record = recorder.Statistic(run, ["tensorboard"])
     record.start({}, None, 0)
     optimizers = Optimizers(model, {"name": "adam", "lr": 0.001}, None, steps=1, epochs=1)
     scaler = GradScaler("cpu", enabled=False)

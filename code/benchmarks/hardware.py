@@ -26,13 +26,14 @@ import psutil
 import torch
 from torch.nn import functional
 
-from exper import machine, paths, settings
-from exper.training import device
-from exper.training.hardware import Hardware, Numbers
-from exper.training.statistic import Statistic
+from exper.config import config_file
+from exper.core import host_info, paths
+from exper.training.distributed import device
+from exper.training.records.hardware import Hardware, Numbers
+from exper.training.records.recorder import Statistic
 from model.lenet import LeNet
 
-EVERY_SECONDS = float(settings.read((CODE / "config.py").read_bytes())["hardware_every_seconds"])
+EVERY_SECONDS = float(config_file.read((CODE / "config.py").read_bytes())["hardware_every_seconds"])
 GPU = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -57,7 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--looks", type=int, default=100)
     options = parser.parse_args()
-    torch.set_num_threads(machine.default_threads())
+    torch.set_num_threads(host_info.default_threads())
     rows, medians = [], []
     for name, block in (("alone", contextlib.nullcontext()), ("beside training", training())):
         with block:

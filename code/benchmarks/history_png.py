@@ -28,8 +28,9 @@ import psutil
 import torch
 from torch.nn import functional
 
-from exper import history_png, machine, paths
-from exper.aside import Aside
+from exper.core import host_info, paths
+from exper.sidecars import history_picture
+from exper.sidecars.process import Aside
 from model.lenet import LeNet
 
 SHARES: list[float] = []  # of each case with history.png
@@ -42,7 +43,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--folder", help="where files are written for a while; else where temporary files are")
     options = parser.parse_args()
-    torch.set_num_threads(machine.default_threads())
+    torch.set_num_threads(host_info.default_threads())
     with tempfile.TemporaryDirectory(prefix="exper-benchmark-", dir=options.folder) as name:
         run = paths.Run(Path(name))
         _write(run, 300)
@@ -85,12 +86,12 @@ def _train(run: paths.Run, seconds: float) -> float:
 
 def _beside(run: paths.Run, seconds: float) -> float:
     began = time.process_time()
-    drawing = Aside(history_png.__file__, run.folder, "history.png")
+    drawing = Aside(history_picture.__file__, run.folder, "history.png")
     [process] = psutil.Process().children()
     seconds_of_step = _train(run, seconds)
     used = process.cpu_times()
     SHARES.append((used.user + used.system) / (time.process_time() - began))
-    drawing.close(history_png.LEAST_SECONDS)
+    drawing.close(history_picture.LEAST_SECONDS)
     time.sleep(2)  # the next case begins without it
     return seconds_of_step
 
@@ -100,11 +101,11 @@ def _of_one(run: paths.Run) -> None:
     run.picture.unlink(missing_ok=True)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
-    drawing = Aside(history_png.__file__, run.folder, "history.png")
+    drawing = Aside(history_picture.__file__, run.folder, "history.png")
     started = time.perf_counter() - began
     time.sleep(1)
     ended = time.perf_counter()
-    drawing.close(history_png.LEAST_SECONDS)
+    drawing.close(history_picture.LEAST_SECONDS)
     closed = time.perf_counter() - ended
     memory, [process] = 0, psutil.Process().children()
     while not run.picture.exists():

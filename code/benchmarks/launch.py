@@ -68,7 +68,7 @@ def copy(root: Path, to: Path) -> float:
 
 def start_run(root: Path, tag: "itertools.count[int]") -> float:
     """Return the seconds from `run <tag>`, as source.sh starts it, to the first line of the program."""
-    return start([sys.executable, "-I", str(root / "code/exper/launch.py"), "run", f"tag{next(tag)}"], root)
+    return start([sys.executable, "-I", str(root / "code/exper"), "run", f"tag{next(tag)}"], root)
 
 
 def start(command: list[str], root: Path) -> float:

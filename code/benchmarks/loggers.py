@@ -32,9 +32,10 @@ from measure import CODE, commit, copy_template, environment, exper, git, peer, 
 
 sys.path.append(str(CODE))
 
-from exper import files, paths, sent
-from exper.training.statistic import Statistic
-from tests import elastic
+from exper.core import files, paths
+from exper.sidecars import outbox
+from exper.training.records.recorder import Statistic
+from tests.support import elastic
 
 _NAMES = ("train/loss", "train/acc", "val/loss", "val/acc", "lr")
 _TIMED = (
@@ -203,9 +204,9 @@ def _sending(run: paths.Run, part: dict[str, Any], seconds: int) -> tuple[float,
     sender = _sender(run)
     while _importing(sender):
         pass
-    before = _cpu(sender), sent.count(run, "history"), sent.waiting(run, part["name"])
+    before = _cpu(sender), outbox.count(run, "history"), outbox.waiting(run, part["name"])
     time.sleep(seconds)
-    after = _cpu(sender), sent.count(run, "history"), sent.waiting(run, part["name"])
+    after = _cpu(sender), outbox.count(run, "history"), outbox.waiting(run, part["name"])
     started.send_signal(signal.SIGINT)
     started.wait()
     cpu, written, waiting = ((now - then) / seconds for now, then in zip(after, before, strict=True))

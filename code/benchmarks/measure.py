@@ -117,7 +117,7 @@ def copy_template(root: Path, edit: Callable[[bytes], bytes]) -> None:
 
 def exper(root: Path, *words: str) -> list[str]:
     """Return the command line of a project's command, as source.sh starts it."""
-    return [sys.executable, "-I", str(root / "code" / "exper" / "launch.py"), *words]
+    return [sys.executable, "-I", str(root / "code" / "exper"), *words]
 
 
 def commit(root: Path) -> None:

@@ -80,7 +80,7 @@ def on_terminal(root: Path) -> Cost:
 
 
 def run_into_pipe(root: Path, tag: "itertools.count[int]") -> Cost:
-    launch = str(root / "code" / "exper" / "launch.py")
+    launch = str(root / "code" / "exper")
     return into_pipe([sys.executable, "-I", launch, "run", f"tag{next(tag)}"], root)
 
 

@@ -20,7 +20,7 @@ from measure import CODE, table
 
 sys.path.insert(0, str(CODE))
 
-from exper import settings
+from exper.config import config_file
 
 MODELS: dict[str, dict[str, Any]] = {
     "LeNet, 84,146 weights, batches of 16": {"model": {"name": "lenet"}, "batch_size": 16, "epochs": 6},
@@ -66,7 +66,7 @@ def compare(title: str, changes: dict[str, Any], root: Path, rounds: int) -> Non
 
 def train(root: Path, changes: dict[str, Any]) -> tuple[float, float]:
     """Train a run; return the seconds of an epoch, and those of the process that are in no epoch."""
-    config = settings.read((CODE / "config.py").read_bytes()) | {"logger": ["tensorboard"], "verbose": "quiet"}
+    config = config_file.read((CODE / "config.py").read_bytes()) | {"logger": ["tensorboard"], "verbose": "quiet"}
     config["data"] = config["data"] | {"batch_size": changes["batch_size"]}
     config |= {name: value for name, value in changes.items() if name != "batch_size"}
     (root / "code" / "config.py").write_text("".join(f"{name} = {value!r}\n" for name, value in config.items()))

@@ -23,7 +23,8 @@ from tables import statistic
 
 sys.path.insert(0, str(CODE))
 
-from exper import lists, paths, run_json
+from exper.core import paths
+from exper.runs import lists, run_record
 
 CONFIG = """\
 epochs = 10
@@ -201,8 +202,8 @@ def import_tags(root: Path, values: list[tuple[str, dict[str, float]]]) -> None:
 
 def write_runs(project: paths.Project, values: list[tuple[str, dict[str, float]]]) -> None:
     """Write a finished run for each trial, as training leaves it."""
-    record = run_json.new("", "0" * 40, 0, 2)
-    record = run_json.end(run_json.begin(record, ["search", SEARCH]), "finished", 0)
+    record = run_record.new("", "0" * 40, 0, 2)
+    record = run_record.end(run_record.begin(record, ["search", SEARCH]), "finished", 0)
     draw = random.Random(0)  # noqa: S311  no secret
     project.lists.mkdir(parents=True)
     project.list_file(SEARCH).write_text(f"{lists.of_search(SEARCH)}\n")

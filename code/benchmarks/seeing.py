@@ -27,10 +27,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models import resnet18
 
-from exper import machine, paths
-from exper.training.means import Means
-from exper.training.see import See
-from exper.training.statistic import Statistic
+from exper.core import host_info, paths
+from exper.training.inspect.watch import See
+from exper.training.records.means import Means
+from exper.training.records.recorder import Statistic
 from model.lenet import LeNet
 
 KINDS: dict[str, Any] = {"histograms": 1, "ratios": 1, "activations": 1, "images": 1}
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--folder", help="where files are written for a while; else where temporary files are")
     options = parser.parse_args()
-    torch.set_num_threads(machine.default_threads())
+    torch.set_num_threads(host_info.default_threads())
     with tempfile.TemporaryDirectory(prefix="exper-benchmark-", dir=options.folder) as name:
         small, large = LeNet((1, 8, 8), 10), resnet18(num_classes=10)
         looks("LeNet, 84,146 weights, 128 images of 8 x 8", small, (1, 8, 8), Path(name), 3 * options.rounds)

@@ -21,7 +21,7 @@ from pathlib import Path
 from measure import Samples, make_project, ratio, said_by, table, take_turns
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from tests import slurm
+from tests.support import slurm
 
 MARK = "first line at "
 MAIN = f"import time\nprint('{MARK}' + repr(time.monotonic()), flush=True)\n"
@@ -56,7 +56,7 @@ def sbatch(root: Path, script: Path, count: "itertools.count[int]") -> tuple[flo
 def submit(root: Path, count: "itertools.count[int]") -> tuple[float, float]:
     """Submit a tag; return the same."""
     tag = f"tag{next(count)}"
-    command = [sys.executable, "-I", str(root / "code/exper/launch.py"), "submit", tag]
+    command = [sys.executable, "-I", str(root / "code/exper"), "submit", tag]
     return timed(command, root, root / "__result__" / tag / "0" / "log")
 
 

@@ -25,7 +25,9 @@ from measure import CACHE, CODE, Samples, peer, ratio, said_by, table, take_turn
 
 sys.path.insert(0, str(CODE))
 
-from exper import lists, paths, run_json, settings
+from exper.config import config_file
+from exper.core import paths
+from exper.runs import lists, run_record
 
 IDS = 5  # runs of one tag
 FILL = """\
@@ -87,7 +89,7 @@ def cases(folder: Path, runs: int, has_more: bool) -> dict[str, Callable[[], flo
 
 def command(root: Path, *words: str) -> list[str]:
     """Return the command line as source.sh starts it."""
-    return [sys.executable, "-I", str(root / "code" / "exper" / "launch.py"), *words]
+    return [sys.executable, "-I", str(root / "code" / "exper"), *words]
 
 
 def seconds(words: list[str]) -> float:
@@ -106,8 +108,8 @@ def make_runs(root: Path, count: int) -> Path:
     project = paths.Project(root)
     shutil.copytree(CODE / "exper", root / "code" / "exper", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(CODE / "requirements.txt", root / "code")
-    record = run_json.new("", "0" * 40, 0, 2)
-    record = run_json.end(run_json.begin(record, ["run", "tag"]), "finished", 0)
+    record = run_record.new("", "0" * 40, 0, 2)
+    record = run_record.end(run_record.begin(record, ["run", "tag"]), "finished", 0)
     draw = random.Random(0)  # noqa: S311  no secret
     names = []
     for number in range(count):
@@ -124,7 +126,7 @@ def make_runs(root: Path, count: int) -> Path:
 
 def statistic(draw: random.Random) -> dict[str, Any]:
     """Return what the template's training writes, with other numbers."""
-    hparam = settings.flatten(settings.read((CODE / "config.py").read_bytes()))
+    hparam = config_file.flatten(config_file.read((CODE / "config.py").read_bytes()))
     hparam = hparam | {"optimizer.lr": draw.choice([1e-5, 0.003, 0.01])}
     names = {"last": "train val", "best": "train val", "test": "test"}
     metric = {

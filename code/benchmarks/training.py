@@ -47,16 +47,19 @@ from torchvision import datasets, transforms
 
 import data
 import epoch
-from data.batches import Batches
 from data.digits import digits
-from exper import machine, parts, paths, settings
-from exper.training import checkpoint, progress, statistic, stop, streams
+from exper.config import config_file
+from exper.core import components, host_info, paths
+from exper.training import checkpoints as checkpoint
+from exper.training import random_state, stopping
+from exper.training.data.batches import Batches
 from exper.training.monitor import Monitor
+from exper.training.records import progress_bar, recorder
+from exper.training.state import State
 from loss import Loss
 from metric import Totals
 from optim import Optimizers
 from setting import Settings
-from state import State
 from transform import Transform
 
 STEPS, BATCH = 30, 128  # of a block
@@ -69,7 +72,9 @@ AUGMENT: list[dict[str, Any]] = [{"name": "crop", "padding": 4}, {"name": "flip"
 ACCURACY = [{"name": "acc"}]
 CPU = torch.device("cpu")
 LR = 0.003
-GIVEN: Settings = parts.call("", settings.read((CODE / "config.py").read_bytes()) | {"log_every_steps": 10}, Settings)
+GIVEN: Settings = components.call(
+    "", config_file.read((CODE / "config.py").read_bytes()) | {"log_every_steps": 10}, Settings
+)
 
 
 def main() -> None:
@@ -79,7 +84,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--folder", help="where files are written for a while; else where temporary files are")
     options = parser.parse_args()
-    torch.set_num_threads(machine.default_threads())
+    torch.set_num_threads(host_info.default_threads())
     with tempfile.TemporaryDirectory(prefix="exper-benchmark-", dir=options.folder) as name, terminal():
         folder = Path(name)
         write_mnist(folder / "MNIST" / "raw")
@@ -112,7 +117,7 @@ def enlarged(count: int) -> tuple[Tensor, Tensor]:
     small = digits(Path())
     image_N1HW = functional.interpolate(small.images.float(), (28, 28), mode="bilinear")
     index_N = torch.arange(count) % len(image_N1HW)
-    noise_N1HW = torch.randn(count, 1, 28, 28, generator=streams.generator("noise")) * 20
+    noise_N1HW = torch.randn(count, 1, 28, 28, generator=random_state.generator("noise")) * 20
     return (image_N1HW[index_N] + noise_N1HW).clamp(0, 255).byte(), small.targets[index_N]
 
 
@@ -156,7 +161,7 @@ def build_state(folder: Path, steps: int) -> State:
     """Return what main.py builds for `logger = ["tensorboard"]`, with the arguments of config.py's `checkpoint`."""
     run = paths.Run(folder)
     run.checkpoint.mkdir(parents=True)
-    record = statistic.Statistic(run, ["tensorboard"])
+    record = recorder.Statistic(run, ["tensorboard"])
     record.start({"format": 1, "hparam": {}}, None, 0)
     monitor = Monitor("max train/acc", ["train/acc"])
     checkpoints = checkpoint.Checkpoints(run.checkpoint)
@@ -181,7 +186,7 @@ class Everything:
         stepped = time.perf_counter()
         self.state.check_finite()
         line = self.state.end_epoch({}, Totals(ACCURACY))
-        statistic.text(line, 10)
+        recorder.text(line, 10)
         self.state.save()
         return stepped - started + (time.perf_counter() - stepped) * STEPS / STEPS_OF_EPOCH
 
@@ -259,14 +264,14 @@ def calls(folder: Path, step_seconds: float) -> None:
     line = {"epoch": 1, "step": 1, "step/loss": 1.0, "step/lr": 0.1}
     add = functools.partial(state.metric.add, loss, output_BK, label_B)
     parts_of = functools.partial(parts_of_batch, state, image_BCHW, label_B, loss)
-    key = functools.partial(streams.generator, 1, "transform", 1, 1)
+    key = functools.partial(random_state.generator, 1, "transform", 1, 1)
     added: dict[str, tuple[Callable[[], Any], int, float]] = {  # call; repeats; of them in a step
         "loss and accuracy": (add, 1000, 1),
         "parts of a batch, precision, scale": (parts_of, 1000, 1),
-        "progress bar": (functools.partial(next, iter(progress.bar(iter(int, 1), "", 10**9))), 1000, 1),
+        "progress bar": (functools.partial(next, iter(progress_bar.bar(iter(int, 1), "", 10**9))), 1000, 1),
         "generator of the batch": (key, 1000, 1),
         "is a checkpoint due": (functools.partial(state.checkpoints.is_due, 1, 1), 1000, 1),
-        "was a stop asked for": (stop.exit_code, 1000, 1),
+        "was a stop asked for": (stopping.exit_code, 1000, 1),
         "line of history and TensorBoard": (functools.partial(state.statistic.add, line), 100, 1 / 10),
         "end of the epoch": (functools.partial(end_epoch, state), 5, 1 / STEPS_OF_EPOCH),
         "checkpoint": (functools.partial(save, state), 5, 1 / STEPS_OF_EPOCH),
@@ -395,7 +400,7 @@ def scalar(folder: Path) -> None:
     """Print what one logged number costs."""
     run = paths.Run(folder / "scalar")
     run.folder.mkdir()
-    record = statistic.Statistic(run, ["tensorboard"])
+    record = recorder.Statistic(run, ["tensorboard"])
     record.start({}, None, 0)
     writer = SummaryWriter(str(folder / "writer"))
 

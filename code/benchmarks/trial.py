@@ -22,8 +22,9 @@ from measure import CODE, commit, copy_template, exper, git, said_by, table, tak
 
 sys.path.insert(0, str(CODE))
 
-from exper import paths, settings
-from exper.search import warm
+from exper.config import config_file
+from exper.core import paths
+from exper.search import server as warm
 
 MARK = "seconds "
 CALL = "        main(this,"
@@ -50,7 +51,7 @@ def main() -> None:
 def make_project(root: Path) -> paths.Project:
     """Commit this project, such that main.py tells its times, and train it once; all that follow are reruns."""
     project = paths.Project(root)
-    copy_template(root, lambda config: settings.edit(config, SETTINGS))
+    copy_template(root, lambda config: config_file.edit(config, SETTINGS))
     program = project.code / "main.py"
     text = program.read_text()
     assert text.count(CALL) == 1

@@ -18,7 +18,7 @@ from measure import CODE, commit, copy_template, environment, exper, git, said_b
 
 sys.path.insert(0, str(CODE))
 
-from exper import settings
+from exper.config import config_file
 
 SETTINGS = {"epochs": 1, "logger": [], "verbose": "quiet", "threads": 1}
 AT_ONCE = 2
@@ -88,7 +88,7 @@ def make_project(root: Path, trials: int) -> Path:
     """Commit this project with the space to search."""
     rates = [round(1e-4 * 1000 ** (number / trials), 7) for number in range(trials)]
     changes = {**SETTINGS, "search": {"optimizer.lr": rates}}
-    copy_template(root, lambda config: settings.edit(config, changes))
+    copy_template(root, lambda config: config_file.edit(config, changes))
     git(root, "init", "--quiet")
     commit(root)
     return root

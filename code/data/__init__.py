@@ -8,16 +8,16 @@ from typing import Annotated, Any, NamedTuple
 
 import torch
 
-from data.batches import Batches, Dataset, Tensors
 from data.carvana import Carvana
 from data.cifar10 import cifar10
 from data.digits import digits
 from data.image_folder import ImageFolder
 from data.mnist import fashion_mnist, mnist
-from data.split import Split
-from exper import parts
-from exper.error import Refused
-from exper.parts import Count
+from exper.core import components
+from exper.core.components import Count
+from exper.core.errors import Refused
+from exper.training.data.batches import Batches, Dataset, Tensors
+from exper.training.data.split import Split
 from transform import Transform
 
 DATA: dict[str, Callable[..., Dataset]] = {
@@ -44,9 +44,9 @@ def check(settings: dict[str, Any]) -> tuple[dict[str, Any], Reading, Split]:
     """Divide config.py's `data` into a part and the rest; refuse what is wrong in them, without loading anything."""
     shared = {name: value for name, value in settings.items() if name in Reading._fields}
     part = {name: value for name, value in settings.items() if name not in shared}
-    parts.check("data", part, DATA, ahead=1, beside=Reading._fields)
-    reading: Reading = parts.call("data", shared, Reading)
-    return part, reading, parts.call("data.split", reading.split, Split)
+    components.check("data", part, DATA, ahead=1, beside=Reading._fields)
+    reading: Reading = components.call("data", shared, Reading)
+    return part, reading, components.call("data.split", reading.split, Split)
 
 
 def load(
@@ -59,7 +59,7 @@ def load(
 ) -> tuple[dict[str, Batches], dict[str, Any]]:
     """Return the batches of "train", "val" and "test", and statistic.json's `data`."""
     part, reading, split = check(settings)
-    dataset = parts.build("data", part, DATA, folder)
+    dataset = components.build("data", part, DATA, folder)
     try:
         index = split.of(dataset)
     except ValueError as error:

@@ -10,8 +10,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from data.files import Files, Size, opened
-from exper.error import Refused
+from exper.core.errors import Refused
+from exper.training.data.files import Files, Size, opened
 from transform import Batch
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data.batches import Tensors
+from exper.training.data.batches import Tensors
 
 
 def digits(folder: Path) -> Tensors:  # noqa: ARG001  nothing to download

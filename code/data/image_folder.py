@@ -6,8 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from data.files import Files, Size
-from exper.error import Refused
+from exper.core.errors import Refused
+from exper.training.data.files import Files, Size
 from transform import Batch
 
 SPLITS = {"train": "train", "valid": "val", "val": "val", "test": "test"}  # names of folders, and of splits

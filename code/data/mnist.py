@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from data.batches import Tensors
-from data.downloads import train_and_test
+from exper.training.data.batches import Tensors
+from exper.training.data.downloads import train_and_test
 
 CONTENTS = ("images-idx3", "labels-idx1")
 

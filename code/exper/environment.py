@@ -24,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from exper.error import Refused
+from exper.core.errors import Refused
 
 SIZE_GB = 6
 PIP_NEEDS_GB = 9  # it keeps what it downloaded until all is installed; uv unpacks as it downloads
@@ -185,7 +185,7 @@ class Environment:
             ) from None
 
     def _lock(self) -> int:
-        from exper import lock  # Python 3.8 can't read it
+        from exper.core import lock  # Python 3.8 can't read it
 
         path = self.root / ".venv.lock"
         handle = lock.take(path)

@@ -5,7 +5,7 @@ A model may have a static method `check`, which refuses arguments that their typ
 
 from typing import Any
 
-from exper import parts
+from exper.core import components
 from model.lenet import LeNet
 from model.mlp import MLP
 from model.resnet import ResNet18
@@ -21,6 +21,6 @@ MODEL = {
 
 def check(part: dict[str, Any]) -> None:
     """Refuse what is wrong in config.py's `model`, without building it."""
-    function, arguments = parts.check("model", part, MODEL, ahead=2)
+    function, arguments = components.check("model", part, MODEL, ahead=2)
     if hasattr(function, "check"):
         function.check(**arguments)

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from exper.parts import Share
+from exper.core.components import Share
 
 
 class LeNet(nn.Module):

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from exper.parts import Count, Share
+from exper.core.components import Count, Share
 
 
 class MLP(nn.Module):

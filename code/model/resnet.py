@@ -4,7 +4,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from exper.parts import Count
+from exper.core.components import Count
 
 
 class ResNet18(nn.Module):

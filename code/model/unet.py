@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from exper.parts import Count
+from exper.core.components import Count
 
 LEVELS = 4  # of halving: 16 pixels become one
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from exper.parts import Count
+from exper.core.components import Count
 from model.unet import LEVELS, double, enlarge, padded
 
 

@@ -8,8 +8,8 @@ from urllib.error import URLError
 import torch
 from torch import Tensor, nn
 
-from exper.error import Refused
-from exper.parts import Share, unknown
+from exper.core.components import Share, unknown
+from exper.core.errors import Refused
 
 
 class Torchvision(nn.Module):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from exper import paths
+from exper.core import paths
 
 CODE = Path(__file__).parent.parent
 _INHERITED = ("GIT_", "EXPER_", "PYTHON", "OMP_", "BASH_", "CONDA_", "XDG_")

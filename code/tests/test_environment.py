@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from exper import environment, paths
+from exper import environment
+from exper.core import paths
 
 BASE_PYTHON = Path(getattr(sys, "_base_executable", sys.executable))
 USERS_PATH = os.environ["PATH"]
@@ -441,7 +442,7 @@ def test_a_folder_that_cannot_be_written_is_said(fresh: paths.Project) -> None:
     try:
         shutil.copytree(fresh.root, folder / "project")
         folder.chmod(0o755)
-        launch = folder / "project" / "code" / "exper" / "launch.py"
+        launch = folder / "project" / "code" / "exper"
         result = subprocess.run([*inside, python, "-I", launch, "probe"], capture_output=True, text=True, check=False)
     finally:
         fresh.root.chmod(0o755)
@@ -488,7 +489,7 @@ def test_a_link_to_a_larger_disk_is_followed(fresh: paths.Project, tmp_path: Pat
 # -- old versions of Python --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["launch.py", "environment.py", "error.py", "__init__.py"])
+@pytest.mark.parametrize("name", ["__main__.py", "environment.py", "core/errors.py", "__init__.py"])
 def test_python_3_8_can_read_what_it_needs_to_refuse(name: str) -> None:
     source = (Path(environment.__file__).parent / name).read_text()
     ast.parse(source, feature_version=(3, 8))
@@ -500,7 +501,7 @@ def test_an_old_python_says_which_is_needed(old: str, fresh: paths.Project) -> N
     if not program or subprocess.run([program, "-c", ""], capture_output=True, check=False).returncode != 0:
         pytest.skip(f"there is no {old} here")
     result = subprocess.run(
-        [program, "-I", fresh.code / "exper/launch.py", "run", "x"], capture_output=True, text=True, check=False
+        [program, "-I", fresh.code / "exper", "run", "x"], capture_output=True, text=True, check=False
     )
     assert result.returncode == 2
     assert result.stderr.startswith("run: Exper needs Python 3.10 or newer; this is 3.")

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from exper import paths
-from tests import manager
-from tests.manager import exper, nothing_left, refused, write
+from exper.core import paths
+from tests.support import manager
+from tests.support.manager import exper, nothing_left, refused, write
 
 COMMANDS = ["run", "continue", "rerun", "expls", "expels", "rm"]
 

@@ -5,9 +5,9 @@ import importlib
 from collections.abc import Callable
 from pathlib import Path
 
-from exper.error import Refused
-from exper.paths import Project
-from exper.tags import nearest
+from exper.core.errors import Refused
+from exper.core.paths import Project
+from exper.runs.tags import nearest
 
 Command = Callable[[list[str], Project], int]
 _FOLDER = Path(__file__).parent

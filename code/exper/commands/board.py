@@ -15,11 +15,14 @@ import os
 import time
 from collections.abc import Iterator
 
-from exper import board as background
-from exper import files, interrupt, lock, machine, paths, run_json, summary, tensorboard
-from exper.arguments import Parser
-from exper.error import Refused
-from exper.say import say
+from exper.core import files, host_info, lock, paths, signals
+from exper.core.arguments import Parser
+from exper.core.errors import Refused
+from exper.core.messages import say
+from exper.runs import board as background
+from exper.runs import run_record
+from exper.statistic import summary
+from exper.views import tensorboard
 
 _START_SECONDS = 60.0
 _NICE = 10  # training comes first
@@ -47,7 +50,7 @@ def _start(project: paths.Project) -> int:
             raise Refused(f"TensorBoard has not started for {_START_SECONDS:.0f} s. Look into {project.board.log}")
         time.sleep(0.05)
         record = background.read(project)
-    age = summary.age(run_json.time(record["started"]))
+    age = summary.age(run_record.time(record["started"]))
     print(f"TensorBoard is at {record['address']} (pid {record['pid']} on {record['host']}, up for {age})")
     return 0
 
@@ -66,9 +69,9 @@ def _serve(project: paths.Project) -> int:
         return 0
     os.dup2(os.open(project.board.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666), 2)
     os.nice(_NICE)
-    record = {"address": None, "started": run_json.now()} | machine.this_process()
+    record = {"address": None, "started": run_record.now()} | host_info.this_process()
     with (
-        interrupt.raised(),
+        signals.raised(),
         _noted(project, held, record),
         tensorboard.serving(project.runs, []) as (address, update),
     ):

@@ -11,10 +11,11 @@ import os
 import signal
 import time
 
-from exper import find, jobs, lock, paths, run_json, slurm, status, tags
-from exper.arguments import Parser
-from exper.error import Refused
-from exper.say import say
+from exper.core import lock, paths, slurm
+from exper.core.arguments import Parser
+from exper.core.errors import Refused
+from exper.core.messages import say
+from exper.runs import jobs, run_record, select, status, tags
 
 _SECONDS = 180
 
@@ -28,8 +29,8 @@ def cancel(arguments: list[str], project: paths.Project) -> int:
     searching = [job for job in jobs.of_search(project.tag(reference.tag)) if not jobs.is_over(job)]
     if reference.number is None and searching:
         return _cancel_search(searching)
-    runs = [run for run in find.runs(project, reference) if status.read(run) in (*status.QUEUED, "running")]
-    found = {run: job for run in runs if (job := run_json.read(run).get("job"))}
+    runs = [run for run in select.runs(project, reference) if status.read(run) in (*status.QUEUED, "running")]
+    found = {run: job for run in runs if (job := run_record.read(run).get("job"))}
     if not found:
         raise Refused(f"no job of SLURM has {reference}. Type: expels {reference.tag}")
     for job in found.values():
@@ -71,7 +72,7 @@ def _say_late(what: str, job: str, *, is_known: bool) -> int:
 
 
 def _job(run: paths.Run) -> str:
-    return jobs.described(run_json.read(run)["job"])
+    return jobs.described(run_record.read(run)["job"])
 
 
 def _record(run: paths.Run) -> None:
@@ -80,8 +81,8 @@ def _record(run: paths.Run) -> None:
     if held is None:
         return
     try:
-        record = run_json.read(run)
+        record = run_record.read(run)
         if record["status"] == "queued":
-            run_json.write(run, run_json.end(record, "interrupted", -signal.SIGTERM))
+            run_record.write(run, run_record.end(record, "interrupted", -signal.SIGTERM))
     finally:
         os.close(held)

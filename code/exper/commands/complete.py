@@ -7,7 +7,8 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 
-from exper import commands, paths
+from exper import commands
+from exper.core import paths
 
 _SHORT = {"con": "continue", "re": "rerun"}
 _TAKE_A_VALUE = (
@@ -106,7 +107,7 @@ def _runs_tags_and_configs(project: paths.Project, current: str) -> Iterable[str
 
 
 def _tags(project: paths.Project, current: str) -> Iterable[str]:
-    from exper.repository import Repository  # starts git: not for every command
+    from exper.repository.repository import Repository  # starts git: not for every command
 
     return _without_trials(Repository(project.root).tags(), current)
 
@@ -117,9 +118,9 @@ def _new_tags(project: paths.Project, _current: str) -> Iterable[str]:
 
 
 def _settings(project: paths.Project) -> Iterable[str]:
-    from exper import settings
+    from exper.config import config_file
 
-    return settings.flatten(settings.read((project.code / "config.py").read_bytes(), "code/config.py"))
+    return config_file.flatten(config_file.read((project.code / "config.py").read_bytes(), "code/config.py"))
 
 
 def _unquote(word: str) -> str:
@@ -134,21 +135,21 @@ def _is_control(character: str) -> bool:
 
 
 def _samplers(*_: object) -> Iterable[str]:
-    from exper.search import plan
+    from exper.search import options
 
-    return plan.SAMPLERS
+    return options.SAMPLERS
 
 
 def _pruners(*_: object) -> Iterable[str]:
-    from exper.search import plan
+    from exper.search import options
 
-    return plan.PRUNERS
+    return options.PRUNERS
 
 
 def _examples(*_: object) -> Iterable[str]:
-    from exper import template
+    from exper.housekeeping import project_template
 
-    return template.EXAMPLES
+    return project_template.EXAMPLES
 
 
 def _checkpoints(*_: object) -> Iterable[str]:

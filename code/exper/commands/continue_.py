@@ -9,13 +9,14 @@ Examples:
     continue baseline/2 --exact        refuse if versions, device or data are not what they were
 """
 
-from exper import find, jobs, life, paths, run_json, slurm, status, tags
-from exper.arguments import Parser
-from exper.error import Refused
-from exper.interrupt import Signals
-from exper.repository import Repository
-from exper.say import say
-from exper.take_up import state, take_up
+from exper.core import paths, slurm
+from exper.core.arguments import Parser
+from exper.core.errors import Refused
+from exper.core.messages import say
+from exper.core.signals import Signals
+from exper.repository.repository import Repository
+from exper.runs import jobs, lifecycle, run_record, select, status, tags
+from exper.runs.resume import state, take_up
 
 
 def continue_(arguments: list[str], project: paths.Project) -> int:
@@ -23,16 +24,16 @@ def continue_(arguments: list[str], project: paths.Project) -> int:
     options = _parser().parse_args(arguments)
     reference = tags.parse_reference(options.run)
     tags.check_kept(reference)
-    run = choose(find.runs(project, reference), is_named=reference.number is not None)
-    record = run_json.read(run)
+    run = choose(select.runs(project, reference), is_named=reference.number is not None)
+    record = run_record.read(run)
     if state(run) == "finished":
-        life.settle(project, run, "finished")  # a kill after the record may have lost the rest of the end
+        lifecycle.settle(project, run, "finished")  # a kill after the record may have lost the rest of the end
         say(f"continue: {run} has finished already. To train it again, type: rerun {run} -f")
         return 0
     repository = Repository(project.root)
     with Signals() as signals:
         live, config = take_up(project, repository, run, record, ["continue", str(run)], exact=options.exact)
-        return life.carry_out(project, live, signals, config)
+        return lifecycle.carry_out(project, live, signals, config)
 
 
 def _parser() -> Parser:
@@ -51,12 +52,12 @@ def choose(runs: list[paths.Run], *, is_named: bool) -> paths.Run:
     """
     states = {run: state(run) for run in runs}
     able = [run for run in runs if states[run] in status.UNFINISHED or (is_named and states[run] == "pruned")]
-    able = able or [run for run in runs if states[run] == "queued" and slurm.is_ours(run_json.read(run).get("job"))]
+    able = able or [run for run in runs if states[run] == "queued" and slurm.is_ours(run_record.read(run).get("job"))]
     if able:
-        return max(able, key=lambda run: str(run_json.read(run)["sessions"][-1].get("started")))
+        return max(able, key=lambda run: str(run_record.read(run)["sessions"][-1].get("started")))
     running = [run for run in runs if states[run] not in (*status.OVER, "damaged")]
     if running:
-        record = run_json.read(running[-1])
+        record = run_record.read(running[-1])
         if states[running[-1]] in status.QUEUED:
             where = jobs.described(record["job"])
             raise Refused(f"{running[-1]} is queued, as {where}. To take it out: exper cancel {running[-1]}")

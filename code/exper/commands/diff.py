@@ -19,12 +19,14 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from exper import cells, difference, paths, summary, tagged
-from exper.arguments import Parser
-from exper.difference import ABSENT, METRICS, PACKAGES, RUN, SETTINGS, Pair, Side
-from exper.git import GitFailed
-from exper.repository import Repository
-from exper.say import MOST, printable
+from exper.core import paths
+from exper.core.arguments import Parser
+from exper.core.messages import MOST, printable
+from exper.repository.client import GitFailed
+from exper.repository.repository import Repository
+from exper.runs import tagged
+from exper.statistic import cells, difference, summary
+from exper.statistic.difference import ABSENT, METRICS, PACKAGES, RUN, SETTINGS, Pair, Side
 
 Sections = dict[str, dict[str, Pair]]
 Files = dict[str, tuple[int, int] | None]

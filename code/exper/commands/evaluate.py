@@ -13,12 +13,13 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-from exper import beside, find, life, lock, paths, process, run_json, same, snapshot, status, tagged, tags
-from exper.arguments import Parser
-from exper.error import Refused
-from exper.interrupt import Signals
-from exper.repository import Repository
-from exper.say import say
+from exper.core import lock, paths
+from exper.core.arguments import Parser
+from exper.core.errors import Refused
+from exper.core.messages import say
+from exper.core.signals import Signals
+from exper.repository.repository import Repository
+from exper.runs import lifecycle, run_record, same, select, snapshot, staging, status, supervisor, tagged, tags
 
 _PROGRAM = "evaluate.py"
 
@@ -27,9 +28,9 @@ def evaluate(arguments: list[str], project: paths.Project) -> int:
     """Hold the run, bring its code back, evaluate."""
     options = _parser().parse_args(arguments)
     _check(options.epoch, options.pictures)
-    run = find.one(project, options.run)
+    run = select.one(project, options.run)
     repository = Repository(project.root)
-    commit = find.code_of(repository, run, run_json.read(run))
+    commit = select.code_of(repository, run, run_record.read(run))
     tagged.check(repository, commit)
     if repository.file(commit, f"code/{_PROGRAM}") is None:
         raise Refused(f"the code of {run} has no code/{_PROGRAM}, so it can't be evaluated apart from training.")
@@ -37,16 +38,16 @@ def evaluate(arguments: list[str], project: paths.Project) -> int:
     program = [_PROGRAM, "--epoch", options.epoch]
     program += ["--pictures", options.pictures] if options.pictures else []
     with Signals() as signals, _held(run) as held:
-        record = run_json.read(run)
+        record = run_record.read(run)
         different = same.check_versions(record.get("versions", {}), needed, exact=False)
-        now = run_json.begin(record | {"different": different}, ["exper", "evaluate", *arguments])
+        now = run_record.begin(record | {"different": different}, ["exper", "evaluate", *arguments])
         with _code(project, run, commit, repository):
             signals.check()
-            life.mark_session(run, now, "evaluation")
-            say(life.differences(now).rstrip())
-            environment = process.environment(run, project.data, now)
+            lifecycle.mark_session(run, now, "evaluation")
+            say(lifecycle.differences(now).rstrip())
+            environment = supervisor.environment(run, project.data, now)
             code = project.tag(run.tag).snapshot
-            returncode = process.supervise(run, code, environment, held, signals, program=tuple(program))
+            returncode = supervisor.supervise(run, code, environment, held, signals, program=tuple(program))
     return _end(run, returncode, signals)
 
 
@@ -77,9 +78,9 @@ def _held(run: paths.Run) -> Iterator[int]:
     if held is None:
         raise Refused(f"{run} is being worked on by another process. Wait for it, or end it.")
     try:
-        record = run_json.read(run)
+        record = run_record.read(run)
         if record["status"] == "running":  # it died, and would seem to live while we hold its lock
-            run_json.write(run, run_json.mark_died(record))
+            run_record.write(run, run_record.mark_died(record))
         run.refused.unlink(missing_ok=True)
         yield held
     finally:
@@ -90,7 +91,7 @@ def _held(run: paths.Run) -> Iterator[int]:
 def _code(project: paths.Project, run: paths.Run, commit: str, repository: Repository) -> Iterator[None]:
     """Keep the tag's snapshot there within the block; we hold the run's lock, so nobody releases it."""
     tag, is_there = project.tag(run.tag), False
-    with beside.new(project, tag) as (folder, _):
+    with staging.new(project, tag) as (folder, _):
         while not is_there:  # a run that ends may have released it before it could see our lock
             snapshot.prepare(project, tag, commit, repository, folder, ours=run)
             with lock.held(project.lock):
@@ -106,9 +107,9 @@ def _end(run: paths.Run, returncode: int, signals: Signals) -> int:
         text = run.refused.read_text(errors="replace").strip()
         run.refused.unlink()
         raise Refused(text)
-    how = life.outcome(returncode)
+    how = lifecycle.outcome(returncode)
     if how == "interrupted":
-        stopped = life.interruption(returncode, signals)
+        stopped = lifecycle.interruption(returncode, signals)
         say(f"exper: the evaluation of {run} was {stopped}")
         raise stopped
     folder = paths.from_here(run.folder)

@@ -8,8 +8,10 @@ Examples:
     expels wide            where `exper search wide` has made trials
 """
 
-from exper import find, paths, summary, tags
-from exper.arguments import Parser
+from exper.core import paths
+from exper.core.arguments import Parser
+from exper.runs import select, tags
+from exper.statistic import summary
 
 
 def expels(arguments: list[str], project: paths.Project) -> int:
@@ -22,7 +24,7 @@ def expels(arguments: list[str], project: paths.Project) -> int:
     trials = project.trials(reference.tag) if reference.number is None else []
     runs = [run for tag in trials for run in tag.runs()]
     if not runs or project.tag(reference.tag).runs():
-        runs = find.runs(project, reference) + runs
+        runs = select.runs(project, reference) + runs
     read = [summary.of(run) for run in runs]
     if options.json:
         print(summary.as_json(map(summary.values, read)))

@@ -14,10 +14,11 @@ import math
 from collections import Counter
 from typing import Any
 
-from exper import history, paths, summary
-from exper.arguments import Parser
-from exper.say import warn
-from exper.summary import Summary
+from exper.core import paths
+from exper.core.arguments import Parser
+from exper.core.messages import warn
+from exper.statistic import history, summary
+from exper.statistic.summary import Summary
 
 Listed = tuple[paths.Tag, list[Summary]]
 

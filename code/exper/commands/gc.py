@@ -14,22 +14,24 @@ Examples:
 
 from collections.abc import Iterator
 
-from exper import ask, find, paths, spare, spare_checkpoints, status
-from exper.arguments import Parser
-from exper.error import Refused
-from exper.repository import Repository
-from exper.say import say, warn
-from exper.spare import Spare
-from exper.spare_checkpoints import Keep
+from exper.core import confirm, paths
+from exper.core.arguments import Parser
+from exper.core.errors import Refused
+from exper.core.messages import say, warn
+from exper.housekeeping import checkpoints, spare
+from exper.housekeeping.checkpoints import Keep
+from exper.housekeeping.spare import Spare
+from exper.repository.repository import Repository
+from exper.runs import select, status
 
 
 def gc(arguments: list[str], project: paths.Project) -> int:
     """Find it all, say what goes, ask, remove."""
     options = _parser().parse_args(arguments)
-    keep = spare_checkpoints.parse(options.keep) if options.keep is not None else None
+    keep = checkpoints.parse(options.keep) if options.keep is not None else None
     if options.tags and options.runs:
         raise Refused("--tags is about trials that have no runs. Name no runs with it.")
-    runs, problems = find.chosen(project, options.runs) if options.runs else (project.runs(), [])
+    runs, problems = select.chosen(project, options.runs) if options.runs else (project.runs(), [])
     repository = Repository(project.root)
     known = repository.tags_of_commits()
     found = list(_found(project, runs, known, is_all=not options.runs))
@@ -41,7 +43,7 @@ def gc(arguments: list[str], project: paths.Project) -> int:
     _tell(found)
     if options.dry_run or not found:
         return int(bool(problems))
-    ask.to_remove(yes=options.yes)
+    confirm.to_remove(yes=options.yes)
     stays = [line for one in found for line in (one.remove() or "").splitlines()]
     return int(warn("gc", stays) or bool(problems))
 
@@ -75,12 +77,12 @@ def _checkpoints(project: paths.Project, runs: list[paths.Run], keep: Keep, prob
         raise Refused(f"--keep: {names} can't be read, and what runs there have started from must stay.")
     busy = {run for run in runs if status.is_busy(run)}
     warn("gc", [f"{run} is being worked on, so its checkpoints stay" for run in busy])
-    needed = spare_checkpoints.started_from(project.runs())
+    needed = checkpoints.started_from(project.runs())
     for run in runs:
         if run in busy:
             continue
         try:
-            found = spare_checkpoints.of_run(project, run, keep, needed.get(str(run), set()))
+            found = checkpoints.of_run(project, run, keep, needed.get(str(run), set()))
         except Refused as refusal:
             problems.append(str(refusal))
         else:

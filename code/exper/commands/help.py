@@ -1,7 +1,7 @@
 """List the commands."""
 
 from exper import commands
-from exper.paths import Project
+from exper.core.paths import Project
 
 
 def help(arguments: list[str], project: Project) -> int:  # noqa: A001, ARG001  # named as the command is

@@ -11,23 +11,25 @@ Examples:
     itb baseline -- --port 7000 --bind_all
 """
 
-from exper import find, interrupt, paths, tensorboard
-from exper.arguments import Parser
-from exper.error import Refused
-from exper.say import say, warn
+from exper.core import paths, signals
+from exper.core.arguments import Parser
+from exper.core.errors import Refused
+from exper.core.messages import say, warn
+from exper.runs import select
+from exper.views import tensorboard
 
 
 def itb(arguments: list[str], project: paths.Project) -> int:
     """Serve until a signal ends it."""
     at = arguments.index("--") if "--" in arguments else len(arguments)
     words: list[str] = _parser().parse_args(arguments[:at]).runs
-    runs, unknown = find.chosen(project, words) if words else (project.runs(), [])
+    runs, unknown = select.chosen(project, words) if words else (project.runs(), [])
     if not runs:
         raise Refused("there are no runs to show yet. Type: run <tag>")
     warn("itb", unknown)
     _say_without_curves(runs)
     with (
-        interrupt.raised(),
+        signals.raised(),
         tensorboard.serving(lambda: _now(project, words), arguments[at + 1 :]) as (address, update),
     ):
         print(f"{address} shows {len(runs)} run{'s' * (len(runs) != 1)}. Ctrl-C ends it.", flush=True)
@@ -44,7 +46,7 @@ def _parser() -> Parser:
 def _now(project: paths.Project, words: list[str]) -> list[paths.Run]:
     """Return the runs that the words mean by now."""
     try:
-        return find.chosen(project, words)[0] if words else project.runs()
+        return select.chosen(project, words)[0] if words else project.runs()
     except Refused:  # the last run of a tag has been removed
         return []
 

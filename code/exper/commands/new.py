@@ -17,11 +17,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from exper import files, git, paths, template
-from exper.arguments import Parser
-from exper.error import Refused
-from exper.repository import Repository
-from exper.say import say
+from exper.core import files, paths
+from exper.core.arguments import Parser
+from exper.core.errors import Refused
+from exper.core.messages import say
+from exper.housekeeping import project_template
+from exper.repository import client
+from exper.repository.repository import Repository
 
 _LONGEST = 200  # bytes
 
@@ -30,13 +32,13 @@ def new(arguments: list[str], project: paths.Project) -> int:
     """Check the folder, make the project beside it or in it, and put it in its place."""
     parser = Parser("exper new", __doc__)
     parser.add_argument("folder", help="where the project goes; its name is the project's")
-    parser.add_argument("--example", choices=template.EXAMPLES, help="with the config of an example")
+    parser.add_argument("--example", choices=project_template.EXAMPLES, help="with the config of an example")
     options = parser.parse_args(arguments)
     repository = Repository(project.root)
     commit = repository.head()
     folder = _checked(options.folder, project)
     with _appearing(folder) as made:
-        template.write(made, folder.name, repository, commit, options.example)
+        project_template.write(made, folder.name, repository, commit, options.example)
     changes = len(repository.changes())
     if changes:
         say(f"new: what is not committed here has stayed here: {changes} change{'s' * (changes > 1)}")
@@ -62,7 +64,7 @@ def _checked(text: str, project: paths.Project) -> Path:
         raise Refused(f"{text} is not empty. Name a folder that is not there yet.")
     if not folder.parent.is_dir():
         raise Refused(f"there is no folder {folder.parent}. Type: mkdir -p {shlex.quote(str(folder.parent))}")
-    top = project.root.resolve() if folder.is_relative_to(project.root.resolve()) else git.around(folder)
+    top = project.root.resolve() if folder.is_relative_to(project.root.resolve()) else client.around(folder)
     if top is not None:
         outside = shlex.quote(os.path.relpath(top.parent / folder.name))
         raise Refused(f"{text} is inside {top}, where git would take it for a submodule. Type: exper new {outside}")

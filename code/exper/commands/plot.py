@@ -15,13 +15,16 @@ import itertools
 from collections.abc import Iterable
 from pathlib import Path
 
-from exper import cells, files, find, history, mean_curve, paths, picture, rows
-from exper.arguments import Parser, output_file
-from exper.error import Refused
-from exper.history import Curve
-from exper.parts import unknown
-from exper.picture import Series, Style
-from exper.say import printable, warn
+from exper.core import files, paths
+from exper.core.arguments import Parser, output_file
+from exper.core.components import unknown
+from exper.core.errors import Refused
+from exper.core.messages import printable, warn
+from exper.runs import select
+from exper.statistic import cells, history, mean_curve, rows
+from exper.statistic.history import Curve
+from exper.views import plotting
+from exper.views.plotting import Series, Style
 
 Curves = dict[str, Curve]
 _MOST_NAMED = 100  # lines, in the legend
@@ -30,16 +33,16 @@ _MOST_NAMED = 100  # lines, in the legend
 def plot(arguments: list[str], project: paths.Project) -> int:
     """Draw, and say where."""
     options = _parser().parse_args(arguments)
-    words = find.words_or_record(project, options.runs)
+    words = select.words_or_record(project, options.runs)
     path = _path(project, words, options.output, options.format)
-    runs, missing = find.chosen(project, words)
+    runs, missing = select.chosen(project, words)
     found, skipped = _read(runs)
     skipped += missing
     metrics = _metrics(found, options.metric)
     skipped += [f"{run} has none of these metrics; skipped" for run in found if not found[run].keys() & set(metrics)]
     drawn = {run: curves for run, curves in found.items() if curves.keys() & set(metrics)}
     look = _by_group(drawn, metrics, options.group) if options.group else _by_run(drawn, metrics)
-    content = picture.draw(*look, kind=path.suffix[1:].lower(), log=options.log)
+    content = plotting.draw(*look, kind=path.suffix[1:].lower(), log=options.log)
     _write(path, content)
     count = f"{len(drawn)} {'run' if len(drawn) == 1 else 'runs'}"
     print(printable(f"{paths.from_here(path)}: {count}, {', '.join(metrics)}"))
@@ -53,14 +56,14 @@ def _parser() -> Parser:
     parser.add_argument("--group", metavar="tag|setting", help="draw means of the runs that have it in common")
     parser.add_argument("--log", action="store_true", help="logarithmic y, where all values are above 0")
     parser.add_argument("-o", "--output", metavar="file", help="write there: .png, .svg or .pdf")
-    parser.add_argument("--format", choices=picture.KINDS, help="of the file in __statistic__/plot; default: png")
+    parser.add_argument("--format", choices=plotting.KINDS, help="of the file in __statistic__/plot; default: png")
     return parser
 
 
 def _path(project: paths.Project, words: list[str], output: str | None, kind: str | None) -> Path:
     if output is None:
-        return project.plot_file(find.file_name(project, words), kind or "png")
-    return output_file(output, *(f".{one}" for one in ([kind] if kind else picture.KINDS)))
+        return project.plot_file(select.file_name(project, words), kind or "png")
+    return output_file(output, *(f".{one}" for one in ([kind] if kind else plotting.KINDS)))
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -98,7 +101,7 @@ def _metrics(found: dict[paths.Run, Curves], chosen: list[str]) -> list[str]:
         return [name for name in known if not name.startswith("step/")] or known
     metrics = []
     for word in chosen:
-        matching = [name for name in known if word in (name, picture.family(name))]
+        matching = [name for name in known if word in (name, plotting.family(name))]
         if not matching:
             raise unknown("--metric", word, known)
         metrics += matching
@@ -107,7 +110,7 @@ def _metrics(found: dict[paths.Run, Curves], chosen: list[str]) -> list[str]:
 
 def _by_run(found: dict[paths.Run, Curves], metrics: list[str]) -> tuple[list[Series], dict[str, Style]]:
     """Return a line for each run and metric, and the legend."""
-    legend = {str(run): picture.style(number) for number, run in enumerate(found)}
+    legend = {str(run): plotting.style(number) for number, run in enumerate(found)}
     faint = _faint(metrics)
     series = [
         Series(name, found[run][name], legend[str(run)] | faint.get(name, {}))
@@ -125,7 +128,7 @@ def _by_group(
         groups.setdefault(value, []).append(found[run])
     legend, faint, series = {}, _faint(metrics), []
     for number, (value, members) in enumerate(groups.items()):
-        look = legend[f"{value} (n={len(members)})"] = picture.style(number)
+        look = legend[f"{value} (n={len(members)})"] = plotting.style(number)
         for name in metrics:
             curves = [one[name] for one in members if name in one]
             if curves:
@@ -162,16 +165,16 @@ def _value(row: rows.Row, name: str) -> str:
 
 def _faint(metrics: list[str]) -> dict[str, Style]:
     """Return the look of the metrics of training that share a panel with another."""
-    return {name: picture.FAINT for name in _shared(metrics) if picture.split(name) == "train"}
+    return {name: plotting.FAINT for name in _shared(metrics) if plotting.split(name) == "train"}
 
 
 def _key(metrics: list[str]) -> dict[str, Style]:
     """Return what the legend says of thin and bold lines."""
     grey: Style = {"color": "#555555"}
-    splits = dict.fromkeys(picture.split(name) for name in _shared(metrics))
+    splits = dict.fromkeys(plotting.split(name) for name in _shared(metrics))
     bold = {f"{word} (bold)": grey | {"linewidth": 1.8} for word in splits if word != "train"}
-    return {"train (thin)": grey | picture.FAINT} | bold if bold else {}
+    return {"train (thin)": grey | plotting.FAINT} | bold if bold else {}
 
 
 def _shared(metrics: list[str]) -> list[str]:
-    return [name for panel in picture.panels(metrics) if len(panel.metrics) > 1 for name in panel.metrics]
+    return [name for panel in plotting.panels(metrics) if len(panel.metrics) > 1 for name in panel.metrics]

@@ -9,10 +9,11 @@ Examples:
     record -l width 'wide*'            to the list width.txt
 """
 
-from exper import find, lists, paths, run_json
-from exper.arguments import Parser
-from exper.error import Refused
-from exper.tags import UNTAGGED
+from exper.core import paths
+from exper.core.arguments import Parser
+from exper.core.errors import Refused
+from exper.runs import lists, run_record, select
+from exper.runs.tags import UNTAGGED
 
 
 def record(arguments: list[str], project: paths.Project) -> int:
@@ -24,7 +25,7 @@ def record(arguments: list[str], project: paths.Project) -> int:
     lists.check_name(options.list)
     if options.list == lists.FINISHED:
         raise Refused("Exper itself keeps the list 'finished'. Type: record -l <another name>")
-    words = [find.entry(project, word) for word in options.runs] or [str(_newest(project))]
+    words = [select.entry(project, word) for word in options.runs] or [str(_newest(project))]
     path = project.list_file(options.list)
     if path.exists():
         lists.entries(path)  # is it text?
@@ -39,7 +40,7 @@ def _newest(project: paths.Project) -> paths.Run:
     started = {}
     for run in (run for tag in project.tags() if tag.name != UNTAGGED for run in tag.runs()):
         try:
-            started[run] = str(run_json.read(run)["sessions"][-1].get("started"))
+            started[run] = str(run_record.read(run)["sessions"][-1].get("started"))
         except Refused:
             continue
     if not started:

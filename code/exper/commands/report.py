@@ -10,10 +10,11 @@ Examples:
 
 from pathlib import Path
 
-from exper import files, find, paths
-from exper.arguments import Parser, output_file
-from exper.error import Refused
-from exper.say import printable, warn
+from exper.core import files, paths
+from exper.core.arguments import Parser, output_file
+from exper.core.errors import Refused
+from exper.core.messages import printable, warn
+from exper.runs import select
 
 
 def report(arguments: list[str], project: paths.Project) -> int:
@@ -22,19 +23,19 @@ def report(arguments: list[str], project: paths.Project) -> int:
     parser.add_argument("runs", nargs="*", metavar="list|tag[/id]|glob", help="which runs, in this order")
     parser.add_argument("-o", "--output", metavar="file", help="where to write the page, a path that ends in .html")
     options = parser.parse_args(arguments)
-    words = find.words_or_record(project, options.runs)
+    words = select.words_or_record(project, options.runs)
     if options.output is None:
-        target = project.report_file(find.file_name(project, words))
+        target = project.report_file(select.file_name(project, words))
     else:
         target = output_file(options.output, ".html", ".htm")
-    runs, unknown = find.chosen(project, words)
+    runs, unknown = select.chosen(project, words)
     if not runs:
         raise Refused(f"{' '.join(words)} names no run that there is. Type: expls")
-    return _write(project, " ".join(find.called(words)), runs, unknown, target)
+    return _write(project, " ".join(select.called(words)), runs, unknown, target)
 
 
 def _write(project: paths.Project, title: str, runs: list[paths.Run], notes: list[str], target: Path) -> int:
-    from exper.report import content, page  # `report -h` does without
+    from exper.views.report import content, page  # `report -h` does without
 
     contents = [content.of(run) for run in runs]
     notes = notes + [f"{one.run}: {damage}" for one in contents for damage in one.damage]

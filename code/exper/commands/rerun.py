@@ -6,11 +6,12 @@ Examples:
     rerun baseline -f                  the seed of the tag; also on a clone that only fetched the tag
 """
 
-from exper import find, life, paths, run_json, same, tagged, tags
-from exper.arguments import Parser
-from exper.error import Refused
-from exper.interrupt import Signals
-from exper.repository import Repository
+from exper.core import paths
+from exper.core.arguments import Parser
+from exper.core.errors import Refused
+from exper.core.signals import Signals
+from exper.repository.repository import Repository
+from exper.runs import lifecycle, run_record, same, select, tagged, tags
 
 
 def rerun(arguments: list[str], project: paths.Project) -> int:
@@ -23,14 +24,14 @@ def rerun(arguments: list[str], project: paths.Project) -> int:
         original = project.tag(reference.tag).run(0)
         record = _of_tag(repository, project, original, fixed=options.fixed)
     else:
-        original = find.runs(project, reference)[0]
-        record = run_json.read(original)
-        find.code_of(repository, original, record)
+        original = select.runs(project, reference)[0]
+        record = run_record.read(original)
+        select.code_of(repository, original, record)
     config = tagged.check(repository, record["commit"])
-    seed, threads = run_json.fresh_seed(), tagged.threads(config)
+    seed, threads = run_record.fresh_seed(), tagged.threads(config)
     if options.fixed:
         seed, threads = record["seed"], record.get("threads") or threads
-    new = run_json.new(reference.tag, record["commit"], seed, threads)
+    new = run_record.new(reference.tag, record["commit"], seed, threads)
     if options.fixed:
         needed = tagged.requirements(repository, record["commit"])
         different = same.check_versions(record.get("versions", {}), needed, exact=options.exact)
@@ -39,8 +40,8 @@ def rerun(arguments: list[str], project: paths.Project) -> int:
     made = repository.tag(reference.tag)
     least = (made and tags.number_in(made, tags.SEEDS)) or 1  # a search may yet begin those before
     with Signals() as signals:
-        live = life.begin(project, new, command, repository=repository, signals=signals, least=least)
-        return life.carry_out(project, live, signals, config)
+        live = lifecycle.begin(project, new, command, repository=repository, signals=signals, least=least)
+        return lifecycle.carry_out(project, live, signals, config)
 
 
 def _parser() -> Parser:
@@ -51,19 +52,19 @@ def _parser() -> Parser:
     return parser
 
 
-def _of_tag(repository: Repository, project: paths.Project, original: paths.Run, *, fixed: bool) -> run_json.Record:
+def _of_tag(repository: Repository, project: paths.Project, original: paths.Run, *, fixed: bool) -> run_record.Record:
     """Return what the tag's message records of run 0; of its versions, run 0 itself knows more where it is here.
 
     Raises:
         Refused: there is no such tag, or -f and it has no seed.
     """
-    known = find.tag(repository, project, original.tag)
+    known = select.tag(repository, project, original.tag)
     seed = tags.number_in(known, "Exper-Seed")
     if fixed and seed is None:
         raise Refused(f"the tag {known.name!r} records no seed: `run` did not make it. Name a run: {known.name}/0")
     said = tags.trailers(known)
     versions = {"python": said.get("Exper-Python", ""), "torch": said.get("Exper-Torch", "")}
     if fixed and original.record.exists():
-        versions = run_json.read(original).get("versions", {})
+        versions = run_record.read(original).get("versions", {})
     threads = tags.number_in(known, "Exper-Threads")
     return {"commit": known.commit, "seed": seed, "threads": threads, "versions": versions}

@@ -13,10 +13,10 @@ Examples:
     exper results wide --storage postgresql://host/name    with the trials of other machines
 """
 
-from exper import summary
-from exper.arguments import Parser
-from exper.paths import Project
-from exper.say import warn
+from exper.core.arguments import Parser
+from exper.core.messages import warn
+from exper.core.paths import Project
+from exper.statistic import summary
 
 
 def results(arguments: list[str], project: Project) -> int:
@@ -26,12 +26,12 @@ def results(arguments: list[str], project: Project) -> int:
     parser.add_argument("--storage", metavar="URL", help="the database that the search has, as Optuna names it")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON instead")
     options = parser.parse_args(arguments)
-    from exper.search import found  # with Optuna, which takes a quarter of a second to import
     from exper.search import results as shown
+    from exper.search import results_table  # with Optuna, which takes a quarter of a second to import
 
-    search = found.of(project, options.tag, options.storage)
+    search = results_table.of(project, options.tag, options.storage)
     if not options.json:
         return int(warn("results", shown.write(search, "results")))
-    read = found.read(search)
+    read = results_table.read(search)
     print(summary.as_json(read.objects()))
     return int(warn("results", read.problems))

@@ -14,11 +14,13 @@ Examples:
 
 import fnmatch
 
-from exper import ask, files, find, jobs, paths, removal, spare, status, tags
-from exper.arguments import Parser
-from exper.error import Refused
-from exper.repository import Repository, TagObject, TagTaken
-from exper.say import MOST, say, warn
+from exper.core import confirm, files, paths
+from exper.core.arguments import Parser
+from exper.core.errors import Refused
+from exper.core.messages import MOST, say, warn
+from exper.housekeeping import spare
+from exper.repository.repository import Repository, TagObject, TagTaken
+from exper.runs import jobs, remove, select, status, tags
 
 
 def rm(arguments: list[str], project: paths.Project) -> int:
@@ -37,12 +39,12 @@ def rm(arguments: list[str], project: paths.Project) -> int:
     if options.dry_run:
         return 0
     if runs or known:
-        ask.to_remove(yes=options.yes)
+        confirm.to_remove(yes=options.yes)
         _check(project, runs)  # the user may have thought about it for long
-    stays = removal.remove_runs(project, runs)
-    removal.finish(project, gone.values())
+    stays = remove.remove_runs(project, runs)
+    remove.finish(project, gone.values())
     for tag in forgotten.values():
-        removal.forget_tag(project, tag)
+        remove.forget_tag(project, tag)
     stays += _remove_tags(project, list(known.values()))
     return int(warn("rm", stays))
 
@@ -70,12 +72,12 @@ def _git_tags(project: paths.Project, words: list[str]) -> tuple[dict[str, TagOb
     for word in words:
         if word in forgotten:
             continue
-        if find.is_glob(word):
+        if select.is_glob(word):
             known |= {name: every[name] for name in sorted(fnmatch.filter(every, word))}
         else:
             name = tags.parse_reference(word).tag
-            known[name] = find.tag(repository, project, name)
-    trials = {name: paths.search_of(name) for name in (*every, *find.with_runs(project)) if name not in known}
+            known[name] = select.tag(repository, project, name)
+    trials = {name: paths.search_of(name) for name in (*every, *select.with_runs(project)) if name not in known}
     left = [search for search in trials.values() if search in known]
     if left:
         count = f"{len(left)} trial{'s' * (len(left) > 1)}"
@@ -96,25 +98,25 @@ def _check_no_job(tag: paths.Tag) -> None:
 
 def _is_gone(project: paths.Project, word: str) -> bool:
     """Tell whether a word means runs that have all been removed, maybe by a command that was killed before its end."""
-    if find.is_glob(word):
+    if select.is_glob(word):
         return False
     reference = tags.parse_reference(word)
     tag = project.tag(reference.tag)
-    ids = [run.id for run in removal.removed(tag)]
+    ids = [run.id for run in remove.removed(tag)]
     return reference.number in ids if reference.number is not None else bool(ids) and not tag.runs()
 
 
 def _runs(project: paths.Project, word: str, known: list[str]) -> list[paths.Run]:
     """Return the runs that a word means; none where it means one of the known tags alone."""
-    if find.is_glob(word):
-        found = find.matching(project, word)
+    if select.is_glob(word):
+        found = select.matching(project, word)
         if not found and not fnmatch.filter(known, word):
             raise Refused(f"no run fits {word!r}. Type: expls")
         return found
     reference = tags.parse_reference(word)
     if known and not project.tag(reference.tag).runs():
         return []
-    return find.runs(project, reference)
+    return select.runs(project, reference)
 
 
 def _check(project: paths.Project, runs: list[paths.Run]) -> None:
@@ -124,7 +126,7 @@ def _check(project: paths.Project, runs: list[paths.Run]) -> None:
     live = [run for run in runs if status.is_live(run)]
     if live:
         raise Refused(f"{live[0]} is being worked on. End it first, or wait for it.")
-    named = find.naming(project, {name for run in runs for name in (str(run), run.tag)})
+    named = select.naming(project, {name for run in runs for name in (str(run), run.tag)})
     if named is not None:
         raise Refused(f"the list {named[0]!r} names {named[1]!r}. Take it off that list first.")
 
@@ -140,6 +142,6 @@ def _tell(runs: list[paths.Run], known: list[TagObject]) -> None:
 
 def _remove_tags(project: paths.Project, known: list[TagObject]) -> list[str]:
     try:
-        return removal.remove_tags(project, Repository(project.root), known) if known else []
+        return remove.remove_tags(project, Repository(project.root), known) if known else []
     except TagTaken as error:
         raise Refused(f"a tag has changed meanwhile, and so all stay: {error}") from None

@@ -9,16 +9,16 @@ Examples:
     run try -m "wider kernels"             uncommitted changes saved in a commit that only the tag holds
 """
 
-from exper import first, life, tagging
-from exper.arguments import Parser
-from exper.paths import Project
+from exper.core.arguments import Parser
+from exper.core.paths import Project
+from exper.runs import create, lifecycle, tagging
 
 
 def run(arguments: list[str], project: Project) -> int:
     """Tag, then train; an existing tag is used if it holds the same code and has no run."""
     options = _parser().parse_intermixed_args(arguments)
-    with first.born(project, options, first.command("run", options)) as (live, config, signals):
-        return life.carry_out(project, live, signals, config)
+    with create.born(project, options, create.command("run", options)) as (live, config, signals):
+        return lifecycle.carry_out(project, live, signals, config)
 
 
 def _parser() -> Parser:

@@ -20,14 +20,17 @@ Examples:
 import argparse
 import shlex
 
-from exper import jobs, life, loggers, removal, run_json, settings, slurm, tagged, tagging, tags
-from exper.arguments import Parser
-from exper.error import Refused
-from exper.interrupt import Signals
-from exper.paths import Project
-from exper.repository import Repository, TagObject
-from exper.say import say, warn
-from exper.search import plan, space, trial
+from exper.config import config_file, logger_registry
+from exper.core import slurm
+from exper.core.arguments import Parser
+from exper.core.errors import Refused
+from exper.core.messages import say, warn
+from exper.core.paths import Project
+from exper.core.signals import Signals
+from exper.repository.repository import Repository, TagObject
+from exper.runs import jobs, lifecycle, remove, run_record, tagged, tagging, tags
+from exper.search import options as plan
+from exper.search import space, trial
 from exper.search.trial import Base
 
 
@@ -38,7 +41,7 @@ def search(arguments: list[str], project: Project) -> int:
     _check_jobs(options, flags)
     tags.check_new(options.tag)
     trial.check_tag(options.tag)
-    changes = dict(map(settings.parse_change, options.settings))
+    changes = dict(map(config_file.parse_change, options.settings))
     repository = Repository(project.root)
     known = repository.tag(options.tag)
     if known is None:
@@ -76,15 +79,15 @@ def _base(
         raise Refused('a search needs `monitor` in config.py, such as "max val/acc": what it makes best.')
     seed = tags.number_in(known, "Exper-Seed") if known else None
     if seed is None:
-        seed = tagged.seed(repository, commit) if options.fixed else run_json.fresh_seed()
+        seed = tagged.seed(repository, commit) if options.fixed else run_record.fresh_seed()
     threads = plan.threads(config, options.jobs)
     found = space.read(source)
     return Base(project, repository, options.tag, commit, source, config, found, metric, direction, seed, threads)
 
 
-def _check_settings(base: Base, changes: dict[str, settings.Value]) -> None:
+def _check_settings(base: Base, changes: dict[str, config_file.Value]) -> None:
     """Refuse name=value that is not what the tag holds already."""
-    if changes and settings.edit(base.source, changes) != base.source:
+    if changes and config_file.edit(base.source, changes) != base.source:
         raise Refused(f"the tag {base.tag!r} holds other settings. Take another tag for these.")
 
 
@@ -101,8 +104,8 @@ def _search(
 ) -> int:
     from exper.search import results  # with Optuna, which takes a quarter of a second to import
     from exper.search import study as studies
-    from exper.search.found import Search
-    from exper.search.searcher import Searcher
+    from exper.search.loop import Searcher
+    from exper.search.results_table import Search
 
     project, tag = base.project, base.project.tag(base.tag)
     study = studies.load(tag, base.commit, options.storage) if known else None
@@ -111,7 +114,7 @@ def _search(
         raise Refused(
             f"code/seed is {base.seed}, and the last of {planned.seeds} seeds has to be below 2^63. Lower it."
         )
-    life.check_writable(project)
+    lifecycle.check_writable(project)
     signals.check()
     made = None if known else tagging.create(base.repository, options, base.commit, base.seed, base.threads)
     try:
@@ -123,7 +126,7 @@ def _search(
         searcher.search(signals)
     except BaseException as error:
         if made is not None and not trial.runs(project, base.tag):
-            removal.take_back_tag(project, base.repository, made)
+            remove.take_back_tag(project, base.repository, made)
         if isinstance(error, studies.Away):
             say(f"search: the storage can't be used any more: {studies.reason(error)}. {_to_go_on(options)}")
             return 1
@@ -152,7 +155,7 @@ def _submit(base: Base, options: argparse.Namespace, flags: list[str]) -> int:
 
 
 def _to_go_on(options: argparse.Namespace) -> str:
-    storage = f" --storage {shlex.quote(loggers.without_user(options.storage))}" if options.storage else ""
+    storage = f" --storage {shlex.quote(logger_registry.without_user(options.storage))}" if options.storage else ""
     return f"To go on, type: exper search {options.tag}{storage}"
 
 

@@ -12,11 +12,13 @@ Examples:
 import subprocess
 import sys
 
-from exper import find, paths, run_json, sender, sent, status
-from exper.arguments import Parser
-from exper.error import Refused
-from exper.say import printable, warn
-from exper.training import loggers as kinds
+from exper.core import paths
+from exper.core.arguments import Parser
+from exper.core.errors import Refused
+from exper.core.messages import printable, warn
+from exper.runs import run_record, select, status
+from exper.sidecars import loggers as kinds
+from exper.sidecars import outbox, sender
 
 _SECONDS = 60
 
@@ -26,7 +28,7 @@ def send(arguments: list[str], project: paths.Project) -> int:
     parser = Parser("exper send", __doc__)
     parser.add_argument("runs", nargs="+", metavar="list|tag[/id]|glob", help="which runs")
     options = parser.parse_args(arguments)
-    runs, problems = find.chosen(project, options.runs)
+    runs, problems = select.chosen(project, options.runs)
     unfit = {run: why for run in runs if (why := _unfit(run))}
     if unfit and len(runs) == 1:
         raise Refused(unfit[runs[0]])
@@ -37,7 +39,7 @@ def send(arguments: list[str], project: paths.Project) -> int:
 def _unfit(run: paths.Run) -> str:
     """Return why nothing can be sent of a run, or nothing."""
     try:
-        now = status.of(run, run_json.read(run))
+        now = status.of(run, run_record.read(run))
     except Refused as refusal:
         return str(refusal)
     is_over = now in (*status.OVER, *status.UNFINISHED)
@@ -46,7 +48,7 @@ def _unfit(run: paths.Run) -> str:
 
 def _send(run: paths.Run) -> bool:
     """Send what waits; return whether nothing does any more."""
-    before = {part["name"]: sent.waiting(run, part["name"], kinds.sources(part)) for part in sent.parts(run)}
+    before = {part["name"]: outbox.waiting(run, part["name"], kinds.sources(part)) for part in outbox.parts(run)}
     if not any(before.values()):
         print(f"{run}: nothing waits")
         return True
@@ -54,8 +56,8 @@ def _send(run: paths.Run) -> bool:
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
-    for part in sent.parts(run):
-        left = sent.waiting(run, part["name"], kinds.sources(part))
+    for part in outbox.parts(run):
+        left = outbox.waiting(run, part["name"], kinds.sources(part))
         if before[part["name"]] > left:
             print(f"{run}: {part['name']} has got {_records(before[part['name']] - left)}")
     for line in done.stdout.splitlines():

@@ -13,15 +13,16 @@ Examples:
 
 import argparse
 
-from exper import find, first, jobs, life, run_json, slurm, tagging, tags
-from exper.arguments import Parser
 from exper.commands.continue_ import choose
-from exper.error import Refused
-from exper.interrupt import Signals
-from exper.paths import Project
-from exper.repository import Repository
-from exper.say import say
-from exper.take_up import state, take_up
+from exper.core import slurm
+from exper.core.arguments import Parser
+from exper.core.errors import Refused
+from exper.core.messages import say
+from exper.core.paths import Project
+from exper.core.signals import Signals
+from exper.repository.repository import Repository
+from exper.runs import create, jobs, lifecycle, run_record, select, tagging, tags
+from exper.runs.resume import state, take_up
 
 
 def submit(arguments: list[str], project: Project) -> int:
@@ -31,8 +32,8 @@ def submit(arguments: list[str], project: Project) -> int:
         return _continue(project, _parse_continue(words), flags)
     options = _parser().parse_intermixed_args(words)
     cluster = slurm.check_here()
-    command = first.command("submit", options)
-    with first.born(project, options, command, status="queued", threads=jobs.threads(flags)) as (live, *_):
+    command = create.command("submit", options)
+    with create.born(project, options, command, status="queued", threads=jobs.threads(flags)) as (live, *_):
         _hand_over(project, live, flags, cluster)
     return 0
 
@@ -57,8 +58,8 @@ def _continue(project: Project, options: argparse.Namespace, flags: list[str]) -
     reference = tags.parse_reference(options.run)
     tags.check_kept(reference)
     cluster = slurm.check_here()
-    run = choose(find.runs(project, reference), is_named=reference.number is not None)
-    record = run_json.read(run)
+    run = choose(select.runs(project, reference), is_named=reference.number is not None)
+    record = run_record.read(run)
     if state(run) == "finished":
         raise Refused(f"{run} has finished already. To train it again, type: rerun {run} -f")
     command = ["submit", "--continue", str(run)]
@@ -68,8 +69,8 @@ def _continue(project: Project, options: argparse.Namespace, flags: list[str]) -
     return 0
 
 
-def _hand_over(project: Project, live: life.Live, flags: list[str], cluster: str) -> None:
-    say(life.differences(live.record).rstrip())
+def _hand_over(project: Project, live: lifecycle.Live, flags: list[str], cluster: str) -> None:
+    say(lifecycle.differences(live.record).rstrip())
     job = jobs.hand_over(project, live, flags, cluster)
     seed, threads = live.record["seed"], live.record["threads"]
     say(f"submit: {live.run} is queued with seed {seed} and {threads} threads, as {jobs.described(job)}")

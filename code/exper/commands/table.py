@@ -21,11 +21,12 @@ Examples:
 import gc
 import sys
 
-from exper import cells, files, find, lists, paths, rows, summary, tables
-from exper import title as titles
-from exper.arguments import Parser
-from exper.error import Refused
-from exper.say import unknown, warn
+from exper.core import files, paths
+from exper.core.arguments import Parser
+from exper.core.errors import Refused
+from exper.core.messages import unknown, warn
+from exper.runs import lists, select
+from exper.statistic import cells, rows, summary, tables, titles
 
 
 def table(arguments: list[str], project: paths.Project) -> int:
@@ -35,7 +36,7 @@ def table(arguments: list[str], project: paths.Project) -> int:
         raise Refused("--ascending needs --sort <column>.")
     listed = lists.named(project, options.list)
     title = titles.read(project.title_file(listed.stem))
-    runs, missing = find.in_list(project, listed)
+    runs, missing = select.in_list(project, listed)
     gc.disable()  # many objects and a short life: it would look through them all again and again, for nothing
     read = rows.read_all(runs)
     made = tables.of([row for row, _ in read], title)

@@ -10,11 +10,12 @@ Examples:
 
 from collections.abc import Iterable
 
-from exper import files, find, lists, paths, rows
-from exper import title as titles
-from exper.arguments import Parser
-from exper.error import Refused
-from exper.say import unknown, warn
+from exper.core import files, paths
+from exper.core.arguments import Parser
+from exper.core.errors import Refused
+from exper.core.messages import unknown, warn
+from exper.runs import lists, select
+from exper.statistic import rows, titles
 
 
 def title(arguments: list[str], project: paths.Project) -> int:
@@ -23,7 +24,7 @@ def title(arguments: list[str], project: paths.Project) -> int:
     parser.add_argument("list", nargs="?", default=lists.RECORD, help="a list, or a path to one; if none: record")
     options = parser.parse_args(arguments)
     listed = lists.named(project, options.list)
-    runs, missing = find.in_list(project, listed)
+    runs, missing = select.in_list(project, listed)
     names, problems = _names(runs)
     path = project.title_file(listed.stem)
     added = titles.add(path, names)

@@ -20,13 +20,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from exper import files, find, life, paths, process, run_json, snapshot, status, tagged, tags
-from exper.arguments import Parser
-from exper.error import Refused
-from exper.interrupt import Signals
-from exper.repository import Repository
-from exper.say import MOST, printable, say
-from exper.verify import causes, place
+from exper.core import files, paths
+from exper.core.arguments import Parser
+from exper.core.errors import Refused
+from exper.core.messages import MOST, printable, say
+from exper.core.signals import Signals
+from exper.repository.repository import Repository
+from exper.runs import lifecycle, run_record, select, snapshot, status, supervisor, tagged, tags
+from exper.verify import causes, workspace
 from exper.verify.comparison import Comparison
 
 _TO_END_SECONDS = 30
@@ -37,21 +38,21 @@ _ENDS = {"failed": "failed", "died": "died", "interrupted": "was interrupted", "
 def verify(arguments: list[str], project: paths.Project) -> int:
     """Check that the run can be repeated, repeat it, tell what came of it."""
     options = _parser().parse_args(arguments)
-    run = find.one(project, options.run)
-    record, state = run_json.read(run), status.read(run)
+    run = select.one(project, options.run)
+    record, state = run_record.read(run), status.read(run)
     if state in (*status.QUEUED, "running"):
         raise Refused(f"{run} is {state}. Wait until it has ended.")
     repository = Repository(project.root)
-    commit = find.code_of(repository, run, record)
+    commit = select.code_of(repository, run, record)
     config = tagged.check(repository, commit)
     threads = record.get("threads") or tagged.threads(config)
     compared = Comparison(run, is_finished=state == "finished", epochs=_epochs(options.epochs))
-    earlier = place.earlier(project, run)
-    now = run_json.new(run.tag, commit, record["seed"], threads) | {"id": run.id, "tree": record.get("tree")}
+    earlier = workspace.earlier(project, run)
+    now = run_record.new(run.tag, commit, record["seed"], threads) | {"id": run.id, "tree": record.get("tree")}
     with Signals() as signals, contextlib.ExitStack() as leaving:
-        new, held = place.new(project, run)
-        leaving.callback(place.remove, project, new, held)
-        now = run_json.begin(now, ["exper", "verify", *arguments])
+        new, held = workspace.new(project, run)
+        leaving.callback(workspace.remove, project, new, held)
+        now = run_record.begin(now, ["exper", "verify", *arguments])
         again = _Repetition(run, new, held, now)
         _furnish(again, repository, commit, project)
         signals.check()
@@ -87,7 +88,7 @@ class _Repetition:
     of: paths.Run
     run: paths.Verification
     lock: int
-    record: run_json.Record
+    record: run_record.Record
 
 
 def _train(project: paths.Project, again: _Repetition, compared: Comparison, signals: Signals) -> None:
@@ -98,24 +99,24 @@ def _train(project: paths.Project, again: _Repetition, compared: Comparison, sig
         Interrupted: training has been asked to end, and has.
     """
     compared.place, record, run = again.run, again.record, again.run
-    environment = process.environment(run, project.data, record)
+    environment = supervisor.environment(run, project.data, record)
     say(f"exper: {again.of} is repeated with seed {record['seed']} and {record['threads']} threads")
     with _Watch(compared, str(again.of)) as watch:
-        returncode = process.supervise(
+        returncode = supervisor.supervise(
             run, run.snapshot, environment, again.lock, signals, start=watch.start, watch=watch.look, is_shown=False
         )
     if returncode == 2 and run.refused.exists():
         text = run.refused.read_text(errors="replace").strip()
         raise Refused(f"{again.of} can't be repeated here. Its main.py says: {text}")
-    how = life.outcome(returncode)
-    record = run_json.end(record, how, returncode)
-    run_json.write(run, record)
+    how = lifecycle.outcome(returncode)
+    record = run_record.end(record, how, returncode)
+    run_record.write(run, record)
     if watch.has_stopped_it:
         return
     if how == "interrupted":
         say(f"exper: the verification of {again.of} was stopped; until then it was exact ({_counted(compared)})")
-        raise life.interruption(returncode, signals)
-    compared.end(run_json.ending(record))
+        raise lifecycle.interruption(returncode, signals)
+    compared.end(run_record.ending(record))
 
 
 def _furnish(again: _Repetition, repository: Repository, commit: str, project: paths.Project) -> None:
@@ -131,8 +132,8 @@ def _furnish(again: _Repetition, repository: Repository, commit: str, project: p
         run.heartbeat.touch()
         for folder in (run.checkpoint, run.tensorboard):
             folder.mkdir()
-        run_json.write(run, record)
-        life.mark_session(run, record, "verification")
+        run_record.write(run, record)
+        lifecycle.mark_session(run, record, "verification")
     except OSError as error:
         raise Refused(f"{again.of} can't be repeated in {run.folder}: {error.strerror or error}.") from None
 
@@ -156,9 +157,9 @@ class _Watch:
     def has_stopped_it(self) -> bool:
         return self._stopped > 0
 
-    def start(self, program: process.Program) -> process.Training:
+    def start(self, program: supervisor.Program) -> supervisor.Training:
         """Start training, and know which process it is."""
-        training = process.start(program)
+        training = supervisor.start(program)
         self._pid = training.pid
         return training
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from exper import paths
-from exper.follow import Follower
+from exper.core import paths
+from exper.core.follower import Follower
 
 
 class Curve:

@@ -4,9 +4,11 @@ import math
 import statistics
 from dataclasses import dataclass
 
-from exper import files, history, paths, run_json, status
-from exper.error import Refused
-from exper.rows import section
+from exper.core import files, paths
+from exper.core.errors import Refused
+from exper.runs import run_record, status
+from exper.statistic import history
+from exper.statistic.rows import section
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ def of(runs: list[paths.Run], metric: str) -> Outcome | None:
     states = [state(run) for run in runs]
     for run, known in zip(runs, states, strict=True):
         if known in ("failed", "damaged"):
-            return Outcome(why=f"{run}: {run_json.ending(run_json.read(run)) if known == 'failed' else known}")
+            return Outcome(why=f"{run}: {run_record.ending(run_record.read(run)) if known == 'failed' else known}")
     if states[0] == "pruned":
         return Outcome()
     if any(known != "finished" for known in states):

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from optuna.study import Study
 from tqdm import tqdm
 
-from exper import paths
-from exper.say import printable
+from exper.core import paths
+from exper.core.messages import printable
 from exper.search import study as studies
 
 if TYPE_CHECKING:

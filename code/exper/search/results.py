@@ -5,14 +5,15 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from exper import cells, files, history, mean_curve, paths, tables
-from exper.error import Refused
-from exper.rows import Row
-from exper.say import MOST, say
-from exper.search import found, space
+from exper.core import files, paths
+from exper.core.errors import Refused
+from exper.core.messages import MOST, say
+from exper.search import results_table, space
 from exper.search.curve import Curve
-from exper.search.found import Search
-from exper.tables import Table
+from exper.search.results_table import Search
+from exper.statistic import cells, history, mean_curve, tables
+from exper.statistic.rows import Row
+from exper.statistic.tables import Table
 
 
 def write(search: Search, command: str) -> list[str]:
@@ -25,7 +26,7 @@ def write(search: Search, command: str) -> list[str]:
     Returns:
         What can't be read.
     """
-    results = found.read(search)
+    results = results_table.read(search)
     trials = results.table.rows
     path = _write_table(search, results.table)
     print(tables.shown(_for_people(results.table)), flush=True)  # pictures take seconds
@@ -36,7 +37,7 @@ def write(search: Search, command: str) -> list[str]:
     where = f"; pictures: {', '.join(map(paths.from_here, pictures))}" if pictures else ""
     say(f"{command}: table: {paths.from_here(path)} and .md{where}")
     if trials and (value := _value(search, trials[0])) is not None:
-        tag = found.tag_of(trials[0])
+        tag = results_table.tag_of(trials[0])
         again = f"To train it again, type: rerun {shlex.quote(tag)} -f"
         say(f"{command}: best {search.metric} {value:.6g}: {tag}. {again}")
     return results.problems
@@ -51,7 +52,7 @@ def _for_people(table: Table) -> Table:
 
 def _value(search: Search, row: Row) -> float | None:
     """Return the value that counts of a trial that has finished."""
-    value = row.get(found.column(search)) if row["status"] == "finished" else None
+    value = row.get(results_table.column(search)) if row["status"] == "finished" else None
     return value if history.is_number(value) else None
 
 
@@ -66,17 +67,17 @@ def _write_table(search: Search, table: Table) -> Path:
 
 def _write_pictures(search: Search, table: Table, command: str) -> list[Path]:
     """Write what can be drawn; a line is said of what can't."""
-    from exper.search import pictures
+    from exper.search import plots
 
-    curves = [(_label(search, row), _curve(search, found.tag_of(row))) for row in table.rows]
+    curves = [(_label(search, row), _curve(search, results_table.tag_of(row))) for row in table.rows]
     is_loss = search.direction == "min"  # a curve that has gone astray would flatten all others
     draw: dict[str, Callable[[], bytes]] = {
-        "history_plots": lambda: pictures.histories(curves, search.metric, log=is_loss)
+        "history_plots": lambda: plots.histories(curves, search.metric, log=is_loss)
     }
     if search.study is not None:
         study = search.study
-        draw["importance"] = lambda: pictures.importance(study, search.metric)
-        draw["parallel_coordinate"] = lambda: pictures.parallel_coordinate(study, search.metric)
+        draw["importance"] = lambda: plots.importance(study, search.metric)
+        draw["parallel_coordinate"] = lambda: plots.parallel_coordinate(study, search.metric)
     written = []
     for name, content in draw.items():
         path = search.project.search_plot_file(search.tag, name)
@@ -97,14 +98,14 @@ def _label(search: Search, row: Row) -> str:
     end = "" if reached is None else f": {reached:.4g}"
     values = {name: row.get(f"hparam/{name}") for name in search.space}
     if any(f"hparam/{name}" not in row for name in values):  # a whole part
-        return found.tag_of(row).removeprefix(f"{search.tag}+") + end
+        return results_table.tag_of(row).removeprefix(f"{search.tag}+") + end
     short = {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in values.items()}
     return space.described(search.space, short) + end
 
 
 def _curve(search: Search, tag: str) -> history.Curve:
     """Return a trial's curve, the mean of its runs."""
-    points = [list(Curve(run, search.metric).more()) for run in found.runs(search, tag)]
+    points = [list(Curve(run, search.metric).more()) for run in results_table.runs(search, tag)]
     curves = [history.Curve([epoch for epoch, _ in one], [value for _, value in one]) for one in points if one]
     if len(curves) == 1:
         return curves[0]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from exper import settings
-from exper.error import Refused
-from exper.settings import Value
+from exper.config import config_file
+from exper.config.config_file import Value
+from exper.core.errors import Refused
 
 OWN = ("search", "search_trials")  # settings of the search itself, which a trial's config.py no longer has
 _NOT_SEARCHED = (*OWN, "threads")
@@ -42,7 +42,7 @@ def read(source: bytes) -> Space:
     Raises:
         Refused: there is none, or a trial could not be made from it.
     """
-    config = settings.read(source)
+    config = config_file.read(source)
     wanted = config.get("search")
     if not isinstance(wanted, dict) or not wanted:
         raise Refused(f"code/config.py has no search space. Write what to vary, such as {_EXAMPLE}, and commit it.")
@@ -87,7 +87,7 @@ def _values(source: bytes, name: str, values: Value) -> Choice | Range:
         )
     if not values:
         raise Refused(f"search: {name!r} has no values. Write at least one, or take it out.")
-    fitted = tuple(settings.fit(source, name, value) for value in values)
+    fitted = tuple(config_file.fit(source, name, value) for value in values)
     twice = [value for value, count in Counter(map(repr, fitted)).items() if count > 1]
     if twice:
         raise Refused(f"search: {name!r} has the value {twice[0]} twice. Keep one.")
@@ -102,7 +102,7 @@ def _range(source: bytes, name: str, given: dict[str, Any]) -> Range:
             raise Refused(f"search: {key} of {name!r} is {number!r}, not a number.")
     if len({"low", "high"} & set(numbers)) < 2 or not isinstance(log, bool):
         raise Refused(f"search: {name!r} needs numbers as low and high, and log can be True or False.")
-    low, high = (settings.fit(source, name, numbers[key]) for key in ("low", "high"))
+    low, high = (config_file.fit(source, name, numbers[key]) for key in ("low", "high"))
     step = numbers.get("step")
     if type(low) is not type(high):
         low, high = float(low), float(high)
@@ -133,7 +133,7 @@ def short_names(space: Space) -> dict[str, str]:
 
 def text(value: Value) -> str:
     """Return a value as it is written in config.py, a string without quotes."""
-    return value if isinstance(value, str) else settings.write(value)
+    return value if isinstance(value, str) else config_file.write(value)
 
 
 def described(space: Space, values: dict[str, Value]) -> str:

@@ -21,11 +21,12 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from exper import files, machine, paths, settings, slurm
-from exper.error import Refused
-from exper.search.plan import Plan
+from exper.config import config_file
+from exper.config.config_file import Value
+from exper.core import files, host_info, paths, slurm
+from exper.core.errors import Refused
+from exper.search.options import Plan
 from exper.search.space import Choice, Range, Space
-from exper.settings import Value
 
 _PRUNERS: dict[str, Callable[[int], BasePruner]] = {  # from the number of epochs
     "none": lambda _: optuna.pruners.NopPruner(),
@@ -181,7 +182,7 @@ def begun(study: Study) -> list[FrozenTrial]:
 
 def take(trial: Trial, space: Space, sampler_of: Callable[[int], BaseSampler]) -> dict[str, Value]:
     """Make a trial ours, and return its values; those that it has already stay."""
-    trial.set_user_attr(_OWNER, machine.this_process() | {"job": slurm.this_life()})
+    trial.set_user_attr(_OWNER, host_info.this_process() | {"job": slurm.this_life()})
     trial.study.sampler = sampler_of(trial.number)
     return {name: _suggest(trial, name, values) for name, values in space.items()}
 
@@ -210,8 +211,8 @@ def is_under_way(study: Study | None) -> bool:
 
 def _is_gone(owner: dict[str, Any]) -> bool:
     """Tell whether a searcher is gone for sure: a process of this machine, or of a job of SLURM."""
-    if machine.is_here(owner):
-        return not machine.is_alive(owner.get("pid"), owner.get("pid_started"))
+    if host_info.is_here(owner):
+        return not host_info.is_alive(owner.get("pid"), owner.get("pid_started"))
     return owner.get("job") is not None and slurm.is_over(owner["job"])
 
 
@@ -255,7 +256,7 @@ def distribution(values: Choice | Range) -> BaseDistribution:
 def _choices(values: Choice) -> list[bool | int | float | str | None]:
     """Return the values; those that Optuna has no type for as they are written in config.py."""
     is_plain = all(isinstance(value, (type(None), bool, int, float, str)) for value in values.values)
-    return [value if is_plain else settings.write(value) for value in values.values]
+    return [value if is_plain else config_file.write(value) for value in values.values]
 
 
 # -- what came of it ---------------------------------------------------------------------------------------------------

@@ -5,12 +5,14 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from exper import paths, settings, tagged, tags
-from exper.error import Refused
-from exper.repository import Repository, TagObject, TagTaken
+from exper.config import config_file
+from exper.config.config_file import Value
+from exper.core import paths
+from exper.core.errors import Refused
+from exper.repository.repository import Repository, TagObject, TagTaken
+from exper.runs import tagged, tags
 from exper.search import space
 from exper.search.space import Space
-from exper.settings import Value
 
 _LONGEST = 100  # bytes of a trial's tag, where that of the search leaves room
 _HASH = 8  # hex digits
@@ -64,7 +66,7 @@ def make(base: Base, values: dict[str, Value], seeds: int) -> TagObject:
     tag = name(base.tag, base.space, values)
     known = base.repository.tag(tag)
     if known is None:
-        edit = functools.partial(settings.edit, changes=_changes(base, values))
+        edit = functools.partial(config_file.edit, changes=_changes(base, values))
         said = f"{tag}: {space.described(base.space, values)}"
         commit = base.repository.child(base.commit, {tagged.CONFIG: edit}, said)
         changes = [f"{setting}={space.text(value)}" for setting, value in values.items()]

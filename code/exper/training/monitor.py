@@ -4,8 +4,8 @@ import math
 from collections.abc import Collection
 from typing import Any
 
-from exper.error import Refused
-from exper.parts import Count, unknown
+from exper.core.components import Count, unknown
+from exper.core.errors import Refused
 
 
 class Monitor:

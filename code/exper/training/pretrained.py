@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from exper import checkpoint_files, paths
-from exper.error import Refused
-from exper.parts import unknown
+from exper.core import checkpoint_file, paths
+from exper.core.components import unknown
+from exper.core.errors import Refused
 from exper.training.run import Run
 
 Setting = str | dict[str, Any] | None
@@ -72,7 +72,7 @@ def _read(source: str, run: Run) -> tuple[Weights, Path, dict[str, Any]]:
     if not path.is_file():
         raise Refused(f"pretrained = {source!r}: there is no file {path}.{_epochs(path.parent) if match else ''}")
     path = path.resolve()  # of a link, the file: the link moves on
-    if match and not checkpoint_files.is_whole(path):
+    if match and not checkpoint_file.is_whole(path):
         raise Refused(f"pretrained = {source!r}: {path} is corrupt.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from exper import files, lock, paths, slurm
-from exper.error import Refused
-from exper.training import rank, stop
+from exper.core import files, lock, paths, slurm
+from exper.core.errors import Refused
+from exper.training import stopping
+from exper.training.distributed import rank
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def this_run(code: Path, given: Mapping[str, str] = os.environ) -> Iterator[Run]
     with contextlib.ExitStack() as stack:
         is_untagged = "EXPER_RUN" not in given
         if is_untagged:
-            from exper.untagged import Untagged  # with most of the manager, which a run of a tag does not need
+            from exper.program import Untagged  # with most of the manager, which a run of a tag does not need
 
             given = stack.enter_context(Untagged(paths.Project(code.parent), ["python", "code/main.py", *sys.argv[1:]]))
         run = _handed(given)
@@ -93,13 +94,13 @@ def _handed(given: Mapping[str, str]) -> Run:
         raise SystemExit(2)
     elif handed["EXPER_LOCK"] == 0:
         handed["EXPER_LOCK"] = _from_input()
-    stop.hold(list(handed.values()))
+    stopping.hold(list(handed.values()))
     has_lock = "EXPER_LOCK" in handed
     log = run.log if has_lock else Path(os.devnull)  # no file has a writer on each of two hosts
     if "EXPER_CONTROL" in handed:
-        stop.watch_supervisor(handed["EXPER_CONTROL"], handed.get("EXPER_OUTPUT"), log)
+        stopping.watch_supervisor(handed["EXPER_CONTROL"], handed.get("EXPER_OUTPUT"), log)
     if "EXPER_LAUNCHER" in given:
-        stop.watch_launcher(int(given["EXPER_LAUNCHER"]), log)
+        stopping.watch_launcher(int(given["EXPER_LAUNCHER"]), log)
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # into a pipe, too
     seed, number = int(given["EXPER_SEED"]), int(given["EXPER_FORMAT"])
     return Run(run, Path(given["EXPER_DATA"]), seed, number, record, handed.get("EXPER_LOCK"))

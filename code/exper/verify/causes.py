@@ -3,8 +3,9 @@
 import os
 from typing import Any
 
-from exper import machine, paths, run_json, same
-from exper.rows import section
+from exper.core import host_info, paths
+from exper.runs import run_record, same
+from exper.statistic.rows import section
 from exper.verify.comparison import THE_END, Comparison, statistic_of
 
 _WRITTEN_LATE_SECONDS = 60
@@ -17,8 +18,8 @@ _NONE = (
 
 def likely(
     run: paths.Run,
-    record: run_json.Record,
-    now: run_json.Record,
+    record: run_record.Record,
+    now: run_record.Record,
     compared: Comparison,
     new: paths.Run,
     earlier: list[list[dict[str, Any]]],
@@ -47,7 +48,7 @@ def likely(
 
 def _unrecorded() -> list[str]:
     """Return where code that no tag holds may come from; a stranger's main.py has not recorded what it used of it."""
-    found = [f"the editable install of {name}: its code is not recorded" for name in machine.editable_installs()]
+    found = [f"the editable install of {name}: its code is not recorded" for name in host_info.editable_installs()]
     if os.environ.get("PYTHONPATH"):
         found.append(f"PYTHONPATH {os.environ['PYTHONPATH']}: code from there is not recorded")
     return found
@@ -71,7 +72,7 @@ def _text(values: dict[str, Any], name: str) -> str:
     return "not there" if name not in values else str(values[name])
 
 
-def _of_record(run: paths.Run, record: run_json.Record, compared: Comparison) -> list[str]:
+def _of_record(run: paths.Run, record: run_record.Record, compared: Comparison) -> list[str]:
     """Return what speaks for a change of the record itself, or of what is measured."""
     difference = compared.difference
     if difference is None or difference.line is None or difference.line >= len(compared.history):
@@ -79,7 +80,7 @@ def _of_record(run: paths.Run, record: run_json.Record, compared: Comparison) ->
     found = []
     if "weights" in compared.history[difference.line] and "weights" not in (difference.quantity, *difference.also):
         found.append("the weights are the same: only how they are measured has changed, or the record")
-    ended = run_json.time(record.get("ended"))
+    ended = run_record.time(record.get("ended"))
     try:
         seconds = 0.0 if ended is None else run.history.stat().st_mtime - ended.timestamp()
     except FileNotFoundError:  # the run has been removed meanwhile; all that is compared was read before

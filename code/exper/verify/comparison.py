@@ -5,9 +5,11 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from exper import files, paths, same, settings
-from exper.error import Refused
-from exper.rows import section
+from exper.config import config_file
+from exper.core import files, paths
+from exper.core.errors import Refused
+from exper.runs import same
+from exper.statistic.rows import section
 
 Line = dict[str, Any]
 NOTHING, THE_END = "nothing", "the end"
@@ -105,7 +107,7 @@ class Comparison:
         self._is_given_compared = "hparam" in now  # else a stranger's main.py, which may have more to write
         for part in _GIVEN:
             if part in self.statistic and part in now and self.difference is None:
-                recorded, found = (settings.flatten(section(one, part), f"{part} ") for one in (self.statistic, now))
+                recorded, found = (config_file.flatten(section(one, part), f"{part} ") for one in (self.statistic, now))
                 self._differ("before the first step", recorded, found)
 
     def _compare_results(self) -> None:
@@ -115,7 +117,7 @@ class Comparison:
         if is_other and os.path.isdir(self._run.evaluated(tested)):
             self.notes.append(f"Its test, by `exper evaluate`, is that of epoch {tested}, and so not compared.")
             recorded, now = ({**one, "test": {}} for one in (recorded, now))
-        self._differ("after training", settings.flatten(recorded), settings.flatten(now))
+        self._differ("after training", config_file.flatten(recorded), config_file.flatten(now))
 
     def _differ(self, where: str, recorded: Line, now: Line, line: int | None = None) -> None:
         values = {name: (recorded.get(name, NOTHING), now.get(name, NOTHING)) for name in {**recorded, **now}}

@@ -12,10 +12,10 @@ import pexpect
 import psutil
 import pytest
 
-from exper import paths
-from tests import boards, manager
-from tests.boards import address_in, curve, of_project, runs
-from tests.manager import exper, refused, state, wait_for, write
+from exper.core import paths
+from tests.support import boards, manager
+from tests.support.boards import address_in, curve, of_project, runs
+from tests.support.manager import exper, refused, state, wait_for, write
 
 UP = r"TensorBoard is at (http://\S+)"
 
@@ -200,8 +200,8 @@ def test_a_run_by_hand_brings_it_up_too(project: paths.Project) -> None:
     body = """\
         import os, pathlib, sys
         sys.path.append(str(pathlib.Path(__file__).parent))
-        from exper import paths
-        from exper.untagged import Untagged
+        from exper.core import paths
+        from exper.program import Untagged
         with Untagged(paths.Project(pathlib.Path(__file__).resolve().parent.parent), ["python"]) as environment:
             print("trains")
         """

@@ -7,8 +7,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from exper import paths
 from exper.commands.complete import complete
+from exper.core import paths
 
 Git = Callable[..., str]
 

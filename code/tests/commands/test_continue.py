@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from exper import paths, status
-from tests import manager
-from tests.manager import exper, git, log, record, refused, state, write
+from exper.core import paths
+from exper.runs import status
+from tests.support import manager
+from tests.support.manager import exper, git, log, record, refused, state, write
 
 # Fails in its first session, and ends well in the next.
 FAILS_ONCE = (

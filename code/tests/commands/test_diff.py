@@ -7,9 +7,9 @@ from typing import Any
 import pexpect
 import pytest
 
-from exper import paths
-from tests import manager
-from tests.manager import edit_record, exper, git, refused, the_run, write
+from exper.core import paths
+from tests.support import manager
+from tests.support.manager import edit_record, exper, git, refused, the_run, write
 
 # Writes the results that the settings stand for, as training does.
 TRAINS = """\

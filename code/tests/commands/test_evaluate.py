@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from exper import paths
-from tests import manager
-from tests.manager import exper, git, log, refused, start, state, the_run, training, wait_for, write
+from exper.core import paths
+from tests.support import manager
+from tests.support.manager import exper, git, log, refused, start, state, the_run, training, wait_for, write
 
 PRINTS = """\
 import os, sys

@@ -6,9 +6,10 @@ import subprocess
 
 import pytest
 
-from exper import paths, run_json
-from tests import manager
-from tests.manager import exper, refused, write
+from exper.core import paths
+from exper.runs import run_record
+from tests.support import manager
+from tests.support.manager import exper, refused, write
 
 STATISTIC = {
     "hparam": {"epochs": 3},
@@ -150,8 +151,8 @@ def _trials(project: paths.Project, monitor: str | None, values: dict[str, tuple
     for name, (state, value) in values.items():
         run = manager.the_run(project, name)
         run.folder.mkdir(parents=True)
-        record = run_json.begin(run_json.new(run.tag, None, 0, 1), ["search", "wide"])
-        run_json.write(run, run_json.end(record | {"id": run.id}, state, 0))
+        record = run_record.begin(run_record.new(run.tag, None, 0, 1), ["search", "wide"])
+        run_record.write(run, run_record.end(record | {"id": run.id}, state, 0))
         best = {"epoch": 2, "val/acc": value}
         _write_statistic(project, name, {"hparam": {"monitor": monitor}, "metric": {"best": best}})
 

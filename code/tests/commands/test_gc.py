@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from exper import checkpoint_files, left_behind, lock, paths
-from exper.repository import Repository
-from tests import campaign, manager, searching
+from exper.core import checkpoint_file, lock, paths
+from exper.repository.repository import Repository
+from exper.runs import left_behind
 from tests.conftest import CODE
-from tests.manager import exper, finished, git, record, refused, state, the_run, untouched, write
+from tests.support import campaign, manager, searching
+from tests.support.manager import exper, finished, git, record, refused, state, the_run, untouched, write
 
 # Trains as the template does, as far as gc can see it: checkpoints with their footers and links, and statistic.json.
 SAVES_EPOCHS = (
@@ -24,7 +25,7 @@ SAVES_EPOCHS = (
     + """
 import hashlib, json
 sys.path.insert(0, "code")
-from exper import checkpoint_files
+from exper.core import checkpoint_file as checkpoint_files
 (run / "checkpoint").mkdir(exist_ok=True)
 def save(name):
     data = name.encode() * 1000
@@ -446,7 +447,7 @@ def test_runs_and_gc_at_the_same_time_do_each_other_no_harm(project: paths.Proje
     assert not any("Traceback" in one for one in said)
     assert [state(project, f"base/{number}") for number in range(4)] == ["finished", "failed", "failed", "failed"]
     assert Repository(project.root).tag("base") is not None
-    assert checkpoint_files.names(the_run(project, "base/1").checkpoint)
+    assert checkpoint_file.names(the_run(project, "base/1").checkpoint)
 
 
 def test_real_training_goes_on_with_the_same_bits_and_every_other_command_works(tmp_path: Path) -> None:
@@ -460,13 +461,13 @@ def test_real_training_goes_on_with_the_same_bits_and_every_other_command_works(
     manager.wait_for(lambda: run.history.exists() and run.history.read_text().count("\n") > 2, 60)
     under_way.send_signal(signal.SIGTERM)
     under_way.communicate()
-    there = set(checkpoint_files.names(run.checkpoint))
+    there = set(checkpoint_file.names(run.checkpoint))
     assert "checkpoints" in exper(project, "gc", "--keep", "last", "--yes").stderr
-    assert 2 <= len(checkpoint_files.names(run.checkpoint)) < len(there)
+    assert 2 <= len(checkpoint_file.names(run.checkpoint)) < len(there)
     exper(project, "continue", "broken", timeout=120)
     assert campaign.result(run.folder) == campaign.result(the_run(project, "unbroken/0").folder)
     exper(project, "gc", "--keep", "best", "--yes")
-    assert len(checkpoint_files.names(run.checkpoint)) == 1
+    assert len(checkpoint_file.names(run.checkpoint)) == 1
     before = campaign.result(run.folder)
     exper(project, "evaluate", "broken/0", timeout=120)
     assert campaign.result(run.folder) == before

@@ -13,10 +13,11 @@ import pexpect
 import psutil
 import pytest
 
-from exper import paths, rows
-from tests import boards, browser, campaign, manager
-from tests.boards import curve, opened, runs
-from tests.manager import exper, refused, start, wait_for, write
+from exper.core import paths
+from exper.statistic import rows
+from tests.support import boards, browser, campaign, manager
+from tests.support.boards import curve, opened, runs
+from tests.support.manager import exper, refused, start, wait_for, write
 
 POINTS = [(1, 1.0), (2, 2.0), (3, 3.0)]
 

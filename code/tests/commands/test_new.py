@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from exper import paths
-from tests import manager
+from exper.core import paths
 from tests.conftest import CODE
-from tests.manager import exper, git, refused
+from tests.support import manager
+from tests.support.manager import exper, git, refused
 
 LEFT_OUT = ("code/tests", "code/benchmarks", "code/docs", "code/requirements-dev.txt", ".ci", "pyproject.toml")
 

@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import image
 
-from exper import paths, picture
-from tests import manager
-from tests.manager import exper, refused, the_run, write
+from exper.core import paths
+from exper.views import plotting
+from tests.support import manager
+from tests.support.manager import exper, refused, the_run, write
 
 # Trains nothing: its curves follow from the id and the learning rate.
 MAIN = """\
@@ -70,7 +71,7 @@ def test_all_runs_and_metrics_are_there(drawn: paths.Project) -> None:
     assert {"loss", "val/acc", "lr", "epoch", "base/0", "base/1", "wide/0", "train (thin)", "val (bold)"} <= set(shown)
     assert shown.count("base/1") == 1
     assert shown.index("loss") < shown.index("val/acc") < shown.index("lr")
-    assert [curves(drawn, color.lower()) for color in picture._COLORS[:4]] == [4, 4, 4, 0]
+    assert [curves(drawn, color.lower()) for color in plotting._COLORS[:4]] == [4, 4, 4, 0]
 
 
 METRICS = st.lists(st.lists(st.sampled_from(["train", "val", "loss", "ce", "step"]), min_size=1).map("/".join))
@@ -78,10 +79,10 @@ METRICS = st.lists(st.lists(st.sampled_from(["train", "val", "loss", "ce", "step
 
 @given(METRICS)
 def test_every_metric_has_a_panel_which_one_of_training_may_share(metrics: list[str]) -> None:
-    panels = picture.panels(metrics)
+    panels = plotting.panels(metrics)
     assert sorted(name for panel in panels for name in panel.metrics) == sorted(set(metrics))
     for panel in panels:
-        is_train = [picture.split(name) == "train" for name in panel.metrics]
+        is_train = [plotting.split(name) == "train" for name in panel.metrics]
         assert len(set(is_train)) == len(is_train)
 
 

@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
-from exper import paths
-from tests import manager
-from tests.manager import exper, refused
+from exper.core import paths
+from tests.support import manager
+from tests.support.manager import exper, refused
 
 
 def recorded(project: paths.Project, name: str = "record") -> list[str]:

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from exper import paths
-from tests import browser, campaign, manager
-from tests.manager import exper, refused, write
+from exper.core import paths
+from tests.support import browser, campaign, manager
+from tests.support.manager import exper, refused, write
 
 # Trains as `lr` says: the higher, the sooner it is good; above 1 it fails.
 MAIN = """\

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from exper import paths
-from tests import manager
-from tests.manager import exper, git, log, record, refused, state, write
+from exper.core import paths
+from tests.support import manager
+from tests.support.manager import exper, git, log, record, refused, state, write
 
 
 def test_without_f_the_seed_is_fresh_and_the_commit_the_same(project: paths.Project) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from exper import paths, run_json
-from tests import manager, searching
-from tests.manager import exper, git, refused, the_run, untouched
-from tests.searching import prepare
+from exper.core import paths
+from exper.runs import run_record
+from tests.support import manager, searching
+from tests.support.manager import exper, git, refused, the_run, untouched
+from tests.support.searching import prepare
 
 RATES = "[0.1, 0.01, 7.0, 0.0001, -1.0]"  # 7.0 fails, -1.0 is refused
 BEST = "wide+lr=0.01"
@@ -211,8 +212,8 @@ def write_run(project: paths.Project, name: str, metrics: dict[str, float], stat
     """Write a run as a search leaves it."""
     run = the_run(project, name)
     run.folder.mkdir(parents=True)
-    record = run_json.begin(run_json.new(run.tag, "0" * 40, 0, 1), ["search", "wide"])
-    run_json.write(run, run_json.end(record | {"id": run.id}, status, 0))
+    record = run_record.begin(run_record.new(run.tag, "0" * 40, 0, 1), ["search", "wide"])
+    run_record.write(run, run_record.end(record | {"id": run.id}, status, 0))
     best: dict[str, Any] = {"epoch": 2} | metrics
     run.statistic.write_text(json.dumps({"hparam": {"optimizer.lr": 0.1}, "metric": {"last": best, "best": best}}))
     run.history.write_text("".join(json.dumps({"epoch": epoch} | metrics) + "\n" for epoch in (1, 2)))

@@ -4,9 +4,10 @@ import signal
 
 import pytest
 
-from exper import left_behind, paths, status
-from tests import manager, searching
-from tests.manager import exper, git, record, refused, state, untouched, write
+from exper.core import paths
+from exper.runs import left_behind, status
+from tests.support import manager, searching
+from tests.support.manager import exper, git, record, refused, state, untouched, write
 
 
 def test_a_run_goes_and_its_id_is_given_to_nobody_again(project: paths.Project) -> None:

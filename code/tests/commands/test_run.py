@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from exper import paths
-from tests import manager
-from tests.manager import exper, git, log, nothing_left, record, refused, state, tags, untouched, write
+from exper.core import paths
+from tests.support import manager
+from tests.support.manager import exper, git, log, nothing_left, record, refused, state, tags, untouched, write
 
 # -- what a run is -----------------------------------------------------------------------------------------------------
 

@@ -15,10 +15,11 @@ import pexpect
 import psutil
 import pytest
 
-from exper import paths, run_json
-from tests import database, manager, searching
-from tests.manager import exper, refused, state, tags, the_run, untouched, write
-from tests.searching import config_of, noted, prepare, told, trials
+from exper.core import paths
+from exper.runs import run_record
+from tests.support import database, manager, searching
+from tests.support.manager import exper, refused, state, tags, the_run, untouched, write
+from tests.support.searching import config_of, noted, prepare, told, trials
 
 
 def test_each_combination_of_lists_is_a_tagged_commit_with_a_finished_run(project: paths.Project) -> None:
@@ -44,7 +45,7 @@ def test_a_trial_is_a_child_of_the_searched_commit_that_differs_in_its_settings_
         '-optimizer = {"name": "sgd", "lr": 0.1}  # too high for ResNets',
         '+optimizer = {"name": "sgd", "lr": 0.5}  # too high for ResNets',
         "-threads = None",
-        f"+threads = {run_json.read(the_run(project, f'{tag}/0'))['threads']}",
+        f"+threads = {run_record.read(the_run(project, f'{tag}/0'))['threads']}",
         '-search = {"optimizer.lr": [0.5]}',
         "+search = None",
     }
@@ -136,7 +137,7 @@ def test_seeds_make_runs_whose_mean_counts(project: paths.Project) -> None:
     exper(project, "search", "sure", "-f", "--seeds", "3", "-j", "2")
     for one in told(project, "sure"):
         runs = [the_run(project, f"{one.user_attrs['tag']}/{number}") for number in range(3)]
-        assert [run_json.read(run)["seed"] for run in runs] == [42, 43, 44]
+        assert [run_record.read(run)["seed"] for run in runs] == [42, 43, 44]
         values = [searching.best(run.folder)["val/acc"] for run in runs]
         assert len(set(values)) > 1
         assert one.value == pytest.approx(sum(values) / 3, abs=1e-12)
@@ -152,8 +153,8 @@ def test_a_rerun_by_hand_leaves_the_ids_of_a_trials_seeds_to_its_search(project:
     exper(project, "rerun", "sure+lr=0.01", "-f")
     exper(project, "search", "sure")
     runs = [the_run(project, f"sure+lr=0.01/{number}") for number in range(4)]
-    assert [run_json.read(run)["seed"] for run in runs] == [42, 43, 44, 42]
-    assert [run_json.read(run)["command"][0] for run in runs] == [*["search"] * 3, "rerun"]
+    assert [run_record.read(run)["seed"] for run in runs] == [42, 43, 44, 42]
+    assert [run_record.read(run)["command"][0] for run in runs] == [*["search"] * 3, "rerun"]
     (found,) = told(project, "sure")
     assert found.value == pytest.approx(sum(searching.best(run.folder)["val/acc"] for run in runs[:3]) / 3, abs=1e-12)
 

@@ -1,8 +1,8 @@
 import pytest
 
-from exper import paths
-from tests import elastic, manager, sending
-from tests.manager import exper, refused, state, the_run, write
+from exper.core import paths
+from tests.support import elastic, manager, sending
+from tests.support.manager import exper, refused, state, the_run, write
 
 
 @pytest.fixture(autouse=True)

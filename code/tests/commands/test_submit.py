@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from exper import history, paths
 from exper.commands import cancel
-from tests import campaign, manager, searching, slurm
-from tests.manager import exper, log, record, refused, state, wait_for, write
+from exper.core import paths
+from exper.statistic import history
+from tests.support import campaign, manager, searching, slurm
+from tests.support.manager import exper, log, record, refused, state, wait_for, write
 
 pytestmark = slurm.needed
 

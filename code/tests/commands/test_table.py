@@ -18,10 +18,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from exper import cells, paths, settings, tables
-from exper import rows as rows_of_runs
-from tests import manager
-from tests.manager import exper, refused, write
+from exper.config import config_file
+from exper.core import paths
+from exper.statistic import cells, tables
+from exper.statistic import rows as rows_of_runs
+from tests.support import manager
+from tests.support.manager import exper, refused, write
 
 # It trains as its settings say: config.py is its own, the score grows with the id, lr = 13 fails, lr = 14 dies.
 MAIN = """\
@@ -180,7 +182,7 @@ def test_a_cell_reads_back_as_the_value_it_was(value: Any) -> None:
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of "1if"
-        found = settings.parse_change(f"name={cell}")[1]
+        found = config_file.parse_change(f"name={cell}")[1]
     assert (type(found), found) == (type(value), value)
 
 

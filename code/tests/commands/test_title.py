@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exper import files, paths, title
-from exper.error import Refused
-from tests import manager
-from tests.manager import exper, refused
+from exper.core import files, paths
+from exper.core.errors import Refused
+from exper.statistic import titles as title
+from tests.support import manager
+from tests.support.manager import exper, refused
 
 STATISTIC = {
     "hparam": {"epochs": 3, "optimizer.lr": 0.1},

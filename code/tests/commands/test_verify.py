@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from exper import lock, paths, status
-from tests import manager
-from tests.manager import edit_record, exper, git, refused, start, state, the_run, wait_for, write
-from tests.template import pictures
+from exper.core import lock, paths
+from exper.runs import status
+from tests.support import manager, pictures
+from tests.support.manager import edit_record, exper, git, refused, start, state, the_run, wait_for, write
 
 # It draws from its seed, as training does, and does what `before(epoch)` says; REPEATED tells a verification.
 TRAINS = """\

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from optuna.samplers import BaseSampler
 
-from exper import paths
+from exper.core import paths
 from exper.search import study as studies
 from exper.search.space import Choice, Space
 

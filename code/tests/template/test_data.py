@@ -12,10 +12,12 @@ import torch
 import data
 import loss
 import metric
-from data.batches import Batches, Tensors
 from data.digits import digits
-from exper.training import processes, streams
-from tests import play
+from exper.training import random_state
+from exper.training.data import batches as batches_module
+from exper.training.data.batches import Batches, Tensors
+from exper.training.distributed import collective
+from tests.support import play
 from transform import Transform
 
 CPU = torch.device("cpu")
@@ -86,9 +88,9 @@ def test_a_data_set_that_draws_does_so_by_seed_epoch_and_batch_alone(monkeypatch
     def drawn(split: str, epoch: int, *, seed: int = 1, workers: int = 0, first: int = 0) -> list[float]:
         settings = {"name": "drawing", "batch_size": 3, "eval_batch_size": 3, "workers": workers}
         loaded = data.load(Path(), settings | {"split": {"val": 6, "test": 4}}, Transform([]), CPU, seed)[0]
-        before = str(streams.state()), torch.get_rng_state().sum()
+        before = str(random_state.state()), torch.get_rng_state().sum()
         images = read(loaded[split], epoch, first)[0]
-        assert (str(streams.state()), torch.get_rng_state().sum()) == before
+        assert (str(random_state.state()), torch.get_rng_state().sum()) == before
         return list(images[:, 0, 0, 0].tolist())
 
     first = drawn("train", 0)
@@ -105,9 +107,9 @@ def test_normalizing_ahead_of_all_epochs_changes_no_bit(monkeypatch: pytest.Monk
     normalize: dict[str, Any] = {"name": "normalize", "mean": [0.3053], "std": [0.3761]}
     augment: list[dict[str, Any]] = [{"name": "crop", "padding": 2}, {"name": "brightness", "by": 0.1}]
     for listed, is_ahead in (([normalize], True), ([normalize, augment[0]], True), ([*augment, normalize], False)):
-        monkeypatch.setattr(data.batches, "MOST", 2**26)
+        monkeypatch.setattr(batches_module, "MOST", 2**26)
         ahead = loaded(transform=listed)
-        monkeypatch.setattr(data.batches, "MOST", 0)
+        monkeypatch.setattr(batches_module, "MOST", 0)
         each = loaded(transform=listed)
         assert ahead["train"].dataset.__getitems__(torch.arange(2))[0].is_floating_point() == is_ahead
         assert not each["train"].dataset.__getitems__(torch.arange(2))[0].is_floating_point()
@@ -208,7 +210,7 @@ def test_an_epoch_of_n_batches_can_begin_at_any_of_them() -> None:
 def test_the_smallest_number_of_images_is_known_before_training(
     accumulate: int, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "count", lambda: count)
+    monkeypatch.setattr(collective, "count", lambda: count)
     of_pass = loaded()["train"]
     for size, length in ((50, None), (157, None), (8, None), (8, 3), (10, 100), (2000, 2)):
         batches = replace(of_pass, size=size, length=length)

@@ -14,10 +14,10 @@ import data
 import loss
 import main
 import model
-from data.batches import Tensors
-from exper import paths
+from exper.core import paths
+from exper.training.data.batches import Tensors
 from predictions import Predictions
-from tests import play
+from tests.support import play
 
 
 def rows(run: paths.Run, epoch: int) -> list[dict[str, str]]:

@@ -13,11 +13,12 @@ import data
 import main
 import model
 import optim
-from exper import parts, settings
+from exper.config import config_file
+from exper.core import components
 from loss import Loss
 from metric import Totals
 from setting import Settings
-from tests import play
+from tests.support import play
 from transform import Transform
 
 EXAMPLES = sorted((main.CODE / "examples").glob("*/config.py"))
@@ -31,15 +32,15 @@ def make(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.parametrize("config", EXAMPLES, ids=lambda config: config.parent.name)
 def test_the_config_of_an_example_is_taken_whole(config: Path) -> None:
-    found = settings.read(config.read_bytes())
-    given: Settings = parts.call("", found, Settings)
+    found = config_file.read(config.read_bytes())
+    given: Settings = components.call("", found, Settings)
     data.check(given.data)
     Transform(given.transform)
     model.check(given.model)
     Loss(given.loss)
     Totals(given.metric)
     optim.check(given.optimizer, given.scheduler, given.monitor)
-    assert list(found) == list(settings.read((main.CODE / "config.py").read_bytes()))
+    assert list(found) == list(config_file.read((main.CODE / "config.py").read_bytes()))
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_a_mask_has_some_of_its_image_and_not_all(shapes: Path) -> None:
 def test_the_example_of_segmentation_learns(shapes: Path, tmp_path: Path) -> None:
     run = play.born(tmp_path / "0")
     (run.folder / "data").symlink_to(shapes.parent)
-    config: dict[str, Any] = settings.read((SHAPES / "config.py").read_bytes())
+    config: dict[str, Any] = config_file.read((SHAPES / "config.py").read_bytes())
     config |= {"epochs": 8, "logger": [], "verbose": "quiet"}
     play.train(run, config)
     assert play.statistic(run)["metric"]["test"]["test/dice"] > 0.8

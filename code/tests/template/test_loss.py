@@ -7,7 +7,7 @@ from sklearn.metrics import log_loss
 from torch import Tensor, nn
 from torch.nn import functional
 
-from exper.error import Refused
+from exper.core.errors import Refused
 from loss import LOSS, Loss
 
 RANDOM = torch.Generator().manual_seed(0)

@@ -15,13 +15,14 @@ import loss
 import main
 import model
 import optim
-from exper import parts, paths, settings
-from exper.training.checkpoint import Checkpoints
+from exper.config import config_file
+from exper.core import components, paths
+from exper.training.checkpoints import Checkpoints
 from loss import Loss
 from metric import METRIC, Accuracy, Totals
 from schedule import SCHEDULER
 from setting import Settings
-from tests import play
+from tests.support import play
 
 
 def part(setting: str, /, **changes: Any) -> dict[str, Any]:
@@ -393,12 +394,12 @@ def documented() -> list[tuple[str, Any]]:
     """Return the settings in the code blocks of docs/parts.md."""
     blocks = re.findall(r"```python\n(.*?)```", (play.CODE / "docs" / "parts.md").read_text(), re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
-    return [next(iter(settings.read(line.encode()).items())) for line in lines]
+    return [next(iter(config_file.read(line.encode()).items())) for line in lines]
 
 
 @pytest.mark.parametrize(("name", "value"), documented())
 def test_documented_settings_are_taken(name: str, value: Any) -> None:
-    given: Settings = parts.call("", play.config() | {name: value}, Settings)
+    given: Settings = components.call("", play.config() | {name: value}, Settings)
     Loss(given.loss)
     assert len(Totals(given.metric).names) >= 2
     optim.check(given.optimizer, given.scheduler, given.monitor)

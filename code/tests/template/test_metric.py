@@ -9,7 +9,7 @@ from sklearn import metrics as sklearn
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from exper.error import Refused
+from exper.core.errors import Refused
 from metric import METRIC, Totals, predicted, title
 
 Batches = list[tuple[Tensor, Tensor]]

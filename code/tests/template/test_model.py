@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torchvision import models as torchvision_models
 
 import model as models
-from exper import parts
-from exper.error import Refused
-from exper.training import layers
+from exper.core import components
+from exper.core.errors import Refused
+from exper.training.inspect import model_summary
 from model.resnet import ResNet18
 from model.unet import UNet, padded
 from model.vision import Torchvision
@@ -18,7 +18,7 @@ from model.vision import Torchvision
 
 def built(name: str, shape: tuple[int, int, int], classes: int, **arguments: Any) -> nn.Module:
     torch.manual_seed(0)
-    return parts.build("model", {"name": name, **arguments}, models.MODEL, shape, classes)  # type: ignore[no-any-return]
+    return components.build("model", {"name": name, **arguments}, models.MODEL, shape, classes)  # type: ignore[no-any-return]
 
 
 CLASSIFIERS: list[tuple[str, dict[str, Any]]] = [
@@ -217,8 +217,8 @@ def test_without_a_network_it_is_said_where_the_file_goes(tmp_path: Path, monkey
 
 def test_the_table_of_layers() -> None:
     model = built("lenet", (1, 8, 8), 10)
-    assert layers.parameters(model) == "84,146 parameters"
-    assert layers.summary(model, (1, 8, 8)).splitlines() == [
+    assert model_summary.parameters(model) == "84,146 parameters"
+    assert model_summary.summary(model, (1, 8, 8)).splitlines() == [
         "  conv1    Conv2d     32 x 8 x 8     832",
         "  conv2    Conv2d     64 x 4 x 4  51,264",
         "  pool     MaxPool2d  64 x 2 x 2       0",
@@ -232,10 +232,10 @@ def test_the_table_of_layers() -> None:
 def test_the_table_is_short_whole_and_changes_nothing(name: str, arguments: dict[str, Any]) -> None:
     model = built(name, (3, 32, 32), 5, **arguments)
     before, random = {key: one.clone() for key, one in model.state_dict().items()}, torch.get_rng_state()
-    rows = layers.summary(model, (3, 32, 32)).splitlines()
-    assert len(rows) <= layers.LINES
+    rows = model_summary.summary(model, (3, 32, 32)).splitlines()
+    assert len(rows) <= model_summary.LINES
     total = sum(int(row.rpartition(" ")[2].replace(",", "")) for row in rows)
-    assert layers.parameters(model) == f"{total:,} parameters"
+    assert model_summary.parameters(model) == f"{total:,} parameters"
     assert torch.equal(random, torch.get_rng_state())
     assert all(torch.equal(one, before[key]) for key, one in model.state_dict().items())
     assert all(module.training for module in model.modules())
@@ -243,8 +243,8 @@ def test_the_table_is_short_whole_and_changes_nothing(name: str, arguments: dict
 
 def test_frozen_weights_are_counted_apart() -> None:
     model = built("torchvision", (3, 32, 32), 5, net="resnet18", freeze=True)
-    assert layers.parameters(model) == "11,179,077 parameters, 2,565 of them trained"
-    layers.summary(model, (3, 32, 32))
+    assert model_summary.parameters(model) == "11,179,077 parameters, 2,565 of them trained"
+    model_summary.summary(model, (3, 32, 32))
     assert not model.get_submodule("body").training
 
 
@@ -264,7 +264,7 @@ class Caching(nn.Module):
 
 def test_a_model_keeps_nothing_of_the_pass_for_the_table() -> None:
     model, before = Caching(), random.getstate()
-    assert layers.summary(model, (1, 2, 2)).split() == ["linear", "Linear", "2", "10"]
+    assert model_summary.summary(model, (1, 2, 2)).split() == ["linear", "Linear", "2", "10"]
     assert random.getstate() == before
     assert model(torch.ones(3, 1, 2, 2)).isfinite().all()
 
@@ -282,10 +282,10 @@ class Odd(nn.Module):
 
 def test_a_model_that_looks_at_numbers_has_a_table_without_shapes(capsys: pytest.CaptureFixture[str]) -> None:
     model = Odd()
-    assert layers.summary(model, (1, 2, 2)).split() == ["linear", "Linear", "2", "10"]
+    assert model_summary.summary(model, (1, 2, 2)).split() == ["linear", "Linear", "2", "10"]
     assert "shapes of layers are not known" in capsys.readouterr().out
     model.forward = lambda x: x.sum().item()  # type: ignore[assignment,method-assign,return-value]
-    assert layers.summary(model, (1, 2, 2)).split() == ["linear", "Linear", "10"]
+    assert model_summary.summary(model, (1, 2, 2)).split() == ["linear", "Linear", "10"]
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ def test_batch_normalization_of_one_pixel_needs_two_images(
 ) -> None:
     model = built(name, (3, side, side), 5, **arguments)
     before, random = {key: one.clone() for key, one in model.state_dict().items()}, torch.get_rng_state()
-    assert layers.needs_two(model, (3, side, side)) == needs
+    assert model_summary.needs_two(model, (3, side, side)) == needs
     assert torch.equal(random, torch.get_rng_state())
     assert all(torch.equal(one, before[key]) for key, one in model.state_dict().items())
     if needs:
@@ -318,8 +318,8 @@ def test_batch_normalization_of_one_pixel_needs_two_images(
 
 
 def test_of_a_model_that_looks_at_numbers_nothing_is_said() -> None:
-    assert not layers.needs_two(Odd(), (1, 2, 2))
+    assert not model_summary.needs_two(Odd(), (1, 2, 2))
 
 
 def test_a_model_without_layers_has_an_empty_table() -> None:
-    assert layers.summary(nn.Flatten(), (1, 2, 2)) == ""
+    assert model_summary.summary(nn.Flatten(), (1, 2, 2)) == ""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 
 import optim
-from exper.error import Refused
+from exper.core.errors import Refused
 from loss import Loss
 from model.mlp import MLP
 from optim import Average, Optimizers

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.optim import Optimizer, lr_scheduler
 
-from exper.error import Refused
+from exper.core.errors import Refused
 from schedule import SCHEDULER, rate
 
 

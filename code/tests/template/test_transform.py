@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 import torch
 
-from exper.error import Refused
-from exper.training import streams
+from exper.core.errors import Refused
+from exper.training import random_state
 from transform import Transform, crop, flip
 
 IMAGES = torch.arange(1.0, 1 + 64 * 3 * 8 * 6).view(64, 3, 8, 6)
@@ -32,7 +32,7 @@ def test_pixels_that_are_neither_bytes_nor_floats_are_refused(dtype: torch.dtype
 
 
 def test_crop_shifts_each_image_by_itself_and_fills_with_zeros() -> None:
-    out = crop(IMAGES, streams.generator(1), padding=2)
+    out = crop(IMAGES, random_state.generator(1), padding=2)
     shifts = set()
     for image, cropped in zip(IMAGES, out, strict=True):
         padded = torch.nn.functional.pad(image, [2] * 4)
@@ -43,7 +43,7 @@ def test_crop_shifts_each_image_by_itself_and_fills_with_zeros() -> None:
 
 
 def test_flip_mirrors_each_image_by_itself() -> None:
-    out = flip(IMAGES, streams.generator(1))
+    out = flip(IMAGES, random_state.generator(1))
     flipped = [torch.equal(one, image.flip(2)) for one, image in zip(out, IMAGES, strict=True)]
     kept = [torch.equal(one, image) for one, image in zip(out, IMAGES, strict=True)]
     assert [a != b for a, b in zip(flipped, kept, strict=True)] == [True] * 64
@@ -51,12 +51,12 @@ def test_flip_mirrors_each_image_by_itself() -> None:
 
 
 def test_p_0_and_1_of_flip() -> None:
-    assert torch.equal(flip(IMAGES, streams.generator(1), p=0), IMAGES)
-    assert torch.equal(flip(IMAGES, streams.generator(1), p=1), IMAGES.flip(3))
+    assert torch.equal(flip(IMAGES, random_state.generator(1), p=0), IMAGES)
+    assert torch.equal(flip(IMAGES, random_state.generator(1), p=1), IMAGES.flip(3))
 
 
 def test_augmented_batches_are_contiguous() -> None:
-    assert crop(IMAGES[:, :1], streams.generator(1), padding=2).is_contiguous()
+    assert crop(IMAGES[:, :1], random_state.generator(1), padding=2).is_contiguous()
 
 
 GEOMETRY: list[dict[str, Any]] = [
@@ -80,12 +80,12 @@ NAMES = [part["name"] for part in GEOMETRY + OTHERS]
 
 def colours(count: int = 16) -> torch.Tensor:
     """Return bytes of equal images that have nothing in common with their mirror images."""
-    one = torch.randint(1, 256, (1, 3, 8, 6), generator=streams.generator("colours"), dtype=torch.uint8)
+    one = torch.randint(1, 256, (1, 3, 8, 6), generator=random_state.generator("colours"), dtype=torch.uint8)
     return one.expand(count, -1, -1, -1).contiguous()
 
 
 def masks(count: int = 16) -> torch.Tensor:
-    return torch.randint(0, 3, (1, 8, 6), generator=streams.generator("masks")).expand(count, -1, -1).contiguous()
+    return torch.randint(0, 3, (1, 8, 6), generator=random_state.generator("masks")).expand(count, -1, -1).contiguous()
 
 
 def distinct(images: torch.Tensor) -> int:
@@ -94,14 +94,14 @@ def distinct(images: torch.Tensor) -> int:
 
 @pytest.mark.parametrize("part", GEOMETRY + OTHERS, ids=NAMES)
 def test_random_transforms_draw_for_each_image_of_a_batch(part: dict[str, Any]) -> None:
-    image, _ = Transform([part])(colours(), torch.zeros(16), streams.generator(1))
+    image, _ = Transform([part])(colours(), torch.zeros(16), random_state.generator(1))
     assert distinct(image) > (1 if "flip" in part["name"] else 8)
 
 
 @pytest.mark.parametrize("part", GEOMETRY + OTHERS, ids=NAMES)
 def test_what_is_drawn_depends_on_the_generator_alone(part: dict[str, Any]) -> None:
     before = torch.get_rng_state()
-    first, again, other = (Transform([part])(colours(), masks(), streams.generator(seed)) for seed in (1, 1, 2))
+    first, again, other = (Transform([part])(colours(), masks(), random_state.generator(seed)) for seed in (1, 1, 2))
     assert all(map(torch.equal, first, again))
     assert not torch.equal(first[0], other[0])
     assert torch.equal(before, torch.get_rng_state())
@@ -121,7 +121,7 @@ def test_a_mask_goes_where_its_image_goes(part: dict[str, Any]) -> None:
     mask[:, 4:20, 3:12] = 2
     image = (mask[:, None] > 0).byte().expand(-1, 3, -1, -1) * 255
     part = part | ({"size": [32, 24]} if "size" in part else {})
-    moved, moved_mask = Transform([part])(image, mask, streams.generator(1))
+    moved, moved_mask = Transform([part])(image, mask, random_state.generator(1))
     assert set(moved_mask.unique().tolist()) == {0, 2}
     assert moved_mask.dtype == torch.int64
     assert ((moved[:, 0] > 0.5) != (moved_mask > 0)).float().mean() < 0.04
@@ -134,7 +134,7 @@ def test_a_target_that_is_an_image_goes_where_its_image_goes(channels: int, part
     y, x = torch.meshgrid(torch.linspace(0.2, 0.8, 32), torch.linspace(0.2, 0.8, 24), indexing="ij")
     image = (x * y + x / 3).expand(16, channels, -1, -1).contiguous()
     part = part | ({"size": [32, 24]} if "size" in part else {})
-    moved, target = Transform([part])(image, image / 2, streams.generator(1))
+    moved, target = Transform([part])(image, image / 2, random_state.generator(1))
     assert target.shape == moved.shape
     assert (moved / 2 - target).abs().mean() < 0.01
     assert distinct(target) > (1 if "flip" in part["name"] else 8)
@@ -143,7 +143,7 @@ def test_a_target_that_is_an_image_goes_where_its_image_goes(channels: int, part
 @pytest.mark.parametrize("part", OTHERS, ids=[part["name"] for part in OTHERS])
 def test_a_target_that_is_an_image_stays_where_only_colours_change(part: dict[str, Any]) -> None:
     image, target = colours(), colours() / 255
-    moved, stays = Transform([part])(image, target, streams.generator(1))
+    moved, stays = Transform([part])(image, target, random_state.generator(1))
     assert not torch.equal(moved, target)
     assert torch.equal(stays, target)
 
@@ -151,12 +151,12 @@ def test_a_target_that_is_an_image_stays_where_only_colours_change(part: dict[st
 @pytest.mark.parametrize("part", [{"name": "v2.Resize", "size": [4, 3]}, {"name": "v2.RandomRotation", "degrees": 40}])
 def test_targets_without_pixels_stay_as_they_are(part: dict[str, Any]) -> None:
     for target in (torch.rand(16), torch.rand(16, 5)):
-        assert torch.equal(Transform([part])(colours(), target, streams.generator(1))[1], target)
+        assert torch.equal(Transform([part])(colours(), target, random_state.generator(1))[1], target)
 
 
 @pytest.mark.parametrize("part", OTHERS, ids=[part["name"] for part in OTHERS])
 def test_a_mask_stays_where_only_colours_change(part: dict[str, Any]) -> None:
-    image, mask = Transform([part])(colours(), masks(), streams.generator(1))
+    image, mask = Transform([part])(colours(), masks(), random_state.generator(1))
     assert torch.equal(mask, masks())
     assert image.dtype == torch.float32
     assert image.min() >= 0
@@ -167,7 +167,7 @@ def test_fixed_transforms_of_torchvision_are_for_all_splits_and_masks() -> None:
     transform = Transform(
         [{"name": "v2.Resize", "size": [4, 3]}, {"name": "v2.Grayscale"}, {"name": "v2.Pad", "padding": 1}]
     )
-    for random in (None, streams.generator(1)):
+    for random in (None, random_state.generator(1)):
         image, mask = transform(colours(), masks(), random)
         assert image.shape == (16, 1, 6, 5)
         assert mask.shape == (16, 6, 5)
@@ -179,9 +179,9 @@ def test_affine_turns_an_image_that_is_not_square_without_bending_it() -> None:
     """A disc stays a disc; by 90 degrees a row becomes a column."""
     y, x = torch.meshgrid(torch.arange(40) - 19.5, torch.arange(20) - 9.5, indexing="ij")
     disc = ((y**2 + x**2) < 50).float().expand(32, 1, -1, -1)
-    out, _ = Transform([{"name": "affine", "degrees": 180}])(disc, torch.zeros(32), streams.generator(1))
+    out, _ = Transform([{"name": "affine", "degrees": 180}])(disc, torch.zeros(32), random_state.generator(1))
     assert (out - disc).abs().mean() < 0.03
-    smaller, _ = Transform([{"name": "affine", "scale": 0.5}])(disc, torch.zeros(32), streams.generator(1))
+    smaller, _ = Transform([{"name": "affine", "scale": 0.5}])(disc, torch.zeros(32), random_state.generator(1))
     areas = smaller.sum((1, 2, 3)) / disc.sum((1, 2, 3))
     assert areas.min() < 0.5
     assert areas.max() > 1.5
@@ -190,18 +190,18 @@ def test_affine_turns_an_image_that_is_not_square_without_bending_it() -> None:
 def test_brightness_and_contrast_stay_within_their_limits() -> None:
     grey = torch.full((64, 1, 4, 4), 100, dtype=torch.uint8)
     grey[:, :, :2] = 50
-    bright, _ = Transform([{"name": "brightness", "by": 0.2}])(grey, torch.zeros(64), streams.generator(1))
+    bright, _ = Transform([{"name": "brightness", "by": 0.2}])(grey, torch.zeros(64), random_state.generator(1))
     factor = bright[:, 0, 3, 3] * 255 / 100
     assert 0.8 <= factor.min() < 0.85
     assert 1.15 < factor.max() <= 1.2
-    flat, _ = Transform([{"name": "contrast", "by": 1.0}])(grey, torch.zeros(64), streams.generator(1))
+    flat, _ = Transform([{"name": "contrast", "by": 1.0}])(grey, torch.zeros(64), random_state.generator(1))
     assert (flat.mean((1, 2, 3)) * 255 - 75).abs().max() <= 0.5
     assert flat.amax((1, 2, 3)).min() * 255 < 80
 
 
 def test_erase_puts_zeros_into_a_box_that_may_reach_outside() -> None:
     ones = torch.ones(200, 1, 20, 10)
-    out, _ = Transform([{"name": "erase", "share": 0.5}])(ones, torch.zeros(200), streams.generator(1))
+    out, _ = Transform([{"name": "erase", "share": 0.5}])(ones, torch.zeros(200), random_state.generator(1))
     sizes = (out == 0).sum((1, 2, 3))
     assert sizes.max() == 50
     assert 0 < sizes.min() < 25

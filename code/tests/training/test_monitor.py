@@ -1,6 +1,6 @@
 import pytest
 
-from exper.error import Refused
+from exper.core.errors import Refused
 from exper.training.monitor import Monitor
 
 KNOWN = ["val/acc", "val/loss"]

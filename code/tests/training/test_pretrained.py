@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from exper import paths
-from exper.training import stop
-from tests import play
+from exper.core import paths
+from exper.training import stopping
+from tests.support import play
 
 CONFIG = {"epochs": 2, "model": {"name": "mlp", "hidden": [16]}, "monitor": "max val/loss", "log_every_steps": None,
           "checkpoint": {"every": 1, "keep": None}}  # fmt: skip
@@ -100,11 +100,11 @@ def test_continued_it_needs_the_other_run_no_more(
     begun: Callable[..., paths.Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unbroken = begun("first/0")
-    monkeypatch.setattr(stop, "_asked", (15, 0.0))
+    monkeypatch.setattr(stopping, "_asked", (15, 0.0))
     with pytest.raises(SystemExit) as error:
         begun("first/0")
     assert error.value.code == 143
-    monkeypatch.setattr(stop, "_asked", None)
+    monkeypatch.setattr(stopping, "_asked", None)
     shutil.rmtree(tmp_path / "__result__" / "first")
     broken = paths.Run(tmp_path / "__result__" / "second" / "1")
     play.train(broken, play.small(**CONFIG) | {"pretrained": "first/0"})

@@ -1,0 +1,1 @@
+"""Find and remove files that are no longer needed; copy the project template."""

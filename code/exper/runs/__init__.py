@@ -1,0 +1,1 @@
+"""The life of a run: tag, record, status, supervision, resuming, removal."""

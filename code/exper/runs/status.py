@@ -1,0 +1,116 @@
+"""The one place that decides a run's status: derived, not believed."""
+
+import contextlib
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from exper.core import host_info, lock, paths, slurm
+from exper.core.errors import Refused
+from exper.runs import run_record
+
+UNFINISHED = ("failed", "interrupted", "died")
+QUEUED = ("queued", "queued?")  # the second: SLURM can't be asked
+OVER = ("finished", "pruned")
+HEARTBEAT_SECONDS = 15
+_FRESH_SECONDS = 90
+
+
+def of(run: paths.Run, record: run_record.Record) -> str:
+    """Return queued, running, finished, failed, interrupted, pruned or died.
+
+    A stored `running` counts only while somebody holds the run's lock or, on another host, its heart beats. Of a job,
+    SLURM decides: it may have put a run that was cut off into the queue again, and of a queued one the job may be gone.
+    Where SLURM can't be asked, what is stored as queued is `queued?`.
+    """
+    stored = str(record["status"])
+    job = record.get("job")
+    is_believed = stored == "queued" and (slurm.is_ours(job) or (not job and _is_held(run, record)))  # just submitted
+    if stored not in ("queued", "running") or is_believed or (stored == "running" and _is_held(run, record)):
+        return stored
+    if not job or slurm.is_ours(job):
+        return "died"
+    word = _word_on_job(run, job)
+    if word is None:
+        return "died" if stored == "running" else "queued?"
+    if word == slurm.GONE:
+        return _if_unchanged(run, record, "died")
+    return stored if word == slurm.RUNNING else "queued"
+
+
+def read(run: paths.Run) -> str:
+    """Return the run's status, or `damaged` if its record can't be read."""
+    try:
+        return of(run, run_record.read(run))
+    except Refused:
+        return "damaged"
+
+
+def is_live(run: paths.Run) -> bool:
+    """Tell whether a process works on the run, whatever is recorded."""
+    try:
+        record = run_record.read(run)
+    except Refused:
+        return lock.is_held(run.lock)
+    return lock.is_held(run.lock) or of(run, record) == "running"
+
+
+def is_busy(run: paths.Run) -> bool:
+    """Tell whether somebody works on a run, or may at any moment."""
+    return is_live(run) or read(run) in QUEUED
+
+
+def mark_ending(run: paths.Run) -> None:
+    """Note that a run which still runs has been asked to end; its heartbeat says so."""
+    if not is_ending(run):
+        with contextlib.suppress(OSError):
+            run.heartbeat.write_text("ending\n")
+
+
+def is_ending(run: paths.Run) -> bool:
+    """Tell whether a run has been asked to end."""
+    with contextlib.suppress(OSError):
+        return run.heartbeat.stat().st_size > 0
+    return False
+
+
+def _is_held(run: paths.Run, record: run_record.Record) -> bool:
+    if lock.is_held(run.lock):
+        return True
+    return not host_info.is_here(record) and _heart_beats(run)
+
+
+def _word_on_job(run: paths.Run, job: slurm.Job) -> str | None:
+    try:
+        about = run.record.stat()
+    except OSError:  # it has just been removed
+        return slurm.GONE
+    return slurm.word(job, about.st_uid, about.st_mtime)
+
+
+def _if_unchanged(run: paths.Run, record: run_record.Record, state: str) -> str:
+    """Return `state`, unless the run has gone on since its record was read."""
+    try:
+        now = run_record.read(run)
+    except Refused:
+        return state
+    return state if now["sessions"] == record["sessions"] else of(run, now)
+
+
+def _heart_beats(run: paths.Run) -> bool:
+    try:
+        handle = os.open(run.heartbeat, os.O_RDONLY)  # an open makes NFS look at the server
+    except OSError:
+        return False
+    try:
+        return clock(run.folder.parent) - os.fstat(handle).st_mtime < _FRESH_SECONDS
+    finally:
+        os.close(handle)
+
+
+def clock(folder: Path) -> float:
+    """Return the time by the clock of the file system, which need not be this host's."""
+    with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=folder) as file:
+        return os.fstat(file.fileno()).st_mtime
+    return time.time()

@@ -1,0 +1,190 @@
+"""What loggers can know of a run, from its files and git."""
+
+import hashlib
+import json
+import platform
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from exper.core import files, paths
+from exper.core.errors import Refused
+from exper.repository.repository import Repository
+from exper.runs import run_record
+from exper.statistic import history
+
+_NOT_THE_USERS = ("code/exper/", "code/tests/", "code/benchmarks/", "code/examples/")
+_TAIL = 1 << 16  # bytes
+
+
+class Line(NamedTuple):
+    """A line of history.jsonl or hardware.jsonl."""
+
+    source: str
+    number: int  # in its file, from 0
+    content: dict[str, Any]
+
+    @property
+    def step(self) -> int:
+        return int(self.content.get("step") or 0)
+
+    @property
+    def scalars(self) -> dict[str, float]:
+        """Return the points of curves, which have a slash in their names, and lr."""
+        named = {name: value for name, value in self.content.items() if "/" in name or name == "lr"}
+        return {name: value for name, value in named.items() if history.is_number(value)}
+
+    def without(self, known: set[tuple[str, int]]) -> "Line":
+        """Return the line without the points (name, step) that are known."""
+        left = {name: value for name, value in self.content.items() if (name, self.step) not in known}
+        return self._replace(content=left)
+
+
+class Item(NamedTuple):
+    """A text or a picture of `state.show`."""
+
+    path: Path
+
+    @property
+    def step(self) -> int:
+        return int(self.path.name.partition("_")[0])
+
+    @property
+    def name(self) -> str:
+        return self.path.stem.partition("_")[2]
+
+    @property
+    def is_text(self) -> bool:
+        return self.path.suffix == ".txt"
+
+
+class End(NamedTuple):
+    """How a run ended."""
+
+    status: str  # finished, failed, died, interrupted, pruned
+    time: datetime
+    test: dict[str, float]  # what it was tested for, by name
+    step: int  # its last
+
+    @property
+    def line(self) -> Line:
+        """Return the results of the test as points at the last step."""
+        return Line("history", -1, {"step": self.step, **self.test})
+
+
+@dataclass(frozen=True)
+class About:
+    """A run, as it stood when this was read."""
+
+    run: paths.Run
+    record: dict[str, Any]  # run.json
+    statistic: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.run)
+
+    @property
+    def project(self) -> str:
+        """Return the name of the project's folder."""
+        return self.run.project.root.name
+
+    @property
+    def key(self) -> str:
+        """Return what no other run has: a run of the same name, after this was removed, was started later."""
+        parts = (self.name, self.record.get("commit"), self.record["seed"], self.record["started"])
+        return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:16]
+
+    @property
+    def command(self) -> str:
+        return " ".join(map(str, self.record["sessions"][0]["command"]))
+
+    @property
+    def started(self) -> datetime:
+        return run_record.time(self.record["started"]) or datetime.now(timezone.utc)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Return the settings under their dotted names, and what else makes the run what it is."""
+        ours = {name: self.record.get(name) for name in ("seed", "tag", "id", "commit")} | {"command": self.command}
+        hparam = dict(self.statistic.get("hparam") or {})
+        theirs = {name.partition(".")[0] for name in hparam}
+        return {name: value for name, value in ours.items() if name not in theirs} | hparam
+
+    @property
+    def nested(self) -> dict[str, Any]:
+        """Return `config` with a dict for each part: `optimizer.lr` is `["optimizer"]["lr"]`."""
+        nested: dict[str, Any] = {}
+        for name, value in self.config.items():
+            *outer, last = name.split(".")
+            inside = nested
+            for one in outer:
+                inside = inside.setdefault(one, {})
+            inside[last] = value
+        return nested
+
+    def sources(self) -> dict[str, bytes]:
+        """Return the user's Python files of the run's commit; none of a run without one, or once git lacks it."""
+        commit = self.record.get("commit")
+        if commit is None:
+            return {}
+        try:
+            repository = Repository(self.run.project.root)
+            entries = [entry for entry in repository.files(commit) if _is_source(entry.path)]
+            return {entry.path: content for entry, content in repository.contents(entries)}
+        except Refused:
+            return {}
+
+    def end(self, status: str) -> End:
+        """Return how the run ended."""
+        statistic = _read(self.run)
+        test = dict((statistic.get("metric") or {}).get("test") or {})
+        time = run_record.time(run_record.read(self.run).get("ended")) or datetime.now(timezone.utc)
+        points = {name: value for name, value in test.items() if "/" in name and history.is_number(value)}
+        return End(status, time, points, _last_step(self.run.history))
+
+    def results(self) -> list[Path]:
+        """Return the files of the run that say what came of it, as far as they are there."""
+        found = (self.run.statistic, self.run.record, self.run.log, self.run.picture)
+        return [path for path in found if path.is_file()]
+
+    def host(self) -> dict[str, Any]:
+        """Return what Sacred calls the host."""
+        device = self.statistic.get("device") or {}
+        return {
+            "hostname": self.record["sessions"][-1].get("host"),
+            "os": [platform.system(), platform.platform()],
+            "python_version": (self.record.get("versions") or {}).get("python"),
+            "cpu": device.get("name"),
+            "ENV": {},
+        }
+
+
+def read(run: paths.Run) -> About:
+    """Read what there is to know of a run.
+
+    Raises:
+        Refused: its run.json can't be read.
+    """
+    return About(run, run_record.read(run), _read(run))
+
+
+def _read(run: paths.Run) -> dict[str, Any]:
+    try:
+        return files.read_json(run.statistic)
+    except FileNotFoundError:
+        return {}
+
+
+def _last_step(history: Path) -> int:
+    try:
+        with open(history, "rb") as file:
+            file.seek(max(0, history.stat().st_size - _TAIL))
+            return int(json.loads(file.read().splitlines()[-1]).get("step") or 0)
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _is_source(path: str) -> bool:
+    return path.endswith(".py") and path.startswith("code/") and not path.startswith(_NOT_THE_USERS)

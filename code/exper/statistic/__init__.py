@@ -1,0 +1,1 @@
+"""Columns, metrics and tables, read from the files of runs."""

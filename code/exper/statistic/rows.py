@@ -1,0 +1,98 @@
+"""A run as a row: its status, settings and results, under the names of a table's columns."""
+
+import functools
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from exper.core import files, paths
+from exper.core.errors import Refused
+from exper.runs import run_record, status
+
+Row = dict[str, Any]
+FIRST = ("run", "status", "epoch")
+_MANY = 4000
+KINDS = ("best", "last", "test")
+
+
+def of(run: paths.Run) -> Row:
+    """Return `run`, `status`, `epoch`, `hparam/<setting>` and, of a finished run, `metric/{best,last,test}/<name>`.
+
+    What can't be read is left out; then the status is "damaged".
+    """
+    return read(run)[0]
+
+
+def read(run: paths.Run) -> tuple[Row, str | None]:
+    """Return a run's row, as `of`, and what can't be read and why, if anything."""
+    state = "damaged"
+    try:
+        state = status.of(run, run_record.read(run))
+        statistic = files.read_json(run.statistic)
+    except FileNotFoundError:
+        return row(run, state, {}), None  # it had nothing to say yet, or is a stranger's
+    except Refused as refusal:
+        return row(run, "damaged", {}), str(refusal)
+    return row(run, state, statistic), None
+
+
+def row(run: paths.Run, state: str, statistic: dict[str, Any]) -> Row:
+    """Return the row of a run in a status, with what its statistic.json holds."""
+    metric = section(statistic, "metric")
+    row: Row = {"run": str(run), "status": state, "epoch": section(metric, "last").get("epoch")}
+    row.update(_under("hparam", section(statistic, "hparam")))
+    if state == "finished":
+        for kind in KINDS:
+            row.update(
+                (name, value) for name, value in _under(f"metric/{kind}", section(metric, kind)) if value is not None
+            )
+    return row
+
+
+def read_all(runs: list[paths.Run]) -> list[tuple[Row, str | None]]:
+    """Return `read` of each run; many are shared among a few processes, as most of the time is for JSON."""
+    if len(runs) < _MANY:
+        return list(map(read, runs))
+    processes = min(4, os.cpu_count() or 1)
+    ignore_ctrl_c = (signal.SIGINT, signal.SIG_IGN)  # it ends us, and we end them
+    with multiprocessing.get_context("fork").Pool(processes, signal.signal, ignore_ctrl_c) as pool:
+        return pool.map(_read_in, [str(run.folder) for run in runs], chunksize=500)
+
+
+def _read_in(folder: str) -> tuple[Row, str | None]:
+    return read(paths.Run(Path(folder)))
+
+
+def _under(start: str, values: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+    return zip(_names(start, tuple(values)), values.values(), strict=True)
+
+
+@functools.lru_cache
+def _names(start: str, names: tuple[str, ...]) -> list[str]:
+    """Return the columns of names; most runs have the same ones, and a table has many runs."""
+    return [f"{start}/{name}" for name in names]
+
+
+def columns(rows: Iterable[Row]) -> list[str]:
+    """Return the names of all columns: the fixed ones, settings, then metrics, each group in the order of the runs."""
+    names: dict[str, None] = {}
+    for row in rows:
+        names.update(dict.fromkeys(row))
+    groups = {start: [name for name in names if name.startswith(start)] for start in ("hparam/", "metric/")}
+    return [*FIRST, *groups["hparam/"], *groups["metric/"]]
+
+
+def names(statistic: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the names of settings and metrics in a statistic.json, as a title has them; of any status."""
+    metric = section(statistic, "metric")
+    found = [f"{kind}/{name}" for kind in KINDS for name in section(metric, kind)]
+    return {"hparam": list(section(statistic, "hparam")), "metric": found}
+
+
+def section(content: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a part of statistic.json; a stranger's main.py may write there what it likes."""
+    found = content.get(name)
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,139 @@
+"""What lists of runs show of one: status, seed, epoch, best metric, age."""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, NamedTuple
+
+from exper.core import files, paths
+from exper.core.errors import Refused
+from exper.core.messages import printable
+from exper.runs import run_record, status
+from exper.statistic import history
+from exper.statistic.rows import section
+
+
+class Best(NamedTuple):
+    """The best value of the metric that a run watches, and its epoch."""
+
+    name: str
+    value: float
+    epoch: Any
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run in one line; what its files do not tell is None."""
+
+    run: paths.Run
+    status: str
+    seed: int | None
+    epoch: int | None
+    epochs: int | None
+    measured: Best | None
+    direction: str | None  # of what is measured: max, min
+    started: datetime | None
+
+    @property
+    def best(self) -> str | None:
+        """Return the best metric, such as `val/acc 0.9861 @8`."""
+        best = self.measured
+        return best and f"{best.name} {best.value:.4g} @{'?' if best.epoch is None else best.epoch}"
+
+    @property
+    def progress(self) -> str:
+        """Return the epochs done of all, such as `3/10`; nothing if none is known."""
+        return "" if self.epoch is None else f"{self.epoch}/{'?' if self.epochs is None else self.epochs}"
+
+
+def of(run: paths.Run) -> Summary:
+    """Read a run's files, as far as they can be read."""
+    try:
+        record = run_record.read(run)
+    except Refused:
+        return Summary(run, "damaged", None, None, None, None, None, None)
+    try:
+        statistic = files.read_json(run.statistic)
+    except (FileNotFoundError, Refused):
+        statistic = {}
+    hparam, metric = section(statistic, "hparam"), section(statistic, "metric")
+    direction, _, watched = str(hparam.get("monitor") or "").rpartition(" ")
+    measured = _best(section(metric, "best"), watched)
+    return Summary(
+        run=run,
+        status=status.of(run, record),
+        seed=record["seed"],
+        epoch=section(metric, "last").get("epoch"),
+        epochs=hparam.get("epochs"),
+        measured=measured,
+        direction=direction if measured and measured.name == watched else None,
+        started=run_record.time(record["started"]),
+    )
+
+
+def _best(best: dict[str, Any], watched: str) -> Best | None:
+    names = [name for name in best if name != "epoch"]
+    name = watched if watched in names else next(iter(names), "")
+    if not name or not history.is_number(best[name]):
+        return None
+    return Best(name, best[name], best.get("epoch"))
+
+
+def values(one: Summary) -> dict[str, Any]:
+    """Return what is shown of a run as raw values, for JSON; what is not known is None."""
+    best, started = one.measured, one.started
+    return {
+        "run": str(one.run),
+        "status": one.status,
+        "seed": one.seed,
+        "epoch": one.epoch,
+        "epochs": one.epochs,
+        "best": best and best._asdict(),
+        "started": started and started.isoformat(timespec="milliseconds"),
+    }
+
+
+def age(started: datetime | None) -> str:
+    """Return how long ago that was, in one unit."""
+    if started is None:
+        return ""
+    seconds = max(0.0, (datetime.now(timezone.utc) - started).total_seconds())
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def table(rows: Iterable[Sequence[str]], width: int | None = None) -> str:
+    """Return rows as aligned columns, cut to a width if one is given; what is not printable is shown as an escape."""
+    clean = [tuple(row if "".join(row).isprintable() else map(printable, row)) for row in rows]
+    widths = (max(map(len, column)) for column in zip(*clean, strict=True))
+    line = "  ".join(f"%-{width}s" for width in widths)
+    return "\n".join(_cut((line % row).rstrip(), width) for row in clean)
+
+
+def _cut(line: str, width: int | None) -> str:
+    return line if width is None or len(line) <= width else line[: width - 1] + "…"
+
+
+def as_json(objects: Iterable[dict[str, Any]]) -> str:
+    """Return a JSON list of objects, one a line."""
+    return "[\n" + ",\n".join(map(json_of, objects)) + "\n]"
+
+
+def json_of(value: Any) -> str:
+    """Return JSON, which has no NaN and infinity: they are "nan", "inf" and "-inf"."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError:
+        return json.dumps(_without_nan(value))
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {name: _without_nan(item) for name, item in value.items()}
+    return [_without_nan(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,1 @@
+"""Read data sets: splits, batches, files, downloads."""

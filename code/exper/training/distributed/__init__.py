@@ -1,0 +1,1 @@
+"""Train with several processes: devices, collective operations, the launcher."""

@@ -1,0 +1,1 @@
+"""Look into a model while it trains: layers, histograms, the origin of a NaN."""

@@ -1,0 +1,147 @@
+"""The numbers of a run: statistic.json, history.jsonl, and TensorBoard's curves."""
+
+import contextlib
+import json
+import os
+from typing import Any
+
+from exper.config import logger_registry
+from exper.core import files, paths
+from exper.core.errors import Refused
+from exper.sidecars import history_picture
+from exper.sidecars.process import Aside
+from exper.training.records import media
+from exper.training.records.hardware import Hardware, Numbers
+
+
+class Statistic:
+    """Write what training finds out; every number goes to all places with one call."""
+
+    def __init__(self, run: paths.Run, logger: list[Any]) -> None:
+        self.logger = [part["name"] for part in logger_registry.named(logger)]
+        logger_registry.check(logger)
+        self._sends = logger_registry.sending(logger) if run.is_numbered else []
+        if self._sends:
+            from exper.sidecars import loggers as kinds  # a trial of a search compiles what it imports
+
+            for part in self._sends:
+                kinds.check(part)
+        self._run = run
+        self.events: Any = None  # TensorBoard's, if it is wanted
+        self._beside: list[tuple[Aside, float]] = []  # programs, and the seconds that they may hold up our end
+        self._hardware: Hardware | None = None
+        self._metric: dict[str, Any] = {"last": {}, "best": {}, "test": {}}
+
+    def start(
+        self, about: dict[str, Any], saved: dict[str, Any] | None, step: int, hardware: Hardware | None = None
+    ) -> None:
+        """Begin with what statistic.json holds beside metrics, and to look at the hardware.
+
+        All files are cut back to `saved`, the `state_dict` of a checkpoint taken after `step`; None: to nothing.
+        """
+        self._about, self._hardware = about, hardware
+        saved = saved or {"history": 0, "events": None, "metric": self._metric}
+        self._metric = saved["metric"]
+        self._history = files.open_to_append(self._run.history)
+        lost = saved["history"] - self._history.tell()
+        if lost > 0:
+            print(f"{self._run.history} has lost its last {lost} bytes; it goes on after the gap")
+        else:
+            self._history.truncate(saved["history"])
+        if "tensorboard" in self.logger:
+            from exper.training.records.event_file import Events  # imported only where it is installed
+
+            self.events = Events(self._run.tensorboard, saved["events"], step)
+        self._replace()
+        if hardware is not None:
+            hardware.begin(self._show_hardware)
+        if "picture" in self.logger:
+            drawing = Aside(history_picture.__file__, self._run.folder, "history.png")
+            self._beside.append((drawing, history_picture.LEAST_SECONDS))
+        if self._sends:
+            from exper.sidecars import sender
+
+            sending = Aside(sender.__file__, self._run.folder, "loggers that send")
+            self._beside.append((sending, sender.LAST_SECONDS + 2))
+
+    def _show_hardware(self, step: int, numbers: Numbers) -> None:
+        if self.events is not None:
+            # Of the groups, by the alphabet, TensorBoard opens two: lr and train, as long as this comes later.
+            self.events.write(step, {f"usage/{name}": value for name, value in numbers.items()})
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Add a line to history; its numbers under names with a slash, and lr, are points of curves as well."""
+        self._history.write(json.dumps(line).encode() + b"\n")
+        self._history.flush()
+        if self.events is not None:
+            self.events.write(line["step"], {name: line[name] for name in line if "/" in name or name == "lr"})
+
+    def end_epoch(self, line: dict[str, Any], best: dict[str, Any]) -> None:
+        """Add an epoch's line to history, and bring statistic.json up to date."""
+        self.add(line)
+        self._metric |= {"last": _results(line), "best": _results(best)}
+        self._replace()
+
+    def end_test(self, line: dict[str, Any]) -> None:
+        """Record the test, with which training ends; `epoch` says whose weights were tested."""
+        if self._hardware is not None:
+            self._hardware.close()
+        self._metric |= {"test": line}
+        self._replace()
+
+    def _replace(self) -> None:
+        peak = {} if self._hardware is None else {"peak": self._hardware.peak}
+        files.write_json(self._run.statistic, self._about | {"metric": self._metric} | peak)
+
+    def show(self, step: int, name: str, value: Any) -> None:
+        """Keep a text, an image or a figure, for TensorBoard and the loggers that send; at each step one of a name."""
+        path = media.write(self._run.shown, step, name, value)
+        if self.events is not None:
+            self.events.add(step=step, summary=media.summary(name, path))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `start` needs; the lines that it counts have reached the disk."""
+        os.fsync(self._history.fileno())
+        events = None if self.events is None else self.events.position()
+        return {"history": self._history.tell(), "events": events, "metric": self._metric | {"test": {}}}
+
+    def close(self) -> None:
+        if self._hardware is not None and not self._hardware.is_over:
+            self._hardware.close()
+            with contextlib.suppress(OSError):  # what has failed before is what counts
+                self._replace()
+        self._history.close()
+        if self.events is not None:
+            self.events.close()
+        for program, seconds in self._beside:
+            said = program.close(seconds)
+            if said:
+                print(said)
+
+
+def read(run: paths.Run) -> dict[str, Any]:
+    """Return statistic.json.
+
+    Raises:
+        Refused: there is none, or it is damaged.
+    """
+    try:
+        return files.read_json(run.statistic)
+    except FileNotFoundError:
+        raise Refused(f"{run} has no statistic.json: it was never trained. Type: continue {run}") from None
+
+
+def replace_test(run: paths.Run, line: dict[str, Any]) -> None:
+    """Record a test in statistic.json and leave the rest as it is; `epoch` says whose weights were tested."""
+    content = read(run)
+    files.write_json(run.statistic, content | {"metric": content["metric"] | {"test": line}})
+
+
+def text(line: dict[str, Any], epochs: int) -> str:
+    """Return an epoch's line for people: `epoch  3/10  train/loss 0.2113  …  lr 0.001  1.2 s`."""
+    shown = [f"{name} {value:.4g}" for name, value in line.items() if "/" in name or name == "lr"]
+    return "  ".join([f"epoch {line['epoch']:{len(str(epochs))}}/{epochs}", *shown, f"{line['seconds']:.1f} s"])
+
+
+def _results(line: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in line.items() if "/" in name or name == "epoch"}

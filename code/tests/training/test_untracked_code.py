@@ -1,0 +1,47 @@
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from exper.training import untracked_code
+
+NAMES = ("edited", "edited.part", "installed", "ours")
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Return the folder of a tag's copy, after imports from it and from elsewhere."""
+    places = {"edited": "src", "installed": "lib/site-packages", "ours": "copy/code"}
+    for name, place in places.items():
+        (tmp_path / place / name).mkdir(parents=True)
+        (tmp_path / place / name / "__init__.py").touch()
+        monkeypatch.syspath_prepend(tmp_path / place)
+    (tmp_path / "src" / "edited" / "part.py").write_text("lr = 1\n")
+    (tmp_path / "src" / "edited" / "unused.py").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "copy")
+    for name in NAMES:
+        importlib.import_module(name)
+    yield tmp_path / "link"
+    for name in NAMES:
+        del sys.modules[name]
+
+
+def found(root: Path) -> dict[str, str]:
+    return {name: digest for name, digest in untracked_code.code(root).items() if name in NAMES}
+
+
+def test_only_what_is_neither_in_the_copy_nor_installed_is_outside(root: Path) -> None:
+    assert list(found(root)) == ["edited"]
+    assert not {"os", "json", "torch", "pytest"} & untracked_code.code(root).keys()
+
+
+def test_the_digest_is_of_all_files_that_are_loaded(root: Path) -> None:
+    before, package = found(root), root.parent / "src" / "edited"
+    (package / "unused.py").write_text("x = 1\n")
+    assert found(root) == before
+    (package / "part.py").write_text("lr = 2\n")
+    assert found(root) != before
+    (package / "part.py").unlink()
+    assert len(found(root)["edited"]) == 16
