@@ -6,7 +6,7 @@ A part is {"name": ..., argument: ...}: the choices are at the end of its file, 
 epochs = 10
 epoch_length = None  # batches of an epoch, for very large data: the next goes on from there; None: a pass over all
 
-data = {  # each set, and the arguments it has: docs/data.md
+data = {  # each set, and the arguments it has: docs/reference/data.md
     "name": "digits",  # 1797 handwritten digits of 8 x 8 pixels, from scikit-learn, offline
     "batch_size": 16,
     "eval_batch_size": 512,  # as large as memory allows; only rounding depends on it
@@ -54,10 +54,10 @@ processes = None  # that train together, each its share of every batch; None: on
 threads = None  # of the CPU, for each process; None: its cores, 8 at most, shared. Another number gives other bits
 deterministic = False  # True: the same bits on a GPU too, slower; a CPU gives them anyway
 
-# "picture": history.png; also "mlflow", "wandb", "sacred", "elasticsearch", or parts with arguments: docs/loggers.md
+# "picture": history.png; also "mlflow", "wandb", "sacred", "elasticsearch", with arguments: docs/guides/loggers.md
 logger = ["tensorboard", "picture"]  # statistic.json and history.jsonl are always written
 log_every_steps = None  # n: every n steps also a line in history and a point in TensorBoard; waits for the GPU
-# n: every n steps also in TensorBoard: weights and gradients, change/weight, layers' outputs, inputs; docs/training.md
+# every n steps, also in TensorBoard: weights and gradients, change/weight, outputs, inputs; docs/guides/inspect.md
 see = {"histograms": None, "ratios": None, "activations": None, "images": None, "graph": False}
 hardware_every_seconds = 10.0  # of CPU, memory, disk, network, GPU, to hardware.jsonl and TensorBoard; None: never
 verbose = "batch"  # a progress bar and a line an epoch; "epoch": no bar, as for logs; "quiet": only the result
@@ -65,4 +65,4 @@ verbose = "batch"  # a progress bar and a line an epoch; "epoch": no bar, as for
 overfit = None  # n: train, validate and test on the same n samples, of which a right model learns 100 %
 debug = False  # True: 2 epochs of 4 batches, with anomaly detection; so does `python code/main.py --debug`
 
-search = None  # {"optimizer.lr": [0.01, 0.003], "model.dropout": [0.2, 0.4]}: what `exper search` tries; docs/search.md
+search = None  # {"optimizer.lr": [0.01, 0.003], "model.dropout": [0.2, 0.4]}: for `exper search`; docs/guides/search.md

@@ -1,4 +1,4 @@
-"""Segmentation of shapes by U-Net: cp code/examples/shapes/config.py code/config.py, and see docs/segmentation.md.
+"""U-Net segments shapes: cp code/examples/shapes/config.py code/config.py; see docs/tutorial/segmentation.md.
 
 A part is {"name": ..., argument: ...}: the choices are at the end of its file, and a wrong name lists them.
 """
@@ -6,7 +6,7 @@ A part is {"name": ..., argument: ...}: the choices are at the end of its file, 
 epochs = 12
 epoch_length = None  # batches of an epoch, for very large data: the next goes on from there; None: a pass over all
 
-data = {  # each set, and the arguments it has: docs/data.md
+data = {  # each set, and the arguments it has: docs/reference/data.md
     "name": "carvana",  # images/x.jpg with masks/x_mask.gif each
     "path": "shapes",  # in __data__, made by: python code/examples/shapes/make.py
     "size": [64, 64],  # height, width: images are scaled and cut to it
@@ -61,9 +61,9 @@ processes = None  # that train together, each its share of every batch; None: on
 threads = None  # of the CPU; None: its cores, 8 at most. Another number gives other bits
 deterministic = False  # True: the same bits on a GPU too, slower; a CPU gives them anyway
 
-logger = ["tensorboard", "picture"]  # picture: history.png; also mlflow, wandb, sacred, elasticsearch: docs/loggers.md
+logger = ["tensorboard", "picture"]  # also mlflow, wandb, sacred, elasticsearch: docs/guides/loggers.md
 log_every_steps = None  # n: every n steps also a line in history and a point in TensorBoard; waits for the GPU
-# n: every n steps also in TensorBoard: weights and gradients, change/weight, layers' outputs, inputs; docs/training.md
+# every n steps, also in TensorBoard: weights and gradients, change/weight, outputs, inputs; docs/guides/inspect.md
 see = {"histograms": None, "ratios": None, "activations": None, "images": None, "graph": False}
 hardware_every_seconds = 10.0  # of CPU, memory, disk, network, GPU, to hardware.jsonl and TensorBoard; None: never
 verbose = "batch"  # a progress bar and a line an epoch; "epoch": no bar, as for logs; "quiet": only the result
@@ -71,4 +71,4 @@ verbose = "batch"  # a progress bar and a line an epoch; "epoch": no bar, as for
 overfit = None  # n: train, validate and test on the same n samples, of which a right model learns 100 %
 debug = False  # True: 2 epochs of 4 batches, with anomaly detection; so does `python code/main.py --debug`
 
-search = None  # {"optimizer.lr": [0.01, 0.003], "data.batch_size": [8, 16]}: what `exper search` tries; docs/search.md
+search = None  # {"optimizer.lr": [0.01, 0.003], "data.batch_size": [8, 16]}: for `exper search`; docs/guides/search.md

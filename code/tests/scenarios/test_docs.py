@@ -25,7 +25,7 @@ def test_every_command_is_in_the_readme_and_has_help_with_an_example(project: pa
 
 
 def test_every_link_of_the_documentation_leads_somewhere() -> None:
-    pages = [ROOT / "README.md", *(ROOT / "code" / "docs").glob("*.md")]
+    pages = [ROOT / "README.md", *(ROOT / "code" / "docs").rglob("*.md")]
     for page in pages:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
@@ -33,14 +33,14 @@ def test_every_link_of_the_documentation_leads_somewhere() -> None:
 
 def test_every_file_that_the_documentation_names_is_there() -> None:
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout
-    for page in [ROOT / "README.md", *(ROOT / "code" / "docs").glob("*.md")]:
+    for page in [ROOT / "README.md", *(ROOT / "code" / "docs").rglob("*.md")]:
         for name in re.findall(r"\b[\w/]+\.(?:py|sh)\b", page.read_text()):
             wanted = re.escape(name.removeprefix("snapshot/"))
             assert re.search(rf"(^|/){wanted}$", tracked, re.M) or "yours" in name, f"{page.name}: {name}"
 
 
 def test_the_table_of_settings_is_that_of_setting_py() -> None:
-    page = (ROOT / "code" / "docs" / "training.md").read_text()
+    page = (ROOT / "code" / "docs" / "reference" / "settings.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \|(.*?)\|", page.partition("## All settings")[2].partition("\n## ")[0], re.M)
     found = {name: default.strip(" `") for name, default in rows}
     assert found == {field.name: _default(field) for field in dataclasses.fields(setting.Settings)}

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-_FILE = Path(__file__).parents[2] / "docs" / "kibana.ndjson"
+_FILE = Path(__file__).parents[2] / "docs" / "guides" / "kibana.ndjson"
 
 
 def test_every_line_is_an_object_whose_inner_json_is_whole_and_whose_references_are_there() -> None:
