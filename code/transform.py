@@ -17,17 +17,10 @@ from exper.core import components
 from exper.core.components import Count, Share
 from exper.core.errors import Refused
 from exper.training import random_state
+from exper.training.data.types import Batch, as_target
 
-# Image (B, C, H, W), bytes or 0..1. Target: class numbers of images (B,) or of pixels (B, H, W); or floats, such as
-# another image (B, C, H, W).
-Batch = tuple[Tensor, Tensor]
 Degrees = Annotated[float, "from 0 to 180", 0, 180]
 Scale = Annotated[float, "from 0 to 0.9", 0, 0.9]
-
-
-def as_target(target: Tensor) -> Tensor:
-    """Return class numbers, which may come as bytes, as int64, and floats as they are."""
-    return target if target.is_floating_point() else target.long()
 
 
 def normalize(image_BCHW: Tensor, random: Generator | None, mean: list[float], std: list[float]) -> Tensor:  # noqa: ARG001

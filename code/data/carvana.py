@@ -12,7 +12,7 @@ from torch import Tensor
 
 from exper.core.errors import Refused
 from exper.training.data.files import Files, Size, opened
-from transform import Batch
+from exper.training.data.types import Batch
 
 
 class Carvana(Files):

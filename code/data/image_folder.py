@@ -8,7 +8,7 @@ from torch import Tensor
 
 from exper.core.errors import Refused
 from exper.training.data.files import Files, Size
-from transform import Batch
+from exper.training.data.types import Batch
 
 SPLITS = {"train": "train", "valid": "val", "val": "val", "test": "test"}  # names of folders, and of splits
 

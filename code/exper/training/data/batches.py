@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 
 from exper.core.errors import Refused
 from exper.training import random_state, stopping
+from exper.training.data.types import Batch, Transform, as_target
 from exper.training.distributed import collective, rank
-from transform import Batch, Transform, as_target
 
 Array = Tensor | np.ndarray[Any, Any]
 MOST = 2**26  # numbers normalized ahead: 256 MB as floats, four times their bytes, in each of several runs at once
