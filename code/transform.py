@@ -17,7 +17,7 @@ from exper.core import components
 from exper.core.components import Count, Share
 from exper.core.errors import Refused
 from exper.training import random_state
-from exper.training.data.types import Batch, as_target
+from exper.training.data.types import Samples, as_target
 
 Degrees = Annotated[float, "from 0 to 180", 0, 180]
 Scale = Annotated[float, "from 0 to 0.9", 0, 0.9]
@@ -153,7 +153,7 @@ class Step:
         self.function, self.arguments = components.check("transform", part, TRANSFORM, ahead=2)
         self.is_random, self.is_geometry = self.function in RANDOM.values(), self.function in GEOMETRY.values()
 
-    def __call__(self, image_BCHW: Tensor, target: Tensor, random: Any) -> Batch:
+    def __call__(self, image_BCHW: Tensor, target: Tensor, random: Any) -> Samples:
         if target.ndim < 3 or not self.is_geometry:
             return self.function(image_BCHW, random, **self.arguments), target
         before = random.get_state()
@@ -182,7 +182,7 @@ class Transform:
             if "normalize" in names[: names.index(name)]:
                 raise Refused(f"transform: {name} needs pixels in 0..1. Put it before normalize.")
 
-    def __call__(self, image_BCHW: Tensor, target: Tensor, random: Generator | None) -> Batch:
+    def __call__(self, image_BCHW: Tensor, target: Tensor, random: Generator | None) -> Samples:
         """Return the batch as the model gets it; without `random`, random transforms are left out.
 
         Args:

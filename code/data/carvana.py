@@ -12,7 +12,7 @@ from torch import Tensor
 
 from exper.core.errors import Refused
 from exper.training.data.files import Files, Size, opened
-from exper.training.data.types import Batch
+from exper.training.data.types import Samples
 
 
 class Carvana(Files):
@@ -76,7 +76,7 @@ class Carvana(Files):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitems__(self, index_B: Tensor) -> Batch:
+    def __getitems__(self, index_B: Tensor) -> Samples:
         """Return images, and masks as bytes (B, H, W)."""
         images, masks = zip(*(self.pairs[index] for index in index_B.tolist()), strict=True)
         return self.read_images([*images]), torch.stack([self._read_mask(name) for name in masks])

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from exper.core.errors import Refused
 from exper.training.data.files import Files, Size
-from exper.training.data.types import Batch
+from exper.training.data.types import Samples
 
 SPLITS = {"train": "train", "valid": "val", "val": "val", "test": "test"}  # names of folders, and of splits
 
@@ -51,7 +51,7 @@ class ImageFolder(Files):
             raise Refused(f"data: the class {odd[0]!r} has no images in {root}. Put some there, or remove it.")
         return names
 
-    def __getitems__(self, index_B: Tensor) -> Batch:
+    def __getitems__(self, index_B: Tensor) -> Samples:
         return self.read_images([self.files[index] for index in index_B.tolist()]), self.labels[index_B]
 
     def __len__(self) -> int:

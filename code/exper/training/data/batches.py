@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from exper.core.errors import Refused
 from exper.training import random_state, stopping
-from exper.training.data.types import Batch, Transform, as_target
+from exper.training.data.types import Samples, Transform, as_target
 from exper.training.distributed import collective, rank
 
 Array = Tensor | np.ndarray[Any, Any]
@@ -32,7 +32,7 @@ class Dataset(Protocol):
     def own(self) -> Mapping[str, Tensor]: ...  # samples of "val" and "test", where the data set comes with them
 
     def __len__(self) -> int: ...
-    def __getitems__(self, index_B: Tensor) -> Batch: ...
+    def __getitems__(self, index_B: Tensor) -> Samples: ...
     def to(self, device: torch.device) -> None: ...
     def fingerprint(self) -> str: ...
 
@@ -55,7 +55,7 @@ class Tensors:
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitems__(self, index_B: Tensor) -> Batch:
+    def __getitems__(self, index_B: Tensor) -> Samples:
         """Return a whole batch; the loop, or a DataLoader's worker, calls this."""
         index_B = index_B.to(self.images.device, non_blocking=True)
         return self.images.index_select(0, index_B), self.targets.index_select(0, index_B)  # faster than [index_B]
@@ -109,7 +109,7 @@ class Batches:
     def _of_pass(self) -> int:
         return -(-len(self.index_N) // self.size)
 
-    def of_epoch(self, epoch: int = 0, first: int = 0) -> Iterator[Batch]:
+    def of_epoch(self, epoch: int = 0, first: int = 0) -> Iterator[Samples]:
         """Yield the batches from number `first` on: the same ones, wherever the epoch was interrupted."""
         for image_BCHW, target_B, _ in self._cut(epoch, first, lambda size: slice(0, size)):
             yield image_BCHW, target_B
@@ -173,7 +173,7 @@ class Batches:
                 order_N = self.index_N[torch.randperm(len(self.index_N), generator=random)]
             yield order_N[place * self.size : (place + 1) * self.size]
 
-    def _fetch(self, indices: Iterator[Tensor], epoch: int = 0, first: int = 0) -> Iterator[Batch]:
+    def _fetch(self, indices: Iterator[Tensor], epoch: int = 0, first: int = 0) -> Iterator[Samples]:
         seeded, numbered = _Seeded(self.dataset, self.seed, epoch), enumerate(indices, first)
         if not self.workers:
             yield from map(seeded.__getitems__, numbered)
@@ -217,7 +217,7 @@ class _Seeded:
     seed: int | None
     epoch: int
 
-    def __getitems__(self, numbered: tuple[int, Tensor]) -> Batch:
+    def __getitems__(self, numbered: tuple[int, Tensor]) -> Samples:
         number, index_B = numbered
         if type(self.dataset) is Tensors:  # it draws nothing, and to seed would take longer than to read
             return self.dataset.__getitems__(index_B)

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 # Image (B, C, H, W): bytes, or floats in 0..1. Target: class numbers of images (B,) or of pixels (B, H, W); or floats,
 # such as another image (B, C, H, W).
-Batch = tuple[Tensor, Tensor]
+Samples = tuple[Tensor, Tensor]
 
 
 def as_target(target: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ class Transform(Protocol):
     @property
     def steps(self) -> Sequence[Any]: ...  # empty: nothing to do
 
-    def __call__(self, image_BCHW: Tensor, target: Tensor, random: Generator | None) -> Batch:
+    def __call__(self, image_BCHW: Tensor, target: Tensor, random: Generator | None) -> Samples:
         """Transform a batch; without `random`, leave out the random steps."""
 
     def divided(self) -> "tuple[Transform | None, Transform]":
