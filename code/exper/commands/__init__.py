@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from exper.core.errors import Refused
+from exper.core.messages import did_you_mean
 from exper.core.paths import Project
-from exper.runs.tags import nearest
 
 Command = Callable[[list[str], Project], int]
 _FOLDER = Path(__file__).parent
@@ -27,7 +27,7 @@ def find(name: str) -> Command:
     """
     name = "help" if name in ("-h", "--help") else name
     if name not in names() and name not in _HIDDEN:
-        raise Refused(f"there is no such command.{nearest(name, names())} It has: {', '.join(names())}.")
+        raise Refused(f"there is no such command.{did_you_mean(name, names())} It has: {', '.join(names())}.")
     module = importlib.import_module(f"exper.commands.{_file(name).stem}")
     return getattr(module, _file(name).stem)  # type: ignore[no-any-return]
 

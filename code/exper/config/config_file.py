@@ -5,7 +5,6 @@ A setting is a module-level name bound to a literal or to arithmetic on literals
 """
 
 import ast
-import difflib
 import json
 import math
 import operator
@@ -13,8 +12,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from exper.core.errors import Refused
+from exper.core.messages import did_you_mean
 
 Value = Any
+SEARCH_SETTINGS = ("search", "search_trials")  # read by `exper search` alone; a trial's config.py lacks them
 _Number = int | float | complex
 
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
@@ -226,10 +227,8 @@ def _items(node: ast.Dict) -> dict[str, ast.expr]:
 
 def unknown_setting(setting: str, known: Iterable[str], name: str) -> Refused:
     """Return the error for a name that config.py does not have; it offers the nearest and lists them all."""
-    known = sorted(known)
-    near = difflib.get_close_matches(setting, known, 1) or [one for one in known if one.endswith(f".{setting}")][:1]
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return Refused(f"{name} has no setting {setting!r}.{hint}\nIt has: {', '.join(known)}.")
+    names = sorted(known)
+    return Refused(f"{name} has no setting {setting!r}.{did_you_mean(setting, names)}\nIt has: {', '.join(names)}.")
 
 
 def _fit(setting: str, old: Value, new: Value) -> Value:

@@ -1,6 +1,5 @@
 """Parts by name: a dict of config.py becomes a call. What is wrong in it is found before anything is called."""
 
-import difflib
 import inspect
 import math
 import types
@@ -8,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from exper.core.errors import Refused
+from exper.core.messages import did_you_mean
 
 Function = Callable[..., Any]
 Count = Annotated[int, "at least 1", 1, math.inf]
@@ -61,9 +61,8 @@ def check_arguments(
 
 def unknown(setting: str, name: str, known: Iterable[str]) -> Refused:
     """Return the error for a name that is none of `known`: it offers the nearest and lists them all."""
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return Refused(f"{setting}: {name!r} is unknown.{hint} Known: {', '.join(sorted(known)) or 'none'}.")
+    names = sorted(known)
+    return Refused(f"{setting}: {name!r} is unknown.{did_you_mean(name, names)} Known: {', '.join(names) or 'none'}.")
 
 
 def fits(value: Any, kind: Any) -> bool:

@@ -142,6 +142,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def section(content: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return an object within `content`, empty if that has none; a user's program may have written anything there."""
+    value = content.get(name)
+    return value if isinstance(value, dict) else {}
+
+
 def _read(path: Path) -> bytes:
     """Return what is in a file, mostly by three calls to the system: a table reads thousands."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -30,6 +30,15 @@ def warn(command: str, lines: "Iterable[str]") -> bool:
     return bool(every)
 
 
+def did_you_mean(name: str, names: "Iterable[str]") -> str:
+    """Return ` Did you mean 'baseline'?`, or nothing if no name is close; `lr` is close to `optimizer.lr`."""
+    import difflib  # only to refuse something
+
+    others = [other for other in names if other != name]
+    close = difflib.get_close_matches(name, others, 1) or [other for other in others if other.endswith(f".{name}")]
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
 def unknown(path: Path, entries: "Iterable[str]") -> "list[str]":
     """Return a line for each entry of a list that names no run."""
     return [f"{path.name} names {entry!r}, and there is no such run; skipped" for entry in entries]

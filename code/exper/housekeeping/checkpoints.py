@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from exper.core import checkpoint_file, files, lock, paths
 from exper.core.errors import Refused
+from exper.core.files import section
 from exper.housekeeping.spare import Spare, count
 from exper.runs import status, tags
-from exper.statistic.rows import section
 
 _RUN = re.compile(r"([^/@]+/[0-9]+)(?:@.*)?")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from exper.core import files, lock, paths
 from exper.core.errors import Refused
-from exper.runs import tags
+from exper.core.messages import did_you_mean
 
 RECORD = "record"  # the list that is meant where none is named
 FINISHED = "finished"
@@ -127,7 +127,7 @@ def named(project: paths.Project, word: str) -> Path:
         known = [one.stem for one in project.lists.glob("*.txt")]
         words = "record" if word == RECORD else f"record -l {word} <tag>"
         make = "" if word.endswith(".txt") else f" To make it, type: {words}"
-        raise Refused(f"there is no list {word!r}.{tags.nearest(word, known)}{make}")
+        raise Refused(f"there is no list {word!r}.{did_you_mean(word, known)}{make}")
     check_no_other(project, path)
     return path
 

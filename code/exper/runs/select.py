@@ -10,6 +10,7 @@ from pathlib import Path
 
 from exper.core import messages, paths
 from exper.core.errors import Refused
+from exper.core.messages import did_you_mean
 from exper.repository.repository import Repository, TagObject
 from exper.runs import lists, run_record, tags
 from exper.runs.tags import Reference
@@ -54,7 +55,7 @@ def _hint(project: paths.Project, tag: str, known: Iterable[str]) -> str:
     """Return what may be meant; among thousands of trials that is one of them only if it is written like one."""
     if tag in project.searches():
         return f" It is a search. For its trials type: expels {tag}"
-    return tags.nearest(tag, [name for name in known if paths.search_of(tag) or not paths.search_of(name)])
+    return did_you_mean(tag, [name for name in known if paths.search_of(tag) or not paths.search_of(name)])
 
 
 def chosen(project: paths.Project, words: list[str]) -> tuple[list[paths.Run], list[str]]:

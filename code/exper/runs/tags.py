@@ -1,6 +1,5 @@
 """Names of tags, references to runs, and what a tag's message holds."""
 
-import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -80,12 +79,6 @@ def check_kept(reference: Reference) -> None:
     """Refuse untagged runs, whose code nothing has kept."""
     if reference.tag == UNTAGGED:
         raise Refused("no tag has kept the code of untagged runs. Commit it, and type: run <tag>")
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ` Did you mean 'baseline'?`, or nothing where no name is near."""
-    near = difflib.get_close_matches(name, [one for one in known if one != name], 1)
-    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def message(tag: str, why: str | None, trailers: Iterable[tuple[str, object]]) -> str:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from exper.core import files, paths
 from exper.core.errors import Refused
+from exper.core.files import section
 from exper.runs import run_record, status
 from exper.statistic import history
-from exper.statistic.rows import section
 
 
 @dataclass(frozen=True)

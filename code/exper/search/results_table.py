@@ -14,9 +14,9 @@ from optuna.trial import FrozenTrial
 from exper.config import config_file
 from exper.core import paths
 from exper.core.errors import Refused
-from exper.core.messages import say
+from exper.core.messages import did_you_mean, say
 from exper.repository.repository import Repository
-from exper.runs import tagged, tags
+from exper.runs import tagged
 from exper.search import space
 from exper.search import study as studies
 from exper.search.space import Space
@@ -62,7 +62,7 @@ def of(project: paths.Project, tag: str, storage: str | None) -> Search:
     direction, metric = space.monitored(config)
     if known is None or source is None or not config.get("search") or not metric:
         what = f"there is no tag {tag!r}" if known is None else f"the tag {tag!r} is of no search"
-        raise Refused(f"{what}.{tags.nearest(tag, project.searches())}")
+        raise Refused(f"{what}.{did_you_mean(tag, project.searches())}")
     study = _study(project.tag(tag), known.commit, storage)
     if study is None and storage is not None:
         raise Refused(f"that storage knows no search {tag!r}.")

@@ -10,8 +10,7 @@ from exper.config import config_file
 from exper.config.config_file import Value
 from exper.core.errors import Refused
 
-OWN = ("search", "search_trials")  # settings of the search itself, which a trial's config.py no longer has
-_NOT_SEARCHED = (*OWN, "threads")
+_NOT_SEARCHED = (*config_file.SEARCH_SETTINGS, "threads")
 _KEYS = {"low", "high", "step", "log"}
 _EXAMPLE = 'search = {"optimizer.lr": [0.1, 0.01]}'
 

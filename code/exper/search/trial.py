@@ -82,6 +82,6 @@ def make(base: Base, values: dict[str, Value], seeds: int) -> TagObject:
 
 def _changes(base: Base, values: dict[str, Value]) -> dict[str, Value]:
     """Return all that a trial's config.py changes: its values, its share of the cores, and the space is gone."""
-    gone: dict[str, Value] = {setting: None for setting in space.OWN if setting in base.config}
+    gone: dict[str, Value] = {setting: None for setting in config_file.SEARCH_SETTINGS if setting in base.config}
     threads = {"threads": base.threads} if "threads" in base.config else {}
     return values | threads | gone

@@ -12,7 +12,6 @@ from exper.core.errors import Refused
 from exper.repository.client import GitFailed
 from exper.repository.repository import Repository
 from exper.runs import run_record, same, select, status, tagged, tags
-from exper.search import space
 from exper.statistic import cells, rows
 
 Values = dict[str, Any]
@@ -82,8 +81,8 @@ def _of_commit(repository: Repository, commit: str) -> Values:
 
 def _settings(config: Mapping[str, Any]) -> Values:
     """Return settings by dotted names as statistic.json has them: without those of a search, tuples as lists."""
-    flat = config_file.flatten({name: value for name, value in config.items() if name not in space.OWN})
-    return {name: _listed(value) for name, value in flat.items()}
+    kept = {name: value for name, value in config.items() if name not in config_file.SEARCH_SETTINGS}
+    return {name: _listed(value) for name, value in config_file.flatten(kept).items()}
 
 
 def _listed(value: Any) -> Any:
@@ -109,7 +108,7 @@ def _of_run(project: paths.Project, run: paths.Run) -> Side:
     found.sections |= {PACKAGES: record.get("versions", {}), "machine": _machine(record, statistic)}
     for part in ("data", "pretrained", "outside_code"):
         if part in statistic:
-            found.sections[part] = config_file.flatten(rows.section(statistic, part))
+            found.sections[part] = config_file.flatten(files.section(statistic, part))
     found.sections[METRICS] = _under(row, "metric/")
     return found
 
@@ -121,7 +120,7 @@ def _under(row: rows.Row, start: str) -> Values:
 def _machine(record: run_record.Record, statistic: dict[str, Any]) -> Values:
     variables = {name: value for name, value in record.get("environment", {}).items() if _OF_A_JOB not in name}
     machine = {"host": record.get("host"), "threads": record.get("threads")}
-    return machine | rows.section(statistic, "device") | variables
+    return machine | files.section(statistic, "device") | variables
 
 
 def sections(a: Side, b: Side) -> dict[str, dict[str, Pair]]:

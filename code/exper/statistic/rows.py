@@ -10,6 +10,7 @@ from typing import Any
 
 from exper.core import files, paths
 from exper.core.errors import Refused
+from exper.core.files import section
 from exper.runs import run_record, status
 
 Row = dict[str, Any]
@@ -90,9 +91,3 @@ def names(statistic: dict[str, Any]) -> dict[str, list[str]]:
     metric = section(statistic, "metric")
     found = [f"{kind}/{name}" for kind in KINDS for name in section(metric, kind)]
     return {"hparam": list(section(statistic, "hparam")), "metric": found}
-
-
-def section(content: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return a part of statistic.json; a stranger's main.py may write there what it likes."""
-    found = content.get(name)
-    return found if isinstance(found, dict) else {}

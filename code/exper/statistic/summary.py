@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 from exper.core import files, paths
 from exper.core.errors import Refused
+from exper.core.files import section
 from exper.core.messages import printable
 from exper.runs import run_record, status
 from exper.statistic import history
-from exper.statistic.rows import section
 
 
 class Best(NamedTuple):

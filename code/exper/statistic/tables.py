@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from exper.core.errors import Refused
-from exper.runs import tags
+from exper.core.messages import did_you_mean
 from exper.statistic import cells, groups, summary
 from exper.statistic import rows as run_rows
 from exper.statistic.rows import FIRST, Row
@@ -39,7 +39,7 @@ class Table:
         for name, header in self.headers.items():
             if header in (word, f"{word}/mean"):
                 return name
-        hint = tags.nearest(word, known) or f" There are: {', '.join(known)}."
+        hint = did_you_mean(word, known) or f" There are: {', '.join(known)}."
         raise Refused(f"there is no column {word!r}.{hint}")
 
     def lines(self, write: Callable[[Any], str] = cells.text) -> list[list[str]]:

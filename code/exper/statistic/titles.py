@@ -25,7 +25,7 @@ from pathlib import Path
 
 from exper.core import files
 from exper.core.errors import Refused
-from exper.runs import tags
+from exper.core.messages import did_you_mean
 
 SECTIONS = ("hparam", "metric")
 _INDENT = "    "
@@ -129,7 +129,7 @@ class _Reader:
         if name not in SECTIONS:
             self._at -= 2
             raise self._refusal(
-                f"there is no section {name!r}.{tags.nearest(name, SECTIONS)} It has: {', '.join(SECTIONS)}"
+                f"there is no section {name!r}.{did_you_mean(name, SECTIONS)} It has: {', '.join(SECTIONS)}"
             )
         return name
 

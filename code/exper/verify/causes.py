@@ -4,8 +4,8 @@ import os
 from typing import Any
 
 from exper.core import host_info, paths
+from exper.core.files import section
 from exper.runs import run_record, same
-from exper.statistic.rows import section
 from exper.verify.comparison import THE_END, Comparison, statistic_of
 
 _WRITTEN_LATE_SECONDS = 60

@@ -8,8 +8,8 @@ from typing import Any
 from exper.config import config_file
 from exper.core import files, paths
 from exper.core.errors import Refused
+from exper.core.files import section
 from exper.runs import same
-from exper.statistic.rows import section
 
 Line = dict[str, Any]
 NOTHING, THE_END = "nothing", "the end"

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from exper.core import files, paths
 from exper.core.errors import Refused
+from exper.core.files import section
 from exper.core.messages import printable
 from exper.statistic import history
 from exper.statistic.history import Curve
-from exper.statistic.rows import section
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
