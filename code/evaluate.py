@@ -23,7 +23,7 @@ from exper.core.errors import Refused
 from exper.training.inspect import prediction_plots
 from exper.training.records import recorder
 from exper.training.checkpoints import Checkpoints
-from exper.training.run import Run, this_run
+from exper.training.run import Run, handed_run
 from metric import main_output, predicted
 from predictions import Predictions
 
@@ -86,5 +86,5 @@ if __name__ == "__main__":
     options = parser.parse_args()
     if "EXPER_RUN" not in os.environ:
         parser.error("it needs a run. Type: exper evaluate <tag>/<id>")
-    with this_run(main.CODE) as this:
+    with handed_run() as this:
         evaluate(this, config_file.read((main.CODE / "config.py").read_bytes()), options.epoch, options.pictures)

@@ -39,7 +39,8 @@ from exper.training.records.hardware import Hardware
 from exper.training.monitor import Monitor
 from exper.training.nothing import NOTHING
 from exper.training.distributed.rank import say
-from exper.training.run import Run, this_run
+from exper.program import this_run
+from exper.training.run import Run
 from exper.training.inspect.watch import See
 from loss import Loss
 from metric import Totals

@@ -18,7 +18,7 @@ BY_HAND = """\
 import os, pathlib, sys
 sys.path.append(str(pathlib.Path(__file__).parent))
 from exper.core import paths
-from exper.program import Untagged
+from exper.runs.untagged import Untagged
 with Untagged(paths.Project(pathlib.Path(__file__).resolve().parent.parent), ["python", "code/main.py"]) as environment:
     run = pathlib.Path(environment["EXPER_RUN"])
 """
@@ -87,7 +87,7 @@ def test_killed_it_has_died(project: paths.Project) -> None:
 
 
 def test_it_is_running_while_it_runs(project: paths.Project) -> None:
-    body = "sys.path.append('x')\nimport subprocess\nfrom exper import status\nprint(status.read(paths.Run(run)))\n"
+    body = "from exper.runs import status\nprint(status.read(paths.Run(run)))\n"
     _by_hand(project, body)
     assert log(project, "untagged/0") == ["running"]
 

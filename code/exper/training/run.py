@@ -4,7 +4,6 @@ import contextlib
 import os
 import sys
 import time
-import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,29 +44,18 @@ class Run:
 
 
 @contextlib.contextmanager
-def this_run(code: Path, given: Mapping[str, str] = os.environ) -> Iterator[Run]:
-    """Yield the run that the environment names, or else (`python code/main.py`, a debugger) a new untagged one."""
-    with contextlib.ExitStack() as stack:
-        is_untagged = "EXPER_RUN" not in given
-        if is_untagged:
-            from exper.program import Untagged  # with most of the manager, which a run of a tag does not need
-
-            given = stack.enter_context(Untagged(paths.Project(code.parent), ["python", "code/main.py", *sys.argv[1:]]))
-        run = _handed(given)
-        try:
-            yield run
-        except Refused as error:
-            files.replace(run.files.refused, " ".join(str(error).split()) + "\n")
-            if is_untagged:
-                print(f"main.py: {error}", file=sys.stderr)
-            raise SystemExit(2) from None
-        except Exception as error:
-            if "EXPER_LAUNCHER" in given:
-                _fail(error)
-            if is_untagged:  # its traceback has to be in the log before the run ends; a debugger still gets the error
-                traceback.print_exc()
-                sys.excepthook = lambda *_: None
-            raise
+def handed_run(given: Mapping[str, str] = os.environ) -> Iterator[Run]:
+    """Yield the run that the environment `given` names; a refusal within the block becomes exit code 2."""
+    run = _handed(given)
+    try:
+        yield run
+    except Refused as error:
+        files.replace(run.files.refused, " ".join(str(error).split()) + "\n")
+        raise SystemExit(2) from None
+    except Exception as error:
+        if "EXPER_LAUNCHER" in given:
+            _fail(error)
+        raise
 
 
 def _fail(error: Exception) -> NoReturn:

@@ -201,7 +201,7 @@ def test_a_run_by_hand_brings_it_up_too(project: paths.Project) -> None:
         import os, pathlib, sys
         sys.path.append(str(pathlib.Path(__file__).parent))
         from exper.core import paths
-        from exper.program import Untagged
+        from exper.runs.untagged import Untagged
         with Untagged(paths.Project(pathlib.Path(__file__).resolve().parent.parent), ["python"]) as environment:
             print("trains")
         """

@@ -157,7 +157,7 @@ def test_a_run_without_a_tag_has_one(project: paths.Project) -> None:
     by_hand = """\
         import os, pathlib, sys
         from exper.core import paths
-        from exper.program import Untagged
+        from exper.runs.untagged import Untagged
         root = pathlib.Path(__file__).resolve().parent.parent
         with Untagged(paths.Project(root), ["python", "code/main.py"]) as given:
             os.environ.update(given)

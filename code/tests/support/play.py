@@ -18,7 +18,7 @@ import main
 import transform
 from exper.config import config_file
 from exper.core import lock, paths
-from exper.training.run import Run, this_run
+from exper.training.run import Run, handed_run
 
 CODE = Path(__file__).resolve().parents[2]
 
@@ -108,7 +108,7 @@ def taken(run: paths.Run) -> Iterator[Run]:
     held = lock.take(run.lock)
     assert held is not None
     try:
-        with this_run(CODE, environment(run, held)) as this:
+        with handed_run(environment(run, held)) as this:
             yield this
     finally:
         os.close(held)
