@@ -145,7 +145,7 @@ class Loss(nn.Module):
         self.parts = nn.ModuleList()
         for part in self.listed:
             own = {name: value for name, value in part.items() if name != "weight"}
-            components.check("loss", own, LOSS, ahead=0, beside=["weight"])
+            components.check("loss", own, LOSS, leading=0, also=["weight"])
             self.parts.append(components.build("loss", own, LOSS))
             self.weights.append(components.call("loss", {"weight": part.get("weight", 1.0)}, _weight))
             if any(one.requires_grad for one in self.parts[-1].parameters()):

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from exper.core import components
-from exper.core.errors import Refused
+from exper.core.errors import Refused, unknown_name
 from schedule import rate
 
 Part = dict[str, Any]
@@ -101,7 +101,7 @@ def check(optimizer: Part, scheduler: Part | None, monitor: str | None) -> None:
     """Refuse what is wrong in these settings; names of weights are checked where there is a model."""
     for prefix, part in _parted(optimizer).items():
         own = {name: value for name, value in part.items() if name != "groups"} if isinstance(part, dict) else part
-        function, arguments = components.check(_setting(prefix), own, OPTIMIZER, ahead=1, beside=["groups"])
+        function, arguments = components.check(_setting(prefix), own, OPTIMIZER, leading=1, also=["groups"])
         _check_groups(_setting(prefix), part.get("groups", {}), function, arguments)
         rate(_tried(_setting(prefix), arguments, function), scheduler, steps=100, epochs=10)
     if scheduler is not None and scheduler["name"] == "plateau" and monitor is None:
@@ -113,7 +113,7 @@ def _check_groups(setting: str, groups: Any, function: Callable[..., Any], argum
         raise Refused(f'{setting}.groups = {groups!r}: write such as {{"<beginning of names>": {{"lr": 0.001}}}}.')
     for name, changes in groups.items():
         own = {key: value for key, value in changes.items() if key != "groups"}
-        components.check_arguments(f"{setting}.groups.{name}", own, function, ahead=1, beside=["groups"])
+        components.check_arguments(f"{setting}.groups.{name}", own, function, leading=1, also=["groups"])
         _tried(f"{setting}.groups.{name}", arguments | own, function)
         _check_groups(f"{setting}.groups.{name}", changes.get("groups", {}), function, arguments | own)
 
@@ -159,9 +159,7 @@ def _take(setting: str, prefix: str, left: Weights) -> Weights:
     if not found:
         above, _, last = prefix.rpartition(".")
         known = dict.fromkeys(name.removeprefix(f"{above}.").partition(".")[0] for name in left)
-        raise Refused(
-            f"{components.unknown(setting.rpartition('.')[0], last, known)} Weights that are frozen don't count."
-        )
+        raise Refused(f"{unknown_name(setting.rpartition('.')[0], last, known)} Weights that are frozen don't count.")
     return {name: left.pop(name) for name in found}
 
 

@@ -139,7 +139,7 @@ def rate(optimizer: Optimizer, scheduler: dict[str, Any] | None, steps: int, epo
     """Build what config.py's `scheduler` says, for `steps` in `epochs`; None: a constant rate."""
     part = {"name": "constant"} if scheduler is None else scheduler
     own = {name: value for name, value in part.items() if name not in ("rates", "warmup")}
-    components.check("scheduler", own, SCHEDULER, ahead=0, beside=("rates", "warmup"))
+    components.check("scheduler", own, SCHEDULER, leading=0, also=("rates", "warmup"))
     schedule = components.build("scheduler", own, SCHEDULER)
     before = {name: value for name, value in part.items() if name not in own}
     return components.call("scheduler", before, Rate, optimizer, steps, epochs, schedule)  # type: ignore[no-any-return]

@@ -150,7 +150,7 @@ class Step:
     """One of the functions above, with its arguments."""
 
     def __init__(self, part: dict[str, Any]) -> None:
-        self.function, self.arguments = components.check("transform", part, TRANSFORM, ahead=2)
+        self.function, self.arguments = components.check("transform", part, TRANSFORM, leading=2)
         self.is_random, self.is_geometry = self.function in RANDOM.values(), self.function in GEOMETRY.values()
 
     def __call__(self, image_BCHW: Tensor, target: Tensor, random: Any) -> Samples:

@@ -44,7 +44,7 @@ def check(settings: dict[str, Any]) -> tuple[dict[str, Any], Reading, Split]:
     """Divide config.py's `data` into a part and the rest; refuse what is wrong in them, without loading anything."""
     shared = {name: value for name, value in settings.items() if name in Reading._fields}
     part = {name: value for name, value in settings.items() if name not in shared}
-    components.check("data", part, DATA, ahead=1, beside=Reading._fields)
+    components.check("data", part, DATA, leading=1, also=Reading._fields)
     reading: Reading = components.call("data", shared, Reading)
     return part, reading, components.call("data.split", reading.split, Split)
 

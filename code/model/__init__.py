@@ -21,6 +21,6 @@ MODEL = {
 
 def check(part: dict[str, Any]) -> None:
     """Refuse what is wrong in config.py's `model`, without building it."""
-    function, arguments = components.check("model", part, MODEL, ahead=2)
+    function, arguments = components.check("model", part, MODEL, leading=2)
     if hasattr(function, "check"):
         function.check(**arguments)

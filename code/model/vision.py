@@ -8,8 +8,8 @@ from urllib.error import URLError
 import torch
 from torch import Tensor, nn
 
-from exper.core.components import Share, unknown
-from exper.core.errors import Refused
+from exper.core.components import Share
+from exper.core.errors import Refused, unknown_name
 
 
 class Torchvision(nn.Module):
@@ -48,7 +48,7 @@ class Torchvision(nn.Module):
 
         known = models.list_models(module=models)
         if net not in known:
-            raise unknown("model.net", net, known)
+            raise unknown_name("model.net", net, known)
 
     def start_weights(self) -> tuple[dict[str, Tensor], Path]:
         """Return torchvision's weights of the body under our names, and their file; download it on first use.

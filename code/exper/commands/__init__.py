@@ -5,8 +5,7 @@ import importlib
 from collections.abc import Callable
 from pathlib import Path
 
-from exper.core.errors import Refused
-from exper.core.messages import did_you_mean
+from exper.core.errors import Refused, did_you_mean
 from exper.core.paths import Project
 
 Command = Callable[[list[str], Project], int]

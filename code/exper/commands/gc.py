@@ -14,10 +14,10 @@ Examples:
 
 from collections.abc import Iterator
 
-from exper.core import confirm, paths
+from exper.core import paths
 from exper.core.arguments import Parser
 from exper.core.errors import Refused
-from exper.core.messages import say, warn
+from exper.core.messages import confirm_removal, say, warn
 from exper.housekeeping import checkpoints, spare
 from exper.housekeeping.checkpoints import Keep
 from exper.housekeeping.spare import Spare
@@ -43,7 +43,7 @@ def gc(arguments: list[str], project: paths.Project) -> int:
     _tell(found)
     if options.dry_run or not found:
         return int(bool(problems))
-    confirm.to_remove(yes=options.yes)
+    confirm_removal(yes=options.yes)
     stays = [line for one in found for line in (one.remove() or "").splitlines()]
     return int(warn("gc", stays) or bool(problems))
 

@@ -17,8 +17,7 @@ from pathlib import Path
 
 from exper.core import files, paths
 from exper.core.arguments import Parser, output_file
-from exper.core.components import unknown
-from exper.core.errors import Refused
+from exper.core.errors import Refused, unknown_name
 from exper.core.messages import printable, warn
 from exper.runs import select
 from exper.statistic import cells, history, mean_curve, rows
@@ -103,7 +102,7 @@ def _metrics(found: dict[paths.Run, Curves], chosen: list[str]) -> list[str]:
     for word in chosen:
         matching = [name for name in known if word in (name, plotting.family(name))]
         if not matching:
-            raise unknown("--metric", word, known)
+            raise unknown_name("--metric", word, known)
         metrics += matching
     return list(dict.fromkeys(metrics))
 
@@ -153,7 +152,7 @@ def _values(runs: list[paths.Run], setting: str) -> dict[paths.Run, str]:
     read = {run: rows.of(run) for run in runs}
     known = {column.removeprefix("hparam/") for row in read.values() for column in row if column.startswith("hparam/")}
     if name not in known:
-        raise unknown("--group", name, ["tag", *known])
+        raise unknown_name("--group", name, ["tag", *known])
     return {run: _value(row, name) for run, row in read.items()}
 
 

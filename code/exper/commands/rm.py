@@ -14,10 +14,10 @@ Examples:
 
 import fnmatch
 
-from exper.core import confirm, files, paths
+from exper.core import files, paths
 from exper.core.arguments import Parser
 from exper.core.errors import Refused
-from exper.core.messages import MOST, say, warn
+from exper.core.messages import MOST, confirm_removal, say, warn
 from exper.housekeeping import spare
 from exper.repository.repository import Repository, TagObject, TagTaken
 from exper.runs import jobs, remove, select, status, tags
@@ -39,7 +39,7 @@ def rm(arguments: list[str], project: paths.Project) -> int:
     if options.dry_run:
         return 0
     if runs or known:
-        confirm.to_remove(yes=options.yes)
+        confirm_removal(yes=options.yes)
         _check(project, runs)  # the user may have thought about it for long
     stays = remove.remove_runs(project, runs)
     remove.finish(project, gone.values())

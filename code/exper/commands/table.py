@@ -24,7 +24,7 @@ import sys
 from exper.core import files, paths
 from exper.core.arguments import Parser
 from exper.core.errors import Refused
-from exper.core.messages import unknown, warn
+from exper.core.messages import warn
 from exper.runs import lists, select
 from exper.statistic import cells, rows, summary, tables, titles
 
@@ -50,7 +50,7 @@ def table(arguments: list[str], project: paths.Project) -> int:
         print(summary.as_json({name: row[name] for name in made.headers if name in row} for row in made.rows))
     else:
         _write(project, listed.stem, made, options.format)
-    return int(warn("table", [*unknown(listed, missing), *(problem for _, problem in read if problem)]))
+    return int(warn("table", [*lists.unknown_runs(listed, missing), *(problem for _, problem in read if problem)]))
 
 
 def _parser() -> Parser:

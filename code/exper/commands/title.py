@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from exper.core import files, paths
 from exper.core.arguments import Parser
 from exper.core.errors import Refused
-from exper.core.messages import unknown, warn
+from exper.core.messages import warn
 from exper.runs import lists, select
 from exper.statistic import rows, titles
 
@@ -30,7 +30,7 @@ def title(arguments: list[str], project: paths.Project) -> int:
     added = titles.add(path, names)
     count = f"{len(added)} new {'name' if len(added) == 1 else 'names'}" if added else "no new names"
     print(f"{count} for {paths.from_here(path)}")
-    return int(warn("title", [*unknown(listed, missing), *problems]))
+    return int(warn("title", [*lists.unknown_runs(listed, missing), *problems]))
 
 
 def _names(runs: Iterable[paths.Run]) -> tuple[dict[str, list[str]], list[str]]:

@@ -11,8 +11,7 @@ import operator
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from exper.core.errors import Refused
-from exper.core.messages import did_you_mean
+from exper.core.errors import Refused, did_you_mean
 
 Value = Any
 SEARCH_SETTINGS = ("search", "search_trials")  # read by `exper search` alone; a trial's config.py lacks them

@@ -8,7 +8,7 @@ import re
 from typing import Any, NamedTuple
 
 from exper.core import host_info
-from exper.core.errors import Refused
+from exper.core.errors import Refused, unknown_name
 
 OURS = ("tensorboard", "picture")
 Part = dict[str, Any]
@@ -37,19 +37,17 @@ def named(logger: Any) -> list[Part]:
     Raises:
         Refused: one is unknown or without a name, is there twice, or is ours and has arguments.
     """
-    from exper.core import components  # with inspect, which the manager does without
-
     found = [_part(one) for one in logger]
     names = [part.get("name") for part in found]
     for name, part in zip(names, found, strict=True):
         if not isinstance(name, str):
             raise Refused(f'logger: {part!r} has no name. Write {{"name": "mlflow"}}.')
         if name not in (*OURS, *SENDING):
-            raise components.unknown("logger", name, (*OURS, *SENDING))
+            raise unknown_name("logger", name, (*OURS, *SENDING))
         if names.count(name) > 1:
             raise Refused(f"logger: {name!r} is there twice. Keep one.")
         if name in OURS and len(part) > 1:
-            raise components.unknown(f"logger.{name}", next(key for key in part if key != "name"), ())
+            raise unknown_name(f"logger.{name}", next(key for key in part if key != "name"), ())
     return found
 
 

@@ -1,28 +1,29 @@
-"""Words for people on stderr. Names of files, tags or metrics in them can't move the cursor of a terminal."""
+"""Messages on stderr, and the question before a removal. Names in them can't move a terminal's cursor."""
 
 import contextlib
 import sys
 from collections.abc import Iterable
-from pathlib import Path
+
+from exper.core.errors import Refused
 
 MOST = 10  # lines
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Return text in which what can't be seen (control characters, bidi marks, lone surrogates) is an escape."""
+    """Return text with its invisible characters (control characters, bidi marks, lone surrogates) as escapes."""
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() or one in keep else ascii(one)[1:-1] for one in text)
+    return "".join(char if char.isprintable() or char in keep else ascii(char)[1:-1] for char in text)
 
 
 def say(text: str) -> None:
-    """Tell how things go; a closed terminal is no error."""
+    """Print a message for the user; a closed terminal is no error."""
     with contextlib.suppress(OSError):
         print(printable(text, keep="\n"), file=sys.stderr, flush=True, end="\n" if text else "")
 
 
 def warn(command: str, lines: "Iterable[str]") -> bool:
-    """Tell of parts of the work, such as what went wrong, the first ten of many; return whether there are any."""
+    """Print the first ten of the lines, each after the command's name; return whether there are any."""
     every = list(lines)
     more = [f"and {len(every) - MOST} more"] if len(every) > MOST else []
     for line in every[:MOST] + more:
@@ -30,15 +31,15 @@ def warn(command: str, lines: "Iterable[str]") -> bool:
     return bool(every)
 
 
-def did_you_mean(name: str, names: "Iterable[str]") -> str:
-    """Return ` Did you mean 'baseline'?`, or nothing if no name is close; `lr` is close to `optimizer.lr`."""
-    import difflib  # only to refuse something
+def confirm_removal(*, yes: bool) -> None:
+    """Return if the user agrees to remove what has just been listed.
 
-    others = [other for other in names if other != name]
-    close = difflib.get_close_matches(name, others, 1) or [other for other in others if other.endswith(f".{name}")]
-    return f" Did you mean {close[0]!r}?" if close else ""
-
-
-def unknown(path: Path, entries: "Iterable[str]") -> "list[str]":
-    """Return a line for each entry of a list that names no run."""
-    return [f"{path.name} names {entry!r}, and there is no such run; skipped" for entry in entries]
+    Raises:
+        Refused: the user does not agree, or there is no terminal to ask on.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Refused("nothing removed: nobody to ask. Add --yes.")
+    if input("Remove? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise Refused("nothing removed.")

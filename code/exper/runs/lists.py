@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from exper.core import files, lock, paths
-from exper.core.errors import Refused
-from exper.core.messages import did_you_mean
+from exper.core.errors import Refused, did_you_mean
 
 RECORD = "record"  # the list that is meant where none is named
 FINISHED = "finished"
@@ -150,3 +149,8 @@ def check_name(name: str) -> None:
         raise Refused(f"the name of a list has 200 bytes at most: {name[:40]}…")
     if name.endswith(".txt"):
         raise Refused(f"a list is named without its ending: {name.removesuffix('.txt')}")
+
+
+def unknown_runs(path: Path, entries: Iterable[str]) -> list[str]:
+    """Return a line for each entry of a list that names no run."""
+    return [f"{path.name} names {entry!r}, and there is no such run; skipped" for entry in entries]

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from exper.core import messages, paths
-from exper.core.errors import Refused
-from exper.core.messages import did_you_mean
+from exper.core import paths
+from exper.core.errors import Refused, did_you_mean
+from exper.core.messages import printable
 from exper.repository.repository import Repository, TagObject
 from exper.runs import lists, run_record, tags
 from exper.runs.tags import Reference
@@ -75,7 +75,7 @@ def chosen(project: paths.Project, words: list[str]) -> tuple[list[paths.Run], l
             continue
         listed, more = in_list(project, path)
         found |= dict.fromkeys(listed)
-        unknown += messages.unknown(path, more)
+        unknown += lists.unknown_runs(path, more)
     return list(found), unknown
 
 
@@ -143,7 +143,7 @@ def file_name(project: paths.Project, words: list[str]) -> str:
     for word in words:
         if word.endswith(".txt"):
             lists.check_no_other(project, Path(word))
-    name = messages.printable(",".join(called(words)).translate(_NO_TAG_HAS))
+    name = printable(",".join(called(words)).translate(_NO_TAG_HAS))
     if len(name.encode()) <= _LONGEST_NAME:
         return name
     start = name.encode()[:_LONGEST_NAME].decode(errors="ignore")

@@ -13,8 +13,8 @@ from optuna.trial import FrozenTrial
 
 from exper.config import config_file
 from exper.core import paths
-from exper.core.errors import Refused
-from exper.core.messages import did_you_mean, say
+from exper.core.errors import Refused, did_you_mean
+from exper.core.messages import say
 from exper.repository.repository import Repository
 from exper.runs import tagged
 from exper.search import space

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from exper.core.errors import Refused
-from exper.core.messages import did_you_mean
+from exper.core.errors import Refused, did_you_mean
 from exper.statistic import cells, groups, summary
 from exper.statistic import rows as run_rows
 from exper.statistic.rows import FIRST, Row

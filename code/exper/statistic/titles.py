@@ -24,8 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from exper.core import files
-from exper.core.errors import Refused
-from exper.core.messages import did_you_mean
+from exper.core.errors import Refused, did_you_mean
 
 SECTIONS = ("hparam", "metric")
 _INDENT = "    "

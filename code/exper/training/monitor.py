@@ -4,8 +4,8 @@ import math
 from collections.abc import Collection
 from typing import Any
 
-from exper.core.components import Count, unknown
-from exper.core.errors import Refused
+from exper.core.components import Count
+from exper.core.errors import Refused, unknown_name
 
 
 class Monitor:
@@ -21,7 +21,7 @@ class Monitor:
         if direction not in ("max", "min") or (rule is None and patience is not None):
             raise Refused(f'monitor = {rule!r}: write "max <metric>", "min <metric>", or None without early_stop.')
         if rule is not None and self.name not in known:
-            raise unknown("monitor", self.name, known)
+            raise unknown_name("monitor", self.name, known)
         self._sign = 1.0 if direction == "max" else -1.0
         self._patience, self._min_delta = patience, min_delta
         self.best: dict[str, Any] = {}  # the best epoch's line of history

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from exper.core import checkpoint_file, paths
-from exper.core.components import unknown
-from exper.core.errors import Refused
+from exper.core.errors import Refused, unknown_name
 from exper.training.run import Run
 
 Setting = str | dict[str, Any] | None
@@ -57,7 +56,7 @@ def _parsed(setting: Setting) -> tuple[str | None, str | None]:
     given = setting if isinstance(setting, dict) else {"from": setting}
     for name, value in given.items():
         if name not in ("from", "only"):
-            raise unknown("pretrained", name, ("from", "only"))
+            raise unknown_name("pretrained", name, ("from", "only"))
         if value is not setting and not isinstance(value, str):
             raise Refused(f"pretrained.{name} = {value!r}: must be a string.")
     if "from" not in given:
@@ -108,7 +107,7 @@ def _copy(weights: Weights, model: nn.Module, source: str, only: str | None) -> 
     own = {name: one for name, one in model.state_dict().items() if _begins(name, only)}
     weights = {name: one for name, one in weights.items() if _begins(name, only)}
     if not own:
-        raise unknown("pretrained.only", str(only), {name.partition(".")[0] for name in model.state_dict()})
+        raise unknown_name("pretrained.only", str(only), {name.partition(".")[0] for name in model.state_dict()})
     # Files older than this counter of batch normalization lack it.
     wrong = [f"{name} is not there" for name in own if name not in weights and "num_batches" not in name]
     wrong += [f"{name} is only there" for name in weights if name not in own]

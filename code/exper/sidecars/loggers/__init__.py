@@ -26,7 +26,7 @@ _CLASS = {"sacred": "Sacred", "mlflow": "MLflow", "wandb": "WandB", "elasticsear
 
 def check(part: Part) -> None:
     """Refuse arguments that a logger does not take."""
-    components.check_arguments(f"logger.{part['name']}", _arguments(part), _class(part), ahead=1)
+    components.check_arguments(f"logger.{part['name']}", _arguments(part), _class(part), leading=1)
 
 
 def build(part: Part, about: About) -> Any:
