@@ -42,7 +42,9 @@ def started(run: Run, config: dict[str, Any]) -> bool:
     if number * slurm.nodes(run.record.get("job")) > 1 and "EXPER_LAUNCHER" not in os.environ:
         from exper.training.distributed import launcher  # takes a moment, which one process need not wait for
 
-        launcher.start(run, number, threads(run, config, number))
+        job = run.record.get("job")
+        each = threads(run, config, number)
+        launcher.start(run.files.folder, number, each, job=job, lock=run.lock, environment=run.environment())
     return False
 
 

@@ -1,4 +1,4 @@
-"""The hardware that trains, and what of it the numbers depend on."""
+"""The hardware that trains, and those of its properties that the numbers depend on."""
 
 import os
 import platform
@@ -15,9 +15,10 @@ from exper.training.distributed import collective
 def prepare(name: str, threads: int, deterministic: bool) -> torch.device:
     """Set threads and determinism; return the device that "auto", "cpu", "cuda" or "cuda:<n>" stands for.
 
-    Of several processes each gets a GPU of its own.
+    With several processes each gets its own GPU.
     """
-    gpus, match = torch.cuda.device_count(), re.fullmatch(r"auto|cpu|cuda(?::(\d+))?", name)
+    gpus = torch.cuda.device_count()
+    match = re.fullmatch(r"auto|cpu|cuda(?::(\d+))?", name)
     if match is None:
         raise Refused(f"device = {name!r}: write auto, cpu, cuda or cuda:<n>.")
     if name.startswith("cuda") and int(match[1] or 0) >= gpus:
@@ -31,7 +32,7 @@ def prepare(name: str, threads: int, deterministic: bool) -> torch.device:
     torch.use_deterministic_algorithms(deterministic)
     torch.set_num_threads(threads)
     if is_cuda and count > 1:
-        torch.cuda.set_device(number)  # or what nccl and others do by default would be done on the first
+        torch.cuda.set_device(number)  # nccl and others use the current device, which would be the first for all
     return torch.device(f"cuda:{match[1] or number}" if is_cuda else "cpu")
 
 
@@ -39,19 +40,24 @@ def gpus(device: torch.device) -> list[str]:
     """Return the UUIDs of the GPUs of all processes that train on this machine."""
     if device.type != "cuda":
         return []
-    count = collective.of_this_machine()[1]
+    _, count = collective.of_this_machine()
     numbers = range(count) if count > 1 else [device.index]
     return [f"GPU-{getattr(torch.cuda.get_device_properties(number), 'uuid', '')}" for number in numbers]
 
 
 def describe(device: torch.device, deterministic: bool) -> dict[str, Any]:
     """Return statistic.json's `device`; False under `deterministic` says that the same bits are not promised."""
-    is_cuda, cpuinfo = device.type == "cuda", Path("/proc/cpuinfo")
-    cpu = re.search(r"(?m)^model name\s*:\s*(.+)$", cpuinfo.read_text() if cpuinfo.exists() else "")
+    is_cuda = device.type == "cuda"
     return {
-        "name": torch.cuda.get_device_name(device) if is_cuda else cpu[1] if cpu else platform.processor(),
+        "name": torch.cuda.get_device_name(device) if is_cuda else _cpu_name(),
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "processes": collective.count(),
         "deterministic": deterministic or not is_cuda,
     }
+
+
+def _cpu_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    match = re.search(r"(?m)^model name\s*:\s*(.+)$", cpuinfo.read_text() if cpuinfo.exists() else "")
+    return match[1] if match else platform.processor()
