@@ -17,11 +17,10 @@ from torch import nn
 import main
 from exper.training.data.batches import Batches
 from epoch import precision
-from exper.core import files
+from exper.core import files, statistic_file
 from exper.config import config_file
 from exper.core.errors import Refused
 from exper.training.inspect import prediction_plots
-from exper.training.records import recorder
 from exper.training.checkpoints import Checkpoints
 from exper.training.run import Run, handed_run
 from metric import main_output, predicted
@@ -30,7 +29,7 @@ from predictions import Predictions
 
 def evaluate(run: Run, config: dict[str, Any], wanted: str, every: int | None) -> None:
     """Test the weights of the epoch `wanted`, "best", "last" or a number; of segmentation, draw every n-th image."""
-    known = recorder.read(run.files)
+    known = statistic_file.require(run.files).content
     run = replace(run, record=run.record | {"recorded": known, "exact": False})
     built = main.build(run, config, lambda checkpoints: chosen(checkpoints, known, wanted))
     state, batches = built.state, built.batches["test"]
@@ -47,7 +46,7 @@ def evaluate(run: Run, config: dict[str, Any], wanted: str, every: int | None) -
         seen.write(folder, batches.index_N.tolist())
         if every is not None:
             draw(prediction_plots.Triplets(folder), model, batches, every, built.given.amp)
-    recorder.replace_test(run.files, line)
+    statistic_file.replace_test(run.files, line)
 
 
 def chosen(checkpoints: Checkpoints, known: dict[str, Any], wanted: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ Examples:
 
 from collections.abc import Iterable
 
-from exper.core import files, paths
+from exper.core import paths, statistic_file
 from exper.core.arguments import Parser
 from exper.core.errors import Refused
 from exper.core.messages import warn
@@ -39,10 +39,8 @@ def _names(runs: Iterable[paths.Run]) -> tuple[dict[str, list[str]], list[str]]:
     problems = []
     for run in runs:
         try:
-            for part, names in rows.names(files.read_json(run.statistic)).items():
+            for part, names in rows.names(statistic_file.read_or_empty(run)).items():
                 found[part].update(dict.fromkeys(names))
-        except FileNotFoundError:  # it had nothing to say yet, or is a stranger's
-            continue
         except Refused as refusal:
             problems.append(str(refusal))
     return {part: list(names) for part, names in found.items()}, problems

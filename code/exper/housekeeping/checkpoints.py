@@ -6,9 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from exper.core import checkpoint_file, files, lock, paths
+from exper.core import checkpoint_file, files, lock, paths, statistic_file
 from exper.core.errors import Refused
-from exper.core.files import section
 from exper.housekeeping.spare import Spare, count
 from exper.runs import status, tags
 
@@ -41,10 +40,7 @@ def started_from(runs: Iterable[paths.Run]) -> dict[str, set[str]]:
     """Return the checkpoints that the runs took their first weights from, by the run that has them."""
     found: dict[str, set[str]] = {}
     for run in runs:
-        try:
-            about = section(files.read_json(run.statistic), "pretrained")
-        except (FileNotFoundError, Refused):
-            continue
+        about = statistic_file.read_if_readable(run).section("pretrained")
         match = _RUN.fullmatch(str(about.get("from")))
         if match:
             found.setdefault(match[1], set()).add(str(about.get("file")))
@@ -94,10 +90,7 @@ def _spare(run: paths.Run, keep: Keep, needed: set[str], there: list[str]) -> li
 
 def _best(run: paths.Run, there: list[str]) -> set[str]:
     """Return the checkpoint of the best epoch: as statistic.json tells it, and before that was saved, an older one."""
-    try:
-        best = section(section(files.read_json(run.statistic), "metric"), "best").get("epoch")
-    except (FileNotFoundError, Refused):
-        best = None
+    best = statistic_file.read_if_readable(run).metrics("best").get("epoch")
     link = run.checkpoint / "epoch_best.path"
     found = {f"epoch_{best}.path", *([str(link.readlink())] if link.is_symlink() else [])}
     return found.intersection(there)

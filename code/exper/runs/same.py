@@ -5,7 +5,7 @@ Versions are compared here, where they are recorded; device and data by training
 
 import json
 
-from exper.core import files, host_info, paths
+from exper.core import host_info, paths, statistic_file
 from exper.core.errors import Refused
 from exper.runs import run_record
 
@@ -15,10 +15,10 @@ PARTS = ("device", "data", "pretrained", "outside_code")  # of statistic.json, o
 def expect(run: paths.Run, *, exact: bool) -> run_record.Record:
     """Return what training has to compare itself with: parts of the recorded run's statistic.json."""
     try:
-        statistic = files.read_json(run.statistic)
-    except (FileNotFoundError, Refused):
-        return {"recorded": None, "exact": exact}
-    recorded = {key: statistic[key] for key in PARTS if key in statistic}
+        statistic = statistic_file.read(run)
+    except Refused:
+        statistic = None
+    recorded = statistic and {key: statistic.content[key] for key in PARTS if key in statistic.content}
     return {"recorded": recorded, "exact": exact}
 
 

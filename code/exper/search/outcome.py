@@ -4,9 +4,7 @@ import math
 import statistics
 from dataclasses import dataclass
 
-from exper.core import files, paths
-from exper.core.errors import Refused
-from exper.core.files import section
+from exper.core import paths, statistic_file
 from exper.runs import run_record, status
 from exper.statistic import history
 
@@ -48,8 +46,5 @@ def state(run: paths.Run) -> str | None:
 
 def best(run: paths.Run, metric: str) -> float | None:
     """Return the best value of a metric, if there is one."""
-    try:
-        value = section(section(files.read_json(run.statistic), "metric"), "best").get(metric)
-    except (FileNotFoundError, Refused):
-        return None
+    value = statistic_file.read_if_readable(run).metrics("best").get(metric)
     return float(value) if history.is_number(value) else None

@@ -9,7 +9,7 @@ from typing import Any
 
 from exper.config import logger_registry
 from exper.config.logger_registry import Part
-from exper.core import files, paths
+from exper.core import files, paths, statistic_file
 from exper.core.errors import Refused
 from exper.runs import run_record, status
 
@@ -18,11 +18,7 @@ Memory = dict[str, Any]
 
 def parts(run: paths.Run) -> list[Part]:
     """Return the loggers that send this run, as its config.py had them."""
-    try:
-        hparam = files.read_json(run.statistic).get("hparam")
-    except FileNotFoundError:
-        return []
-    return logger_registry.sending(hparam.get("logger")) if isinstance(hparam, dict) else []
+    return logger_registry.sending(statistic_file.read_or_empty(run).settings.get("logger"))
 
 
 def memory(run: paths.Run, name: str) -> Memory:

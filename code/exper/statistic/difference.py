@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from exper.config import config_file
-from exper.core import files, paths
+from exper.core import paths, statistic_file
 from exper.core.errors import Refused
+from exper.core.statistic_file import Statistic
 from exper.repository.client import GitFailed
 from exper.repository.repository import Repository
 from exper.runs import run_record, same, select, status, tagged, tags
@@ -93,22 +94,19 @@ def _listed(value: Any) -> Any:
 
 def _of_run(project: paths.Project, run: paths.Run) -> Side:
     record = run_record.read(run)
-    try:
-        statistic = files.read_json(run.statistic)
-    except FileNotFoundError:
-        statistic = {}
+    statistic = statistic_file.read_or_empty(run)
     row = rows.row(run, "finished", statistic)  # with its metrics, though it may not have finished
     found = Side(str(run), commit=record.get("commit"))
     found.sections[RUN] = {"status": status.of(run, record), "epoch": row["epoch"], "seed": record["seed"]}
-    if "hparam" in statistic:
+    if "hparam" in statistic.content:
         found.sections[SETTINGS] = _under(row, "hparam/")
     elif found.commit is not None:
         with contextlib.suppress(GitFailed):  # the commit is not here any more
             found.sections[SETTINGS] = _of_commit(Repository(project.root), found.commit)
     found.sections |= {PACKAGES: record.get("versions", {}), "machine": _machine(record, statistic)}
     for part in ("data", "pretrained", "outside_code"):
-        if part in statistic:
-            found.sections[part] = config_file.flatten(files.section(statistic, part))
+        if part in statistic.content:
+            found.sections[part] = config_file.flatten(statistic.section(part))
     found.sections[METRICS] = _under(row, "metric/")
     return found
 
@@ -117,10 +115,10 @@ def _under(row: rows.Row, start: str) -> Values:
     return {name.removeprefix(start): value for name, value in row.items() if name.startswith(start)}
 
 
-def _machine(record: run_record.Record, statistic: dict[str, Any]) -> Values:
+def _machine(record: run_record.Record, statistic: Statistic) -> Values:
     variables = {name: value for name, value in record.get("environment", {}).items() if _OF_A_JOB not in name}
     machine = {"host": record.get("host"), "threads": record.get("threads")}
-    return machine | files.section(statistic, "device") | variables
+    return machine | statistic.section("device") | variables
 
 
 def sections(a: Side, b: Side) -> dict[str, dict[str, Pair]]:

@@ -8,15 +8,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from exper.core import files, paths
+from exper.core import paths, statistic_file
 from exper.core.errors import Refused
-from exper.core.files import section
+from exper.core.statistic_file import METRICS, Statistic
 from exper.runs import run_record, status
 
 Row = dict[str, Any]
 FIRST = ("run", "status", "epoch")
 _MANY = 4000
-KINDS = ("best", "last", "test")
 
 
 def of(run: paths.Run) -> Row:
@@ -29,27 +28,22 @@ def of(run: paths.Run) -> Row:
 
 def read(run: paths.Run) -> tuple[Row, str | None]:
     """Return a run's row, as `of`, and what can't be read and why, if anything."""
-    state = "damaged"
     try:
         state = status.of(run, run_record.read(run))
-        statistic = files.read_json(run.statistic)
-    except FileNotFoundError:
-        return row(run, state, {}), None  # it had nothing to say yet, or is a stranger's
+        statistic = statistic_file.read_or_empty(run)
     except Refused as refusal:
-        return row(run, "damaged", {}), str(refusal)
+        return row(run, "damaged", Statistic()), str(refusal)
     return row(run, state, statistic), None
 
 
-def row(run: paths.Run, state: str, statistic: dict[str, Any]) -> Row:
+def row(run: paths.Run, state: str, statistic: Statistic) -> Row:
     """Return the row of a run in a status, with what its statistic.json holds."""
-    metric = section(statistic, "metric")
-    row: Row = {"run": str(run), "status": state, "epoch": section(metric, "last").get("epoch")}
-    row.update(_under("hparam", section(statistic, "hparam")))
+    row: Row = {"run": str(run), "status": state, "epoch": statistic.metrics("last").get("epoch")}
+    row.update(_under("hparam", statistic.settings))
     if state == "finished":
-        for kind in KINDS:
-            row.update(
-                (name, value) for name, value in _under(f"metric/{kind}", section(metric, kind)) if value is not None
-            )
+        for group in METRICS:
+            columns = _under(f"metric/{group}", statistic.metrics(group))
+            row.update((name, value) for name, value in columns if value is not None)
     return row
 
 
@@ -86,8 +80,7 @@ def columns(rows: Iterable[Row]) -> list[str]:
     return [*FIRST, *groups["hparam/"], *groups["metric/"]]
 
 
-def names(statistic: dict[str, Any]) -> dict[str, list[str]]:
+def names(statistic: Statistic) -> dict[str, list[str]]:
     """Return the names of settings and metrics in a statistic.json, as a title has them; of any status."""
-    metric = section(statistic, "metric")
-    found = [f"{kind}/{name}" for kind in KINDS for name in section(metric, kind)]
-    return {"hparam": list(section(statistic, "hparam")), "metric": found}
+    metrics = [f"{group}/{name}" for group in METRICS for name in statistic.metrics(group)]
+    return {"hparam": list(statistic.settings), "metric": metrics}

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
-from exper.core import files, paths
+from exper.core import paths, statistic_file
 from exper.core.errors import Refused
-from exper.core.files import section
 from exper.core.messages import printable
 from exper.runs import run_record, status
 from exper.statistic import history
@@ -54,19 +53,15 @@ def of(run: paths.Run) -> Summary:
         record = run_record.read(run)
     except Refused:
         return Summary(run, "damaged", None, None, None, None, None, None)
-    try:
-        statistic = files.read_json(run.statistic)
-    except (FileNotFoundError, Refused):
-        statistic = {}
-    hparam, metric = section(statistic, "hparam"), section(statistic, "metric")
-    direction, _, watched = str(hparam.get("monitor") or "").rpartition(" ")
-    measured = _best(section(metric, "best"), watched)
+    statistic = statistic_file.read_if_readable(run)
+    direction, _, watched = str(statistic.settings.get("monitor") or "").rpartition(" ")
+    measured = _best(statistic.metrics("best"), watched)
     return Summary(
         run=run,
         status=status.of(run, record),
         seed=record["seed"],
-        epoch=section(metric, "last").get("epoch"),
-        epochs=hparam.get("epochs"),
+        epoch=statistic.metrics("last").get("epoch"),
+        epochs=statistic.settings.get("epochs"),
         measured=measured,
         direction=direction if measured and measured.name == watched else None,
         started=run_record.time(record["started"]),

@@ -3,10 +3,10 @@
 import os
 from typing import Any
 
-from exper.core import host_info, paths
-from exper.core.files import section
+from exper.core import host_info, paths, statistic_file
+from exper.core.statistic_file import Statistic
 from exper.runs import run_record, same
-from exper.verify.comparison import THE_END, Comparison, statistic_of
+from exper.verify.comparison import THE_END, Comparison
 
 _WRITTEN_LATE_SECONDS = 60
 _NONE = (
@@ -35,14 +35,14 @@ def likely(
         earlier: the histories of earlier verifications.
     """
     assert compared.difference is not None
-    statistic = statistic_of(new)
+    statistic = statistic_file.read_if_readable(new)
     found = [f"its log says why: {paths.from_here(new.log)}"] if compared.difference.quantity == THE_END else []
     found += _of_parts(compared.statistic, statistic)
     found += [f"version of {line}" for line in same.check_versions(record.get("versions", {}), set(), exact=False)]
     found += _changes("environment variable", record.get("environment", {}), now["environment"])
     found += _of_record(run, record, compared)
     found += _of_determinism(statistic, compared, earlier)
-    found += [] if "outside_code" in compared.statistic else _unrecorded()
+    found += [] if "outside_code" in compared.statistic.content else _unrecorded()
     return found or [_NONE]
 
 
@@ -54,12 +54,12 @@ def _unrecorded() -> list[str]:
     return found
 
 
-def _of_parts(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def _of_parts(recorded: Statistic, now: Statistic) -> list[str]:
     found = []
     for part in same.PARTS:
-        if part in recorded and part in now:
+        if part in recorded.content and part in now.content:
             label = "code outside the tag," if part == "outside_code" else part
-            found += _changes(label, section(recorded, part), section(now, part))
+            found += _changes(label, recorded.section(part), now.section(part))
     return found
 
 
@@ -90,11 +90,11 @@ def _of_record(run: paths.Run, record: run_record.Record, compared: Comparison) 
     return found
 
 
-def _of_determinism(statistic: dict[str, Any], compared: Comparison, earlier: list[list[dict[str, Any]]]) -> list[str]:
+def _of_determinism(statistic: Statistic, compared: Comparison, earlier: list[list[dict[str, Any]]]) -> list[str]:
     found = []
     difference = compared.difference
     assert difference is not None
-    if section(statistic, "device").get("deterministic") is False:
+    if statistic.section("device").get("deterministic") is False:
         found.append("deterministic = False: on a GPU the same bits are not promised")
     for history in earlier:
         line = difference.line

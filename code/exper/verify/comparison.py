@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from exper.config import config_file
-from exper.core import files, paths
+from exper.core import files, paths, statistic_file
 from exper.core.errors import Refused
 from exper.core.files import section
 from exper.runs import same
@@ -39,8 +39,8 @@ class Comparison:
     def __init__(self, run: paths.Run, *, is_finished: bool, epochs: int | None = None) -> None:
         """Read what is recorded of `run`; `epochs` are enough to compare, if they are given."""
         self.history = files.read_lines(run.history)
-        self.statistic = files.read_json(run.statistic) if run.statistic.exists() else {}
-        if not self.history and not (is_finished and section(self.statistic, "metric")):
+        self.statistic = statistic_file.read_or_empty(run)
+        if not self.history and not (is_finished and self.statistic.section("metric")):
             raise Refused(f"{run} has no history.jsonl that tells of an epoch, so there is nothing to compare.")
         self.epochs = max((_whole(line, "epoch") for line in self.history if not _is_of_step(line)), default=0)
         self.wanted = self.epochs if epochs is None else min(epochs, self.epochs)
@@ -103,15 +103,16 @@ class Comparison:
             self.epoch = self.epoch if _is_of_step(now) else _whole(now, "epoch")
 
     def _compare_given(self) -> None:
-        now = statistic_of(self.place)
-        self._is_given_compared = "hparam" in now  # else a stranger's main.py, which may have more to write
+        now = statistic_file.read_if_readable(self.place)
+        self._is_given_compared = "hparam" in now.content  # else a stranger's main.py, which may have more to write
         for part in _GIVEN:
-            if part in self.statistic and part in now and self.difference is None:
-                recorded, found = (config_file.flatten(section(one, part), f"{part} ") for one in (self.statistic, now))
+            if part in self.statistic.content and part in now.content and self.difference is None:
+                recorded, found = (config_file.flatten(one.section(part), f"{part} ") for one in (self.statistic, now))
                 self._differ("before the first step", recorded, found)
 
     def _compare_results(self) -> None:
-        recorded, now = section(self.statistic, "metric"), section(statistic_of(self.place), "metric")
+        recorded = self.statistic.section("metric")
+        now = statistic_file.read_if_readable(self.place).section("metric")
         tested: Any = section(recorded, "test").get("epoch")
         is_other = isinstance(tested, int) and tested != section(now, "test").get("epoch")
         if is_other and os.path.isdir(self._run.evaluated(tested)):
@@ -130,14 +131,6 @@ class Comparison:
 
     def _end_recorded(self) -> str:
         return "finished" if self._is_finished else "it went on"
-
-
-def statistic_of(run: paths.Run) -> Line:
-    """Return what there is of statistic.json; a stranger's main.py may be in the middle of writing it."""
-    try:
-        return files.read_json(run.statistic)
-    except (FileNotFoundError, Refused):
-        return {}
 
 
 def _line(text: bytes) -> Line:

@@ -8,9 +8,8 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from exper.core import files, paths
+from exper.core import paths, statistic_file
 from exper.core.errors import Refused
-from exper.core.files import section
 from exper.core.messages import printable
 from exper.statistic import history
 from exper.statistic.history import Curve
@@ -136,10 +135,7 @@ def _hardware(run: paths.Run) -> dict[str, Curve]:
 
 
 def _best_epoch(run: paths.Run) -> float | None:
-    try:
-        best = section(section(files.read_json(run.statistic), "metric"), "best").get("epoch")
-    except (FileNotFoundError, Refused):
-        return None
+    best = statistic_file.read_if_readable(run).metrics("best").get("epoch")
     return best if history.is_number(best) else None
 
 

@@ -8,8 +8,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from exper.core import files, paths
+from exper.core import paths, statistic_file
 from exper.core.errors import Refused
+from exper.core.statistic_file import Statistic
 from exper.repository.repository import Repository
 from exper.runs import run_record
 from exper.statistic import history
@@ -79,7 +80,7 @@ class About:
 
     run: paths.Run
     record: dict[str, Any]  # run.json
-    statistic: dict[str, Any]
+    statistic: Statistic
 
     @property
     def name(self) -> str:
@@ -108,7 +109,7 @@ class About:
     def config(self) -> dict[str, Any]:
         """Return the settings under their dotted names, and what else makes the run what it is."""
         ours = {name: self.record.get(name) for name in ("seed", "tag", "id", "commit")} | {"command": self.command}
-        hparam = dict(self.statistic.get("hparam") or {})
+        hparam = self.statistic.settings
         theirs = {name.partition(".")[0] for name in hparam}
         return {name: value for name, value in ours.items() if name not in theirs} | hparam
 
@@ -138,8 +139,7 @@ class About:
 
     def end(self, status: str) -> End:
         """Return how the run ended."""
-        statistic = _read(self.run)
-        test = dict((statistic.get("metric") or {}).get("test") or {})
+        test = statistic_file.read_or_empty(self.run).metrics("test")
         time = run_record.time(run_record.read(self.run).get("ended")) or datetime.now(timezone.utc)
         points = {name: value for name, value in test.items() if "/" in name and history.is_number(value)}
         return End(status, time, points, _last_step(self.run.history))
@@ -151,7 +151,7 @@ class About:
 
     def host(self) -> dict[str, Any]:
         """Return what Sacred calls the host."""
-        device = self.statistic.get("device") or {}
+        device = self.statistic.section("device")
         return {
             "hostname": self.record["sessions"][-1].get("host"),
             "os": [platform.system(), platform.platform()],
@@ -167,14 +167,7 @@ def read(run: paths.Run) -> About:
     Raises:
         Refused: its run.json can't be read.
     """
-    return About(run, run_record.read(run), _read(run))
-
-
-def _read(run: paths.Run) -> dict[str, Any]:
-    try:
-        return files.read_json(run.statistic)
-    except FileNotFoundError:
-        return {}
+    return About(run, run_record.read(run), statistic_file.read_or_empty(run))
 
 
 def _last_step(history: Path) -> int:

@@ -7,7 +7,6 @@ from typing import Any
 
 from exper.config import logger_registry
 from exper.core import files, paths
-from exper.core.errors import Refused
 from exper.sidecars import history_picture
 from exper.sidecars.process import Aside
 from exper.training.records import media
@@ -117,24 +116,6 @@ class Statistic:
             said = program.close(seconds)
             if said:
                 print(said)
-
-
-def read(run: paths.Run) -> dict[str, Any]:
-    """Return statistic.json.
-
-    Raises:
-        Refused: there is none, or it is damaged.
-    """
-    try:
-        return files.read_json(run.statistic)
-    except FileNotFoundError:
-        raise Refused(f"{run} has no statistic.json: it was never trained. Type: continue {run}") from None
-
-
-def replace_test(run: paths.Run, line: dict[str, Any]) -> None:
-    """Record a test in statistic.json and leave the rest as it is; `epoch` says whose weights were tested."""
-    content = read(run)
-    files.write_json(run.statistic, content | {"metric": content["metric"] | {"test": line}})
 
 
 def text(line: dict[str, Any], epochs: int) -> str:

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from exper.core import files, paths
+from exper.core import paths, statistic_file
 from exper.core.errors import Refused
+from exper.core.statistic_file import Statistic
 from exper.runs import run_record, status
 from exper.statistic import history, rows
 from exper.views.report.tail import Tail, tail
@@ -19,7 +20,7 @@ class Content:
     run: paths.Run
     row: rows.Row = field(default_factory=dict)
     record: run_record.Record = field(default_factory=dict)
-    statistic: dict[str, Any] = field(default_factory=dict)
+    statistic: Statistic = field(default_factory=Statistic)
     curves: dict[str, history.Curve] = field(default_factory=dict)
     log: Tail | None = None
     damage: list[str] = field(default_factory=list)
@@ -42,9 +43,9 @@ def of(run: paths.Run) -> Content:
     """Read a run."""
     one = Content(run)
     one.record = _read(one, lambda: run_record.read(run))
-    one.statistic = _read(one, lambda: files.read_json(run.statistic))
-    is_damaged = bool(one.damage)
-    one.row = rows.row(run, "damaged", {}) if is_damaged else rows.row(run, status.of(run, one.record), one.statistic)
+    one.statistic = _read(one, lambda: statistic_file.read_or_empty(run)) or Statistic()
+    state = "damaged" if one.damage else status.of(run, one.record)
+    one.row = rows.row(run, state, Statistic() if one.damage else one.statistic)
     one.curves = _read(one, lambda: history.curves(run))
     if one.status in TOLD_BY_ITS_LOG:
         one.log = tail(run.log)

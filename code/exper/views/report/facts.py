@@ -31,7 +31,7 @@ def _row(i: int, one: Content, found: list[Any]) -> Html:
 
 
 def _facts(one: Content) -> dict[str, Any]:
-    record, device, versions = one.record, _dict(one.statistic.get("device")), _dict(one.record.get("versions"))
+    record, device, versions = one.record, one.statistic.section("device"), _dict(one.record.get("versions"))
     started, seconds, command = run_record.time(record.get("started")), content.seconds(one), record.get("command")
     return {
         "ended": content.ending(one),
