@@ -23,7 +23,7 @@ def continue_(arguments: list[str], project: paths.Project) -> int:
     """Find the run, take it up and train."""
     options = _parser().parse_args(arguments)
     reference = tags.parse_reference(options.run)
-    tags.check_kept(reference)
+    tags.refuse_untagged(reference)
     run = choose(select.runs(project, reference), is_named=reference.number is not None)
     record = run_record.read(run)
     if state(run) == "finished":

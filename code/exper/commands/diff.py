@@ -24,7 +24,7 @@ from exper.core.arguments import Parser
 from exper.core.messages import MOST, printable
 from exper.repository.client import GitFailed
 from exper.repository.repository import Repository
-from exper.runs import tagged
+from exper.runs import commits
 from exper.statistic import cells, difference, summary
 from exper.statistic.difference import ABSENT, METRICS, PACKAGES, RUN, SETTINGS, Pair, Side
 
@@ -47,7 +47,7 @@ def diff(arguments: list[str], project: paths.Project) -> int:
         print(summary.json_of(_object(a, b, found, code) | more | ({"notes": notes} if notes else {})))
         return 0
     if SETTINGS in found:
-        code.pop(tagged.CONFIG, None)  # that is what settings tell
+        code.pop(commits.CONFIG, None)  # that is what settings tell
     if len(found.get(PACKAGES, ())) > MOST:
         found[PACKAGES] = _required_first(project, a, found[PACKAGES])
     print(printable(_headline(a, b, found, code)))
@@ -95,7 +95,7 @@ def _required_first(project: paths.Project, one: Side, pairs: dict[str, Pair]) -
     """Return packages with those first that the code requires."""
     required: set[str] = set()
     with contextlib.suppress(GitFailed):  # the commit is not here
-        required = tagged.requirements(Repository(project.root), one.commit) if one.commit else set()
+        required = commits.requirements(Repository(project.root), one.commit) if one.commit else set()
     return {name: pairs[name] for name in sorted(pairs, key=lambda name: name not in required)}
 
 

@@ -19,7 +19,7 @@ from exper.core.errors import Refused
 from exper.core.messages import say
 from exper.core.signals import Signals
 from exper.repository.repository import Repository
-from exper.runs import lifecycle, run_record, same, select, snapshot, staging, status, supervisor, tagged, tags
+from exper.runs import commits, lifecycle, run_record, select, snapshot, staging, status, supervisor, tags
 
 _PROGRAM = "evaluate.py"
 
@@ -31,15 +31,15 @@ def evaluate(arguments: list[str], project: paths.Project) -> int:
     run = select.one(project, options.run)
     repository = Repository(project.root)
     commit = select.code_of(repository, run, run_record.read(run))
-    tagged.check(repository, commit)
+    commits.read_config(repository, commit)
     if repository.file(commit, f"code/{_PROGRAM}") is None:
         raise Refused(f"the code of {run} has no code/{_PROGRAM}, so it can't be evaluated apart from training.")
-    needed = tagged.requirements(repository, commit)
+    needed = commits.requirements(repository, commit)
     program = [_PROGRAM, "--epoch", options.epoch]
     program += ["--pictures", options.pictures] if options.pictures else []
     with Signals() as signals, _held(run) as held:
         record = run_record.read(run)
-        different = same.check_versions(record.get("versions", {}), needed, exact=False)
+        different = run_record.different_versions(record.get("versions", {}), needed, exact=False)
         now = run_record.begin(record | {"different": different}, ["exper", "evaluate", *arguments])
         with _code(project, run, commit, repository):
             signals.check()

@@ -11,14 +11,14 @@ from exper.core.arguments import Parser
 from exper.core.errors import Refused
 from exper.core.signals import Signals
 from exper.repository.repository import Repository
-from exper.runs import lifecycle, run_record, same, select, tagged, tags
+from exper.runs import commits, lifecycle, run_record, select, tags
 
 
 def rerun(arguments: list[str], project: paths.Project) -> int:
     """Take commit, and with -f seed and threads, from the run or the tag; train a new run."""
     options = _parser().parse_args(arguments)
     reference = tags.parse_reference(options.run)
-    tags.check_kept(reference)
+    tags.refuse_untagged(reference)
     repository = Repository(project.root)
     if reference.number is None:
         original = project.tag(reference.tag).run(0)
@@ -27,18 +27,18 @@ def rerun(arguments: list[str], project: paths.Project) -> int:
         original = select.runs(project, reference)[0]
         record = run_record.read(original)
         select.code_of(repository, original, record)
-    config = tagged.check(repository, record["commit"])
-    seed, threads = run_record.fresh_seed(), tagged.threads(config)
+    config = commits.read_config(repository, record["commit"])
+    seed, threads = run_record.fresh_seed(), run_record.thread_count(config)
     if options.fixed:
         seed, threads = record["seed"], record.get("threads") or threads
     new = run_record.new(reference.tag, record["commit"], seed, threads)
     if options.fixed:
-        needed = tagged.requirements(repository, record["commit"])
-        different = same.check_versions(record.get("versions", {}), needed, exact=options.exact)
-        new |= same.expect(original, exact=options.exact) | {"different": different}
+        needed = commits.requirements(repository, record["commit"])
+        different = run_record.different_versions(record.get("versions", {}), needed, exact=options.exact)
+        new |= run_record.expected(original, different, exact=options.exact)
     command = ["rerun", str(reference), *(["-f"] if options.fixed else [])]
     made = repository.tag(reference.tag)
-    least = (made and tags.number_in(made, tags.SEEDS)) or 1  # a search may yet begin those before
+    least = (made and tags.trailer_number(made, tags.SEEDS_TRAILER)) or 1  # a search may yet begin those before
     with Signals() as signals:
         live = lifecycle.begin(project, new, command, repository=repository, signals=signals, least=least)
         return lifecycle.carry_out(project, live, signals, config)
@@ -59,12 +59,12 @@ def _of_tag(repository: Repository, project: paths.Project, original: paths.Run,
         Refused: there is no such tag, or -f and it has no seed.
     """
     known = select.tag(repository, project, original.tag)
-    seed = tags.number_in(known, "Exper-Seed")
+    seed = tags.trailer_number(known, "Exper-Seed")
     if fixed and seed is None:
         raise Refused(f"the tag {known.name!r} records no seed: `run` did not make it. Name a run: {known.name}/0")
     said = tags.trailers(known)
     versions = {"python": said.get("Exper-Python", ""), "torch": said.get("Exper-Torch", "")}
     if fixed and original.record.exists():
         versions = run_record.read(original).get("versions", {})
-    threads = tags.number_in(known, "Exper-Threads")
+    threads = tags.trailer_number(known, "Exper-Threads")
     return {"commit": known.commit, "seed": seed, "threads": threads, "versions": versions}

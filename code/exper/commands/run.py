@@ -11,7 +11,7 @@ Examples:
 
 from exper.core.arguments import Parser
 from exper.core.paths import Project
-from exper.runs import create, lifecycle, tagging
+from exper.runs import create, lifecycle, tags
 
 
 def run(arguments: list[str], project: Project) -> int:
@@ -24,5 +24,5 @@ def run(arguments: list[str], project: Project) -> int:
 def _parser() -> Parser:
     parser = Parser("run", __doc__)
     parser.add_argument("tag", help="the name of the experiment, a new git tag")
-    tagging.add_arguments(parser)
+    tags.add_arguments(parser)
     return parser

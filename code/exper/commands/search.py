@@ -28,7 +28,7 @@ from exper.core.messages import say, warn
 from exper.core.paths import Project
 from exper.core.signals import Signals
 from exper.repository.repository import Repository, TagObject
-from exper.runs import jobs, lifecycle, remove, run_record, tagged, tagging, tags
+from exper.runs import commits, jobs, lifecycle, remove, run_record, tags
 from exper.search import options as plan
 from exper.search import space, trial
 from exper.search.trial import Base
@@ -47,10 +47,10 @@ def search(arguments: list[str], project: Project) -> int:
     if known is None:
         if slurm.this_job() is not None:  # what is committed meanwhile is not what was submitted
             raise Refused(f"the tag {options.tag!r} is gone.")
-        tagging.check_free(repository, options.tag)
-    changed = [] if known else tagging.uncommitted_changes(project, repository, options)
+        tags.check_free(repository, options.tag)
+    changed = [] if known else commits.uncommitted_changes(project, repository, options)
     with Signals() as signals:
-        commit = known.commit if known else tagging.commit(repository, changed, changes, options)
+        commit = known.commit if known else commits.create(repository, changed, changes, options)
         base = _base(project, repository, options, commit, known)
         if known is not None:
             _check_settings(base, changes)
@@ -61,7 +61,7 @@ def search(arguments: list[str], project: Project) -> int:
 def _parser() -> Parser:
     parser = Parser("exper search", __doc__)
     parser.add_argument("tag", help="the name of the search, a new git tag or one to go on with")
-    tagging.add_arguments(parser)
+    tags.add_arguments(parser)
     plan.add_arguments(parser)
     return parser
 
@@ -70,16 +70,16 @@ def _base(
     project: Project, repository: Repository, options: argparse.Namespace, commit: str, known: TagObject | None
 ) -> Base:
     """Return what all trials share, after making sure that it can be trained and searched."""
-    config = tagged.check(repository, commit)
-    source = repository.file(commit, tagged.CONFIG)
+    config = commits.read_config(repository, commit)
+    source = repository.file(commit, commits.CONFIG)
     if source is None:
-        raise Refused(f"{tagged.CONFIG} is not committed, and a search varies what it holds.")
+        raise Refused(f"{commits.CONFIG} is not committed, and a search varies what it holds.")
     direction, metric = space.monitored(config)
     if not metric:
         raise Refused('a search needs `monitor` in config.py, such as "max val/acc": what it makes best.')
-    seed = tags.number_in(known, "Exper-Seed") if known else None
+    seed = tags.trailer_number(known, "Exper-Seed") if known else None
     if seed is None:
-        seed = tagged.seed(repository, commit) if options.fixed else run_record.fresh_seed()
+        seed = commits.fixed_seed(repository, commit) if options.fixed else run_record.fresh_seed()
     threads = plan.threads(config, options.jobs)
     found = space.read(source)
     return Base(project, repository, options.tag, commit, source, config, found, metric, direction, seed, threads)
@@ -116,7 +116,7 @@ def _search(
         )
     lifecycle.check_writable(project)
     signals.check()
-    made = None if known else tagging.create(base.repository, options, base.commit, base.seed, base.threads)
+    made = None if known else tags.create(base.repository, options, base.commit, base.seed, base.threads)
     try:
         study = study or studies.create(tag, base.commit, base.direction, options.storage)
         studies.remember(study, planned)

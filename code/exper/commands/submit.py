@@ -21,7 +21,7 @@ from exper.core.messages import say
 from exper.core.paths import Project
 from exper.core.signals import Signals
 from exper.repository.repository import Repository
-from exper.runs import create, jobs, lifecycle, run_record, select, tagging, tags
+from exper.runs import create, jobs, lifecycle, run_record, select, tags
 from exper.runs.resume import state, take_up
 
 
@@ -41,7 +41,7 @@ def submit(arguments: list[str], project: Project) -> int:
 def _parser() -> Parser:
     parser = Parser("exper submit", __doc__)
     parser.add_argument("tag", help="the name of the experiment, a new git tag; with --continue a tag or tag/id")
-    tagging.add_arguments(parser)
+    tags.add_arguments(parser)
     parser.add_argument("--continue", action="store_true", help="go on with a run that has not finished, in a new job")
     return parser
 
@@ -56,7 +56,7 @@ def _parse_continue(words: list[str]) -> argparse.Namespace:
 
 def _continue(project: Project, options: argparse.Namespace, flags: list[str]) -> int:
     reference = tags.parse_reference(options.run)
-    tags.check_kept(reference)
+    tags.refuse_untagged(reference)
     cluster = slurm.check_here()
     run = choose(select.runs(project, reference), is_named=reference.number is not None)
     record = run_record.read(run)

@@ -26,7 +26,7 @@ from exper.core.errors import Refused
 from exper.core.messages import MOST, printable, say
 from exper.core.signals import Signals
 from exper.repository.repository import Repository
-from exper.runs import lifecycle, run_record, select, snapshot, status, supervisor, tagged, tags
+from exper.runs import commits, lifecycle, run_record, select, snapshot, status, supervisor, tags
 from exper.verify import causes, workspace
 from exper.verify.comparison import Comparison
 
@@ -44,8 +44,8 @@ def verify(arguments: list[str], project: paths.Project) -> int:
         raise Refused(f"{run} is {state}. Wait until it has ended.")
     repository = Repository(project.root)
     commit = select.code_of(repository, run, record)
-    config = tagged.check(repository, commit)
-    threads = record.get("threads") or tagged.threads(config)
+    config = commits.read_config(repository, commit)
+    threads = record.get("threads") or run_record.thread_count(config)
     compared = Comparison(run, is_finished=state == "finished", epochs=_epochs(options.epochs))
     earlier = workspace.earlier(project, run)
     now = run_record.new(run.tag, commit, record["seed"], threads) | {"id": run.id, "tree": record.get("tree")}

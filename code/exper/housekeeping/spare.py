@@ -36,7 +36,7 @@ class Spare(NamedTuple):
 
 def of_tag(project: paths.Project, tag: paths.Tag, known: Tags) -> Iterator[Spare]:
     """Yield what killed commands have left in the folder of a tag, its snapshot, and the folder if the tag is gone."""
-    left = staging.left(tag)
+    left = staging.leftovers(tag)
     if left:
         sweep = partial(_sweep, project, tag)
         yield Spare(f"{tag.name}: what a killed command has left", sum(map(files.size, left)), sweep)
@@ -71,7 +71,7 @@ def _remove_snapshot(project: paths.Project, tag: paths.Tag, known: Tags) -> str
             return None
         if not _is_unused(tag, known):
             return f"{tag.name}: somebody uses its snapshot by now"
-        folder = staging.take_away(tag, tag.snapshot)
+        folder = staging.move_away(tag, tag.snapshot)
     shutil.rmtree(folder, ignore_errors=True)
     return None
 
@@ -81,7 +81,7 @@ def is_forgotten(project: paths.Project, tag: paths.Tag, known: Tags) -> bool:
     if tag.name in known or tag.name == UNTAGGED:
         return False
     ours = {path.name for path in (tag.last_id, tag.removed_ids, tag.snapshot)}
-    there = {path.name for path in tag.folder.glob("*")} - {path.name for path in staging.left(tag)}
+    there = {path.name for path in tag.folder.glob("*")} - {path.name for path in staging.leftovers(tag)}
     if not all(name in ours or _of_search(name) for name in there):
         return False
     return not project.trials(tag.name) and tag.name not in map(paths.search_of, known)

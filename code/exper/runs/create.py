@@ -10,7 +10,7 @@ from exper.core.errors import Refused
 from exper.core.paths import Project
 from exper.core.signals import Signals
 from exper.repository.repository import Repository, TagObject
-from exper.runs import lifecycle, remove, run_record, tagged, tagging, tags
+from exper.runs import commits, lifecycle, remove, run_record, tags
 
 
 @contextlib.contextmanager
@@ -33,21 +33,21 @@ def born(
     tags.check_new(options.tag)
     changes = dict(map(config_file.parse_change, options.settings))
     repository = Repository(project.root)
-    tagging.check_free(repository, options.tag)
-    changed = tagging.uncommitted_changes(project, repository, options)
+    tags.check_free(repository, options.tag)
+    changed = commits.uncommitted_changes(project, repository, options)
     with Signals() as signals:
-        commit = tagging.commit(repository, changed, changes, options)
+        commit = commits.create(repository, changed, changes, options)
         known = repository.tag(options.tag)
         if known is not None:
             _check_known(project, repository, known, commit)
             commit = known.commit
-        config = tagged.check(repository, commit)
+        config = commits.read_config(repository, commit)
         seed = _seed(repository, commit, known, fixed=options.fixed)
-        threads = (known and tags.number_in(known, "Exper-Threads")) or tagged.threads(config, threads)
+        threads = (known and tags.trailer_number(known, "Exper-Threads")) or run_record.thread_count(config, threads)
         record = run_record.new(options.tag, commit, seed, threads)
         lifecycle.check_writable(project)
         signals.check()
-        tag = known or tagging.create(repository, options, commit, seed, threads)
+        tag = known or tags.create(repository, options, commit, seed, threads)
         try:
             yield (
                 lifecycle.begin(
@@ -79,8 +79,8 @@ def _check_known(project: Project, repository: Repository, known: TagObject, com
 
 def _seed(repository: Repository, commit: str, known: TagObject | None, *, fixed: bool) -> int:
     """Return the seed in the tag's message; else with -f the one in code/seed; else a fresh one."""
-    recorded = tags.number_in(known, "Exper-Seed") if known else None
-    written = tagged.seed(repository, commit) if fixed else None
+    recorded = tags.trailer_number(known, "Exper-Seed") if known else None
+    written = commits.fixed_seed(repository, commit) if fixed else None
     if recorded is None:
         return run_record.fresh_seed() if written is None else written
     if written not in (None, recorded):

@@ -35,7 +35,7 @@ def _remove_runs(
                     continue
                 ids.keep_last(tag)
                 ids.note_removed(tag, run.id)
-                gone.append(staging.take_away(tag, run.folder))
+                gone.append(staging.move_away(tag, run.folder))
             of[tag] = None
     finally:
         finish(project, of, gone)

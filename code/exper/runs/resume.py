@@ -5,7 +5,7 @@ import time
 from exper.config import config_file
 from exper.core import host_info, paths, slurm
 from exper.repository.repository import Repository
-from exper.runs import lifecycle, run_record, same, select, status, tagged
+from exper.runs import commits, lifecycle, run_record, select, status
 
 _ENDING_SECONDS = 30
 _NODE_SECONDS = 120  # until the heartbeat of a node that has failed is old
@@ -31,10 +31,10 @@ def take_up(
             bits may differ.
     """
     commit = select.code_of(repository, run, record)
-    config = tagged.check(repository, commit)
-    needed = tagged.requirements(repository, commit)
-    different = same.check_versions(record.get("versions", {}), needed, exact=exact)
-    expected = same.expect(run, exact=exact) | {"different": different}
+    config = commits.read_config(repository, commit)
+    needed = commits.requirements(repository, commit)
+    different = run_record.different_versions(record.get("versions", {}), needed, exact=exact)
+    expected = run_record.expected(run, different, exact=exact)
     live = lifecycle.resume(project, run, record, expected, command, repository=repository, status=as_)
     return live, config
 

@@ -1,15 +1,21 @@
-"""run.json, what the manager records of a run: who, where, when, from what, and how it ended."""
+"""run.json, the manager's record of a run: its code, its sessions (host, times, exit code), and its status.
 
+Versions are compared here, where they are recorded; device and data by training, which records those.
+"""
+
+import json
 import os
 import signal
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from exper.core import files, host_info, paths
+from exper.core import files, host_info, paths, statistic_file
 from exper.core.errors import Refused
 
 FORMAT = int((Path(__file__).parents[1] / "FORMAT").read_text())
+COMPARED = ("device", "data", "pretrained", "outside_code")  # sections of statistic.json that numbers depend on
 Record = dict[str, Any]
 
 
@@ -19,11 +25,14 @@ def now() -> str:
 
 
 def time(text: object) -> datetime | None:
-    """Return a recorded time, in UTC; None if it is none."""
+    """Parse a recorded time, in UTC; return None if it is none."""
     try:
         return datetime.fromisoformat(str(text)).astimezone(timezone.utc)
     except (ValueError, OverflowError):  # the second: in UTC it would be before the year 1, or after 9999
         return None
+
+
+# -- a new run ---------------------------------------------------------------------------------------------------------
 
 
 def fresh_seed() -> int:
@@ -31,8 +40,14 @@ def fresh_seed() -> int:
     return int.from_bytes(os.urandom(4), "little")
 
 
+def thread_count(config: Mapping[str, Any], default: int | None = None) -> int:
+    """Return the threads of a new run: the setting, else `default`, else the default of this host."""
+    threads = config.get("threads")
+    return threads if type(threads) is int else default or host_info.default_threads()
+
+
 def new(tag: str, commit: str | None, seed: int, threads: int) -> Record:
-    """Return the record of a run that is about to be born; its id, its tree and its first session come later."""
+    """Return the record of a run to be created; its id, its tree and its first session come later."""
     return {
         "format": FORMAT,
         "tag": tag,
@@ -50,26 +65,22 @@ def new(tag: str, commit: str | None, seed: int, threads: int) -> Record:
     }
 
 
+# -- sessions; the record repeats the keys of the last ----------------------------------------------------------------
+
+
 def begin(record: Record, command: list[str], status: str = "running") -> Record:
-    """Return the record with a new session here and now; what the last session has stands on top as well.
+    """Return the record with a new session, here and now.
 
-    A session that was queued becomes the one that runs, and keeps its command and its job.
+    A queued session becomes the one that runs, and keeps its command and its job.
     """
-    before, job = record["sessions"], None
+    before = record["sessions"]
+    job = None
     if record.get("status") == "queued":
-        command, before, job = record["command"], before[:-1], record["job"]
-    about = {"environment": host_info.environment(), "versions": host_info.versions()}
-    return _with(record | about, before, _session(command, status, job))
-
-
-def _session(command: list[str], status: str, job: Record | None) -> Record:
-    ended = dict.fromkeys(("ended", "exit_code", "signal", "pruned"))
-    return {"command": command, "status": status, "job": job, **host_info.this_process(), "started": now(), **ended}
-
-
-def _with(record: Record, before: list[Record], session: Record) -> Record:
-    sessions = [*before, session]
-    return record | session | {"started": sessions[0]["started"], "sessions": sessions}
+        command = record["command"]
+        before = before[:-1]
+        job = record["job"]
+    host = {"environment": host_info.environment(), "versions": host_info.versions()}
+    return _with(record | host, before, _session(command, status, job))
 
 
 def give_job(record: Record, job: Record) -> Record:
@@ -79,7 +90,7 @@ def give_job(record: Record, job: Record) -> Record:
 
 
 def queue_again(record: Record) -> Record:
-    """Return the record of a run that has just been interrupted, and whose job has another go at it later."""
+    """Return the record of a run that was just interrupted and whose job will continue it later."""
     return _with(record, record["sessions"], _session(record["command"], "queued", record["job"]))
 
 
@@ -92,7 +103,7 @@ def unqueue(record: Record) -> Record:
 def end(record: Record, status: str, returncode: int, pruned: Record | None = None) -> Record:
     """Return the record with its last session ended; a negative return code is a signal's number.
 
-    A pruned one has in `pruned` after which epoch it was, and why.
+    `pruned` holds the epoch after which a trial was pruned, and the reason.
     """
     ended = {
         "status": status,
@@ -106,9 +117,27 @@ def end(record: Record, status: str, returncode: int, pruned: Record | None = No
 
 
 def mark_died(record: Record) -> Record:
-    """Return the record of a run that ended without a word, so that this stays known while somebody holds its lock."""
+    """Return the record of a run whose last session died, so that this stays recorded while the lock is held."""
     *before, last = record["sessions"]
     return record | {"status": "died", "sessions": [*before, last | {"status": "died"}]}
+
+
+def ending(record: Record) -> str:
+    """Return the status, of a failed run with its exit code or signal: `failed (killed by SIGKILL)`."""
+    if record["status"] != "failed":
+        return str(record["status"])
+    cause = f"killed by {record['signal']}" if record["signal"] else f"exit code {record['exit_code']}"
+    return f"failed ({cause})"
+
+
+def _session(command: list[str], status: str, job: Record | None) -> Record:
+    ended = dict.fromkeys(("ended", "exit_code", "signal", "pruned"))
+    return {"command": command, "status": status, "job": job, **host_info.this_process(), "started": now(), **ended}
+
+
+def _with(record: Record, before: list[Record], session: Record) -> Record:
+    sessions = [*before, session]
+    return record | session | {"started": sessions[0]["started"], "sessions": sessions}
 
 
 def _signal_name(number: int) -> str:
@@ -118,16 +147,13 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def write(run: paths.Run, record: Record) -> None:
-    """Replace the run's run.json."""
-    files.write_json(run.record, record)
-
+# -- the file ----------------------------------------------------------------------------------------------------------
 
 _NONE = type(None)
 _Kinds = dict[str, tuple[type, ...]]
 _FIRST: _Kinds = {"format": (int,)}
 _KINDS: _Kinds = {"status": (str,), "seed": (int,), "started": (str,), "sessions": (list,)}
-_LATER: _Kinds = {  # what format 1 has not always had, or what is null in some runs
+_OPTIONAL: _Kinds = {  # absent from early records of format 1, or null in some runs
     "commit": (str, _NONE),
     "threads": (int, _NONE),
     "job": (dict, _NONE),
@@ -137,6 +163,11 @@ _LATER: _Kinds = {  # what format 1 has not always had, or what is null in some 
     "environment": (dict,),
     "versions": (dict,),
 }
+
+
+def write(run: paths.Run, record: Record) -> None:
+    """Replace the run's run.json."""
+    files.write_json(run.record, record)
 
 
 def read(run: paths.Run) -> Record:
@@ -155,7 +186,7 @@ def read(run: paths.Run) -> Record:
             f"{run} was made by a newer Exper (format {record['format']}, not {FORMAT}). Update this project."
         )
     _check(run, record, _KINDS)
-    _check(run, record, {key: kinds for key, kinds in _LATER.items() if key in record})
+    _check(run, record, {key: kinds for key, kinds in _OPTIONAL.items() if key in record})
     if not record["sessions"] or not all(map(_is_session, record["sessions"])):
         raise Refused(f"{run.record} is damaged: 'sessions' tells of none")
     return record
@@ -171,9 +202,37 @@ def _check(run: paths.Run, record: Record, kinds: _Kinds) -> None:
             raise Refused(f"{run.record} is damaged: {key!r} is missing or no {kind[0].__name__}")
 
 
-def ending(record: Record) -> str:
-    """Return how the run ended in a few words, such as `failed (killed by SIGKILL)`."""
-    if record["status"] != "failed":
-        return str(record["status"])
-    how = f"killed by {record['signal']}" if record["signal"] else f"exit code {record['exit_code']}"
-    return f"failed ({how})"
+# -- comparing with a recorded run -------------------------------------------------------------------------------------
+
+
+def expected(original: paths.Run, different: list[str], *, exact: bool) -> Record:
+    """Return the part of a new record that training compares itself with: sections of `original`'s statistic.json.
+
+    `different` are the versions that differ already.
+    """
+    statistic = statistic_file.read_if_readable(original).content
+    recorded = {key: statistic[key] for key in COMPARED if key in statistic}
+    return {"recorded": recorded or None, "exact": exact, "different": different}
+
+
+def different_versions(recorded: dict[str, str], required: set[str], *, exact: bool) -> list[str]:
+    """Return a line for Python and each required package whose version differs from the recorded one.
+
+    Raises:
+        Refused: a version differs, and `exact` is set.
+    """
+    installed = host_info.versions()
+    compared = {"python", *(required or recorded)} & set(recorded)
+    different = [
+        f"{name} {recorded[name]} -> {installed.get(name, 'missing')}"
+        for name in sorted(compared)
+        if recorded[name] != installed.get(name)
+    ]
+    if different and exact:
+        raise Refused(f"versions differ from the recorded run: {', '.join(different)}. Install those, or omit --exact.")
+    return different
+
+
+def is_equal(a: object, b: object) -> bool:
+    """Tell whether two recorded values are equal to the last digit; NaN equals NaN."""
+    return json.dumps(a, sort_keys=True, default=repr) == json.dumps(b, sort_keys=True, default=repr)

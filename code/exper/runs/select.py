@@ -44,7 +44,7 @@ def one(project: paths.Project, text: str) -> paths.Run:
         Refused: there is none, or several.
     """
     reference = tags.parse_reference(text)
-    tags.check_kept(reference)
+    tags.refuse_untagged(reference)
     found = runs(project, reference)
     if len(found) > 1:
         raise Refused(f"{text!r} has {len(found)} runs. Name one: {', '.join(map(str, found[:5]))}.")

@@ -77,7 +77,7 @@ def release(project: paths.Project, tag: paths.Tag, *, ours: paths.Run | None = 
         )
         if not unneeded or not tag.snapshot.exists():
             return
-        folder = staging.take_away(tag, tag.snapshot)
+        folder = staging.move_away(tag, tag.snapshot)
     shutil.rmtree(folder, ignore_errors=True)
 
 

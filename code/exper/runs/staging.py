@@ -1,35 +1,41 @@
-"""Folders `.new-<random>/` beside the runs of a tag, where things are made whole, or moved to be removed."""
+"""Folders `.new-<random>/` beside the runs of a tag: a run is prepared in one, and moved into one to be removed.
+
+A killed command leaves its folder. A lock tells for sure only about processes of this host. So names hold a mark of the
+host, and a folder of another host counts as abandoned once nothing has changed in it for an hour.
+"""
 
 import contextlib
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from exper.core import files, lock, paths
+from exper.core import files, host_info, lock, paths
 from exper.core.errors import Refused
-from exper.runs import left_behind
+from exper.runs import status
 
-_NEW = ".new-"
+_PREFIX = ".new-"
 _LOCK = "lock"
+_ABANDONED_SECONDS = 3600.0
 
 
 @contextlib.contextmanager
 def new(project: paths.Project, tag: paths.Tag) -> Iterator[tuple[Path, int]]:
-    """Yield a locked folder and the lock; the folder is gone at the end, unless it has been renamed into a run.
+    """Yield a locked folder and the lock; the folder is removed at the end, unless it has been renamed into a run.
 
     Raises:
-        Refused: the disk is full, or may not be written.
+        Refused: the disk is full, or can't be written.
     """
     try:
-        with _made(project, tag) as made:
-            yield made
+        with _created(project, tag) as folder_and_lock:
+            yield folder_and_lock
     except OSError as error:
         raise Refused(f"no run can be put into {tag.folder}: {error.strerror or error}.") from None
 
 
 @contextlib.contextmanager
-def _made(project: paths.Project, tag: paths.Tag) -> Iterator[tuple[Path, int]]:
+def _created(project: paths.Project, tag: paths.Tag) -> Iterator[tuple[Path, int]]:
     project.result.mkdir(exist_ok=True)
     with lock.held(project.lock):
         tag.folder.mkdir(exist_ok=True)
@@ -48,25 +54,52 @@ def _made(project: paths.Project, tag: paths.Tag) -> Iterator[tuple[Path, int]]:
 
 
 def sweep(tag: paths.Tag) -> None:
-    """Remove what commands that were killed have left; the project's lock is held."""
-    for path in left(tag):
+    """Remove the leftovers of killed commands; the caller holds the project's lock."""
+    for path in leftovers(tag):
         files.remove(path)
 
 
-def left(tag: paths.Tag) -> list[Path]:
-    """Return what commands that were killed have left, and maybe what one is removing at this moment."""
-    made = [folder for folder in tag.folder.glob(f"{_NEW}*") if left_behind.is_left(folder, folder / _LOCK)]
-    return [*made, *tag.folder.glob(f".{tag.last_id.name}.*")]
+def leftovers(tag: paths.Tag) -> list[Path]:
+    """Return the leftovers of killed commands, and possibly a folder that a command is removing at this moment."""
+    folders = [folder for folder in tag.folder.glob(f"{_PREFIX}*") if is_abandoned(folder, folder / _LOCK)]
+    return [*folders, *tag.folder.glob(f".{tag.last_id.name}.*")]
 
 
-def take_away(tag: paths.Tag, path: Path) -> Path:
-    """Move a path of the tag out of sight by one rename; return the folder that is to be removed with it."""
+def move_away(tag: paths.Tag, path: Path) -> Path:
+    """Move a path of the tag into a folder that is to be removed, by one rename; return that folder."""
     folder = _make(tag)
     os.rename(path, folder / path.name)
     return folder
 
 
+def unique_name() -> str:
+    """Return a name, or the end of a name, that no other process takes; it marks this host."""
+    return f"{_host_mark()}{os.urandom(6).hex()}"
+
+
+def is_abandoned(folder: Path, lock_file: Path) -> bool:
+    """Tell whether no process works in a folder whose name ends with a `unique_name` and which holds `lock_file`."""
+    if lock.is_held(lock_file):
+        return False
+    return _host_mark() in folder.name or _is_old(folder)
+
+
 def _make(tag: paths.Tag) -> Path:
-    folder = tag.folder / f"{_NEW}{left_behind.new_name()}"
+    folder = tag.folder / f"{_PREFIX}{unique_name()}"
     folder.mkdir()
     return folder
+
+
+def _host_mark() -> str:
+    return hashlib.sha256(host_info.host().encode()).hexdigest()[:6]
+
+
+def _is_old(folder: Path) -> bool:
+    """Tell whether neither the folder nor the heartbeat in it has changed for an hour."""
+    changed = 0.0
+    for path in (folder, folder / "heartbeat"):
+        try:
+            changed = max(changed, path.stat().st_mtime)
+        except OSError:
+            continue
+    return status.clock(folder.parent) - changed > _ABANDONED_SECONDS

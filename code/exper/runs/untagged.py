@@ -16,7 +16,7 @@ from exper.core import paths, terminal
 from exper.core.errors import Refused
 from exper.core.messages import say
 from exper.core.signals import Signals
-from exper.runs import board, lifecycle, remove, run_record, supervisor, tagged, tags
+from exper.runs import board, lifecycle, remove, run_record, supervisor, tags
 
 _OUT, _ERR = 1, 2
 
@@ -34,7 +34,7 @@ class Untagged:
 
     def __enter__(self) -> dict[str, str]:
         config = self._config()
-        record = run_record.new(tags.UNTAGGED, None, run_record.fresh_seed(), tagged.threads(config))
+        record = run_record.new(tags.UNTAGGED, None, run_record.fresh_seed(), run_record.thread_count(config))
         with Signals() as signals:
             live = lifecycle.begin(self._project, record, self._command, repository=None, signals=signals, least=0)
         self._live = live

@@ -19,7 +19,7 @@ from exper.core import lock, paths
 from exper.core.errors import Refused
 from exper.core.signals import Signals
 from exper.repository.repository import TagObject
-from exper.runs import lifecycle, lists, remove, status, tagged
+from exper.runs import commits, lifecycle, lists, remove, status
 from exper.search import outcome
 from exper.search import server as warm
 from exper.search import study as studies
@@ -100,7 +100,7 @@ class Searcher:
                 self._wait()
 
     def _server(self) -> warm.Server:
-        required = tagged.requirements(self._base.repository, self._base.commit)
+        required = commits.requirements(self._base.repository, self._base.commit)
         return warm.Server(self._base.project, self._base.threads, required)
 
     def _next(self) -> tuple[Open, paths.Run] | None:

@@ -12,7 +12,7 @@ from exper.config.config_file import Value
 from exper.core import host_info
 from exper.core.arguments import Parser
 from exper.core.errors import Refused
-from exper.runs import tagged
+from exper.runs import run_record
 from exper.search import space
 from exper.search.space import Space
 
@@ -66,7 +66,7 @@ def of(space_: Space, config: Mapping[str, Value], known: Mapping[str, Any], opt
 
 def threads(config: Mapping[str, Value], jobs: int) -> int:
     """Return the threads of each run: the setting, else its share of the cores."""
-    return tagged.threads(config, max(1, host_info.default_threads() // jobs))
+    return run_record.thread_count(config, max(1, host_info.default_threads() // jobs))
 
 
 def _count(text: str) -> int:

@@ -16,7 +16,7 @@ from exper.core import paths
 from exper.core.errors import Refused, did_you_mean
 from exper.core.messages import say
 from exper.repository.repository import Repository
-from exper.runs import tagged
+from exper.runs import commits
 from exper.search import space
 from exper.search import study as studies
 from exper.search.space import Space
@@ -57,7 +57,7 @@ def of(project: paths.Project, tag: str, storage: str | None) -> Search:
         raise Refused(f"{tag!r} is a trial. Type: exper results {paths.search_of(tag)}")
     repository = Repository(project.root)
     known = repository.tag(tag)
-    source = repository.file(known.commit, tagged.CONFIG) if known else None
+    source = repository.file(known.commit, commits.CONFIG) if known else None
     config = config_file.read(source) if source is not None else {}
     direction, metric = space.monitored(config)
     if known is None or source is None or not config.get("search") or not metric:

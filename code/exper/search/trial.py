@@ -10,7 +10,7 @@ from exper.config.config_file import Value
 from exper.core import paths
 from exper.core.errors import Refused
 from exper.repository.repository import Repository, TagObject, TagTaken
-from exper.runs import tagged, tags
+from exper.runs import commits, tags
 from exper.search import space
 from exper.search.space import Space
 
@@ -68,9 +68,11 @@ def make(base: Base, values: dict[str, Value], seeds: int) -> TagObject:
     if known is None:
         edit = functools.partial(config_file.edit, changes=_changes(base, values))
         said = f"{tag}: {space.described(base.space, values)}"
-        commit = base.repository.child(base.commit, {tagged.CONFIG: edit}, said)
+        commit = base.repository.child(base.commit, {commits.CONFIG: edit}, said)
         changes = [f"{setting}={space.text(value)}" for setting, value in values.items()]
-        message = tags.message(tag, said, [*tagged.trailers(base.seed, base.threads, changes), (tags.SEEDS, seeds)])
+        message = tags.message(
+            tag, said, [*tags.run_trailers(base.seed, base.threads, changes), (tags.SEEDS_TRAILER, seeds)]
+        )
         try:
             return base.repository.create_tag(tag, commit, message)
         except TagTaken:  # by another searcher, for the same values

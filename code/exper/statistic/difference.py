@@ -12,7 +12,7 @@ from exper.core.errors import Refused
 from exper.core.statistic_file import Statistic
 from exper.repository.client import GitFailed
 from exper.repository.repository import Repository
-from exper.runs import run_record, same, select, status, tagged, tags
+from exper.runs import commits, run_record, select, status, tags
 from exper.statistic import cells, rows
 
 Values = dict[str, Any]
@@ -71,12 +71,12 @@ def _of_tag(project: paths.Project, name: str) -> Side:
     repository = Repository(project.root)
     known = select.tag(repository, project, name)
     found = Side(name, {SETTINGS: _of_commit(repository, known.commit)}, known.commit)
-    seed = tags.number_in(known, "Exper-Seed")
+    seed = tags.trailer_number(known, "Exper-Seed")
     return found if seed is None else Side(name, {RUN: {"seed": seed}, **found.sections}, known.commit)
 
 
 def _of_commit(repository: Repository, commit: str) -> Values:
-    source = repository.file(commit, tagged.CONFIG)
+    source = repository.file(commit, commits.CONFIG)
     return {} if source is None else _settings(config_file.read(source))
 
 
@@ -130,4 +130,4 @@ def sections(a: Side, b: Side) -> dict[str, dict[str, Pair]]:
 
 def _pairs(a: Values, b: Values) -> dict[str, Pair]:
     pairs = {name: Pair(a.get(name, ABSENT), b.get(name, ABSENT)) for name in {**a, **b}}
-    return {name: pair for name, pair in pairs.items() if not same.is_same(pair.a, pair.b)}
+    return {name: pair for name, pair in pairs.items() if not run_record.is_equal(pair.a, pair.b)}

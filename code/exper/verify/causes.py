@@ -5,7 +5,7 @@ from typing import Any
 
 from exper.core import host_info, paths, statistic_file
 from exper.core.statistic_file import Statistic
-from exper.runs import run_record, same
+from exper.runs import run_record
 from exper.verify.comparison import THE_END, Comparison
 
 _WRITTEN_LATE_SECONDS = 60
@@ -38,7 +38,9 @@ def likely(
     statistic = statistic_file.read_if_readable(new)
     found = [f"its log says why: {paths.from_here(new.log)}"] if compared.difference.quantity == THE_END else []
     found += _of_parts(compared.statistic, statistic)
-    found += [f"version of {line}" for line in same.check_versions(record.get("versions", {}), set(), exact=False)]
+    found += [
+        f"version of {line}" for line in run_record.different_versions(record.get("versions", {}), set(), exact=False)
+    ]
     found += _changes("environment variable", record.get("environment", {}), now["environment"])
     found += _of_record(run, record, compared)
     found += _of_determinism(statistic, compared, earlier)
@@ -56,7 +58,7 @@ def _unrecorded() -> list[str]:
 
 def _of_parts(recorded: Statistic, now: Statistic) -> list[str]:
     found = []
-    for part in same.PARTS:
+    for part in run_record.COMPARED:
         if part in recorded.content and part in now.content:
             label = "code outside the tag," if part == "outside_code" else part
             found += _changes(label, recorded.section(part), now.section(part))
@@ -100,7 +102,7 @@ def _of_determinism(statistic: Statistic, compared: Comparison, earlier: list[li
         line = difference.line
         if line is not None and line < len(history) and difference.quantity in history[line]:
             then = history[line][difference.quantity]
-            if same.is_same(then, difference.now):
+            if run_record.is_equal(then, difference.now):
                 found.append("an earlier verification had the same value as this one, so training is deterministic")
             else:
                 found.append(f"an earlier verification had {then!r}, so training is not deterministic")

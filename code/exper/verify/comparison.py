@@ -9,7 +9,7 @@ from exper.config import config_file
 from exper.core import files, paths, statistic_file
 from exper.core.errors import Refused
 from exper.core.files import section
-from exper.runs import same
+from exper.runs import run_record
 
 Line = dict[str, Any]
 NOTHING, THE_END = "nothing", "the end"
@@ -122,7 +122,7 @@ class Comparison:
 
     def _differ(self, where: str, recorded: Line, now: Line, line: int | None = None) -> None:
         values = {name: (recorded.get(name, NOTHING), now.get(name, NOTHING)) for name in {**recorded, **now}}
-        names = [name for name in values if name not in _TIMES and not same.is_same(*values[name])]
+        names = [name for name in values if name not in _TIMES and not run_record.is_equal(*values[name])]
         if names:
             self.difference = Difference(where, names[0], *values[names[0]], also=names[1:], line=line)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from exper.core import files, lock, paths
 from exper.core.errors import Refused
-from exper.runs import left_behind
+from exper.runs import staging
 
 
 def new(project: paths.Project, run: paths.Run) -> tuple[paths.Verification, int]:
@@ -17,7 +17,7 @@ def new(project: paths.Project, run: paths.Run) -> tuple[paths.Verification, int
     Raises:
         Refused: the disk is full, or may not be written.
     """
-    place = paths.Verification(project.verifications / f"{run.tag}-{run.id}-{left_behind.new_name()}")
+    place = paths.Verification(project.verifications / f"{run.tag}-{run.id}-{staging.unique_name()}")
     try:
         with lock.held(project.lock):
             sweep(project)
@@ -58,7 +58,7 @@ def sweep(project: paths.Project) -> None:
 
 def left(project: paths.Project) -> list[Path]:
     """Return what verifications have left: those that differed, or were killed."""
-    return [place.folder for place in _all(project) if left_behind.is_left(place.folder, place.lock)]
+    return [place.folder for place in _all(project) if staging.is_abandoned(place.folder, place.lock)]
 
 
 def _all(project: paths.Project) -> list[paths.Verification]:

@@ -185,7 +185,7 @@ def test_killed_with_its_supervisor_it_leaves_the_status_and_can_be_repeated(pro
         (["bas"], "no run has the tag 'bas'. Did you mean 'base'?"),
         (["base"], "'base' has 2 runs. Name one: base/0, base/1."),
         (["base/7"], "there is no run base/7. 'base' has: 0, 1."),
-        (["untagged/0"], "no tag has kept the code of untagged runs."),
+        (["untagged/0"], "no tag holds the code of untagged runs."),
         ([], "the following arguments are required: tag/id"),
         (["other/0"], "the code of other/0 has no code/evaluate.py"),
     ],

@@ -14,7 +14,7 @@ import pytest
 
 from exper.core import checkpoint_file, lock, paths
 from exper.repository.repository import Repository
-from exper.runs import left_behind
+from exper.runs import staging
 from tests.conftest import CODE
 from tests.support import campaign, manager, searching
 from tests.support.manager import exper, finished, git, record, refused, state, the_run, untouched, write
@@ -60,7 +60,7 @@ def everything(project: paths.Project) -> dict[str, bytes]:
 
 def killed_start(project: paths.Project, tag: str) -> Path:
     """Make what a start that was killed leaves beside the runs of a tag."""
-    folder = project.tag(tag).folder / f".new-{left_behind.new_name()}"
+    folder = project.tag(tag).folder / f".new-{staging.unique_name()}"
     folder.mkdir(parents=True)
     (folder / "lock").touch()
     (folder / "seed").write_text("1\n" * 50_000)
@@ -199,7 +199,7 @@ def test_lines_of_finished_txt_go_whose_runs_somebody_has_deleted(project: paths
 
 def test_what_verifications_have_left_goes_and_one_under_way_stays(project: paths.Project) -> None:
     exper(project, "run", "base")
-    left, live = (project.verifications / f"base-0-{left_behind.new_name()}" for _ in range(2))
+    left, live = (project.verifications / f"base-0-{staging.unique_name()}" for _ in range(2))
     left.mkdir(parents=True)
     live.mkdir()
     held = lock.take(live / "lock")

@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from exper.core import paths
-from exper.runs import left_behind, status
+from exper.runs import staging, status
 from tests.support import manager, searching
 from tests.support.manager import exper, git, record, refused, state, untouched, write
 
@@ -227,7 +227,7 @@ def test_rm_that_was_killed_in_the_middle_is_finished_by_the_same_command(projec
     exper(project, "rerun", "base", code=1)
     exper(project, "run", "other")
     tag = project.tag("base")
-    beside = tag.folder / f".new-{left_behind.new_name()}"
+    beside = tag.folder / f".new-{staging.unique_name()}"
     beside.mkdir()
     (tag.folder / "1").rename(beside / "1")  # as `rm base/1 base/0`, killed behind the first rename, leaves it
     tag.removed_ids.write_text("1\n0\n")

@@ -276,7 +276,7 @@ def test_a_space_that_makes_no_trials_is_refused(project: paths.Project, space: 
         (["wide", "--trials", "x"], "no number from 1 on"),
         (["wide", "--sampler", "best"], "invalid choice"),
         (["lr=0.1"], "the tag is missing"),
-        (["wide+lr=0.1"], "kept for the trials"),
+        (["wide+lr=0.1"], "reserved for the trials"),
         (["x" * 300], "can't be a tag"),
         (["x" * 195], "can't be a tag"),
         (["main"], "is a branch"),

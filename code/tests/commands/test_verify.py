@@ -284,7 +284,7 @@ def test_what_can_not_be_verified_is_refused_and_nothing_changes(project: paths.
             (("bse",), "Did you mean 'base'?"),
             (("base/7",), "there is no run base/7"),
             (("base/x",), "is no run"),
-            (("untagged/0",), "no tag has kept the code of untagged runs"),
+            (("untagged/0",), "no tag holds the code of untagged runs"),
             (("base/0", "--epochs", "0"), "write a whole number from 1 on"),
             (("base/0", "--epochs", "-1"), "write a whole number from 1 on"),
             (("base/0", "--epochs", "x"), "write a whole number from 1 on"),

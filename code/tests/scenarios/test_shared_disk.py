@@ -16,7 +16,7 @@ import pytest
 from exper.core import host_info, lock, paths
 from exper.core.errors import Refused
 from exper.repository.repository import Repository
-from exper.runs import left_behind, lifecycle, lists, resume, run_record, same
+from exper.runs import lifecycle, lists, resume, run_record, staging
 from tests.support import manager
 from tests.support.manager import edit_record, exper, record, refused, state, write
 
@@ -61,7 +61,9 @@ def test_a_run_that_another_host_has_just_taken_up_is_refused(project: paths.Pro
     now["sessions"][-1] |= _ELSEWHERE
     run_record.write(run, now | _ELSEWHERE)  # between our look at the run and our start
     with pytest.raises(Refused, match="another process has just worked on"):
-        lifecycle.resume(project, run, seen, same.expect(run, exact=False), ["continue"], repository=repository)
+        lifecycle.resume(
+            project, run, seen, run_record.expected(run, [], exact=False), ["continue"], repository=repository
+        )
     run.heartbeat.touch()
     assert resume.state(run) == "running"
     assert "on node7" in refused(project, "continue", "base")
@@ -113,11 +115,11 @@ def test_lines_of_a_list_wait_for_another_host(project: paths.Project) -> None:
 @pytest.mark.skipif(not _CAN_RENAME, reason="unshare is missing or refused: no second host name")
 def test_what_another_host_is_at_work_in_stays_until_it_is_old(project: paths.Project) -> None:
     exper(project, "run", "base")
-    program = [sys.executable, "-c", "from exper.runs import left_behind; print(left_behind.new_name())"]
+    program = [sys.executable, "-c", "from exper.runs import staging; print(staging.unique_name())"]
     environment = os.environ | {"PYTHONPATH": str(project.code)}
     names = [subprocess.check_output([*_OTHER_NAME, *program], env=environment, text=True).strip() for _ in range(2)]
     theirs = [project.verifications / f"base-0-{names[0]}", project.tag("base").folder / f".new-{names[1]}"]
-    ours = project.tag("base").folder / f".new-{left_behind.new_name()}"
+    ours = project.tag("base").folder / f".new-{staging.unique_name()}"
     for folder in (*theirs, ours):
         folder.mkdir(parents=True)
     exper(project, "gc", "--yes")
