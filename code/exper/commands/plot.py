@@ -20,7 +20,7 @@ from exper.core.arguments import Parser, output_file
 from exper.core.errors import Refused, unknown_name
 from exper.core.messages import printable, warn
 from exper.runs import select
-from exper.statistic import cells, history, mean_curve, rows
+from exper.statistic import cells, groups, history, rows
 from exper.statistic.history import Curve
 from exper.views import plotting
 from exper.views.plotting import Series, Style
@@ -122,16 +122,16 @@ def _by_group(
     found: dict[paths.Run, Curves], metrics: list[str], setting: str
 ) -> tuple[list[Series], dict[str, Style]]:
     """Return a mean with its interval for each group and metric, and the legend."""
-    groups: dict[str, list[Curves]] = {}
+    by_value: dict[str, list[Curves]] = {}
     for run, value in _values(list(found), setting).items():
-        groups.setdefault(value, []).append(found[run])
+        by_value.setdefault(value, []).append(found[run])
     legend, faint, series = {}, _faint(metrics), []
-    for number, (value, members) in enumerate(groups.items()):
+    for number, (value, members) in enumerate(by_value.items()):
         look = legend[f"{value} (n={len(members)})"] = plotting.style(number)
         for name in metrics:
             curves = [one[name] for one in members if name in one]
             if curves:
-                mean = mean_curve.of(curves)
+                mean = groups.mean_curve(curves)
                 band = None if name in faint else (mean.low, mean.high)
                 series.append(Series(name, mean.curve, look | faint.get(name, {}), band))
     return series, _named(legend) | _key(metrics)

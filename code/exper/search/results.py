@@ -11,7 +11,7 @@ from exper.core.messages import MOST, say
 from exper.search import results_table, space
 from exper.search.curve import Curve
 from exper.search.results_table import Search
-from exper.statistic import cells, history, mean_curve, tables
+from exper.statistic import cells, groups, history, tables
 from exper.statistic.rows import Row
 from exper.statistic.tables import Table
 
@@ -109,4 +109,4 @@ def _curve(search: Search, tag: str) -> history.Curve:
     curves = [history.Curve([epoch for epoch, _ in one], [value for _, value in one]) for one in points if one]
     if len(curves) == 1:
         return curves[0]
-    return mean_curve.of(curves).curve if curves else history.Curve([], [])
+    return groups.mean_curve(curves).curve if curves else history.Curve([], [])

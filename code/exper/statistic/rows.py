@@ -1,4 +1,4 @@
-"""A run as a row: its status, settings and results, under the names of a table's columns."""
+"""A run as a row: its status, settings and metrics under the names of a table's columns."""
 
 import functools
 import multiprocessing
@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from exper.core import paths, statistic_file
 from exper.core.errors import Refused
@@ -18,26 +18,31 @@ FIRST = ("run", "status", "epoch")
 _MANY = 4000
 
 
+class Reading(NamedTuple):
+    """A run's row, and the error if one of its files is damaged."""
+
+    row: Row
+    error: str | None = None
+
+
 def of(run: paths.Run) -> Row:
     """Return `run`, `status`, `epoch`, `hparam/<setting>` and, of a finished run, `metric/{best,last,test}/<name>`.
 
-    What can't be read is left out; then the status is "damaged".
+    A run with a damaged file has the status "damaged" and neither settings nor metrics.
     """
-    return read(run)[0]
+    return read(run).row
 
 
-def read(run: paths.Run) -> tuple[Row, str | None]:
-    """Return a run's row, as `of`, and what can't be read and why, if anything."""
+def read(run: paths.Run) -> Reading:
+    """Return a run's row, as `of`, with the error of a damaged file."""
     try:
-        state = status.of(run, run_record.read(run))
-        statistic = statistic_file.read_or_empty(run)
+        return Reading(row(run, status.of(run, run_record.read(run)), statistic_file.read_or_empty(run)))
     except Refused as refusal:
-        return row(run, "damaged", Statistic()), str(refusal)
-    return row(run, state, statistic), None
+        return Reading(row(run, "damaged", Statistic()), str(refusal))
 
 
 def row(run: paths.Run, state: str, statistic: Statistic) -> Row:
-    """Return the row of a run in a status, with what its statistic.json holds."""
+    """Return the row of a run that has the status `state`."""
     row: Row = {"run": str(run), "status": state, "epoch": statistic.metrics("last").get("epoch")}
     row.update(_under("hparam", statistic.settings))
     if state == "finished":
@@ -47,18 +52,19 @@ def row(run: paths.Run, state: str, statistic: Statistic) -> Row:
     return row
 
 
-def read_all(runs: list[paths.Run]) -> list[tuple[Row, str | None]]:
-    """Return `read` of each run; many are shared among a few processes, as most of the time is for JSON."""
+def read_all(runs: list[paths.Run]) -> list[Reading]:
+    """Return `read` of each run; several processes share many runs, as parsing JSON takes most of the time."""
     if len(runs) < _MANY:
         return list(map(read, runs))
     processes = min(4, os.cpu_count() or 1)
-    ignore_ctrl_c = (signal.SIGINT, signal.SIG_IGN)  # it ends us, and we end them
+    ignore_ctrl_c = (signal.SIGINT, signal.SIG_IGN)  # this process ends on it, and ends them
     with multiprocessing.get_context("fork").Pool(processes, signal.signal, ignore_ctrl_c) as pool:
-        return pool.map(_read_in, [str(run.folder) for run in runs], chunksize=500)
+        return list(map(Reading._make, pool.map(_read_in, [str(run.folder) for run in runs], chunksize=500)))
 
 
 def _read_in(folder: str) -> tuple[Row, str | None]:
-    return read(paths.Run(Path(folder)))
+    row, error = read(paths.Run(Path(folder)))
+    return row, error  # a plain tuple pickles faster than a Reading
 
 
 def _under(start: str, values: dict[str, Any]) -> Iterable[tuple[str, Any]]:
@@ -67,7 +73,7 @@ def _under(start: str, values: dict[str, Any]) -> Iterable[tuple[str, Any]]:
 
 @functools.lru_cache
 def _names(start: str, names: tuple[str, ...]) -> list[str]:
-    """Return the columns of names; most runs have the same ones, and a table has many runs."""
+    """Return the columns of names. Cached: most runs of a long table have the same names."""
     return [f"{start}/{name}" for name in names]
 
 
@@ -81,6 +87,6 @@ def columns(rows: Iterable[Row]) -> list[str]:
 
 
 def names(statistic: Statistic) -> dict[str, list[str]]:
-    """Return the names of settings and metrics in a statistic.json, as a title has them; of any status."""
+    """Return the names of a run's settings and metrics, whatever its status, by the sections of a title."""
     metrics = [f"{group}/{name}" for group in METRICS for name in statistic.metrics(group)]
     return {"hparam": list(statistic.settings), "metric": metrics}

@@ -2,17 +2,17 @@
 
     {
         "hparam": {
-            "optimizer.lr": "learning rate",    // a comment, as # and /* */ are
-            // "epochs": "epochs",              a name that is commented out stays known, and out
+            "optimizer.lr": "learning rate",    // a comment; # and /* */ work as well
+            // "epochs": "epochs",              a name that is commented out is not added again
         },
         "metric": {
             "best/val/acc": "accuracy",
         },
     }
 
-It is the user's file: text is only put in, byte for byte nothing of theirs changes. Libraries that read JSON with
-comments drop them, or know no #, so the few lines of this grammar are read here. Every line that we write ends in a
-comma: lines can be moved and commented out.
+The file is the user's: `title` only inserts text and changes no byte of theirs. Libraries that read JSON with comments
+drop the comments, or do not accept #, so the few rules of this grammar are here. Every line that `title` writes ends
+in a comma, so that lines can be moved and commented out.
 """
 
 import contextlib
@@ -38,28 +38,31 @@ _NAME = re.compile(r'("(?:[^"\\\r\n]|\\.)*")\s*:')
 
 @dataclass
 class Section:
-    """A pair of braces: the members between them, and where more can be put in."""
+    """A pair of braces: the members between them, and the offsets that a new member needs."""
 
-    names: dict[str, str] = field(default_factory=dict)
-    start: int = 0  # of its opening brace
-    last: int = 0  # of its last member, or the opening brace
-    end: int = 0  # of its closing brace
-    is_open: bool = True  # a member can follow without a comma before it
+    headers: dict[str, str] = field(default_factory=dict)  # by name
+    start: int = 0  # of the opening brace
+    last: int = 0  # of the last token of the last member, or of the opening brace
+    end: int = 0  # of the closing brace
+    is_open: bool = True  # the next member needs no comma before it
 
 
 @dataclass
 class Title:
-    """What a title says, and its text."""
+    """A parsed title, and its text."""
 
     text: str
     sections: dict[str, Section]
     whole: Section
-    commented: set[str]
+    commented: set[str]  # names in comments
 
     def columns(self) -> dict[str, str]:
         """Return the header of each column."""
-        pairs = ((part, *pair) for part, section in self.sections.items() for pair in section.names.items())
-        return {f"{part}/{name}": header for part, name, header in pairs}
+        return {
+            f"{kind}/{name}": header
+            for kind, section in self.sections.items()
+            for name, header in section.headers.items()
+        }
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
@@ -69,7 +72,7 @@ def read(path: Path) -> Title | None:
     """Return the title in a file; None if there is no such file.
 
     Raises:
-        Refused: it can't be read; the line is named.
+        Refused: it is no title; the error names the line.
     """
     try:
         content = files.read_saved(path)
@@ -80,42 +83,44 @@ def read(path: Path) -> Title | None:
 
 class _Reader:
     def __init__(self, name: str, text: str) -> None:
-        self._name, self._text = name, text
-        every = list(_TOKEN.finditer(text))
-        self._tokens = [token for token in every if token.lastgroup not in ("space", "comment")]
-        self._comments = [token[0] for token in every if token.lastgroup == "comment"]
+        self._name = name
+        self._text = text
+        tokens = list(_TOKEN.finditer(text))
+        self._tokens = [token for token in tokens if token.lastgroup not in ("space", "comment")]
+        self._comments = [token[0] for token in tokens if token.lastgroup == "comment"]
         self._at = 0
 
     def title(self) -> Title:
         sections: dict[str, Section] = {}
-        whole = self._object(lambda name: sections.update({self._known(name): self._section()}))
+        whole = self._object(lambda name: sections.update({self._checked(name): self._section()}))
         if self._at < len(self._tokens):
             raise self._refusal(f"{self._tokens[self._at][0][:40]!r} follows the last brace")
         return Title(self._text, sections, whole, self._commented())
 
     def _section(self) -> Section:
-        names: dict[str, str] = {}
-        found = self._object(lambda name: names.update({name: self._string("a header in double quotes")}))
-        found.names = names
-        return found
+        headers: dict[str, str] = {}
+        section = self._object(lambda name: headers.update({name: self._string("a header in double quotes")}))
+        section.headers = headers
+        return section
 
     def _object(self, take_value: Callable[[str], None]) -> Section:
-        """Read `{"name": value, …}`, where `take_value` reads the value of a name."""
+        """Read `{"name": value, …}`; `take_value` reads the value of a name."""
         start = self._mark("{").start()
         section = Section(start=start, last=start)
-        taken = set()
+        names = set()
         while not self._is_next("}"):
             if not section.is_open:
                 self._check_no_comma_is_missing()
                 break
             name = self._string("a name in double quotes")
-            if name in taken:
+            if name in names:
                 self._at -= 1
                 raise self._refusal(f"{name!r} is there for the second time")
-            taken.add(name)
+            names.add(name)
             self._mark(":")
             take_value(name)
-            section.last, section.is_open = self._tokens[self._at - 1].start(), self._is_next(",")
+            section.last = self._tokens[self._at - 1].start()
+            section.is_open = self._is_next(",")
             self._at += section.is_open
         section.end = self._mark("}").start()
         return section
@@ -124,7 +129,7 @@ class _Reader:
         if self._at < len(self._tokens) and self._tokens[self._at].lastgroup == "string":
             raise self._refusal(f"a comma is missing before {self._tokens[self._at][0][:40]}")
 
-    def _known(self, name: str) -> str:
+    def _checked(self, name: str) -> str:
         if name not in SECTIONS:
             self._at -= 2
             raise self._refusal(
@@ -162,45 +167,48 @@ class _Reader:
         return Refused(f"{self._name}, line {line}: {why}.")
 
     def _commented(self) -> set[str]:
-        found = set()
+        names = set()
         for quoted in (name for comment in self._comments for name in _NAME.findall(comment)):
             with contextlib.suppress(ValueError):
-                found.add(str(json.loads(quoted, strict=False)))
-        return found
+                names.add(str(json.loads(quoted, strict=False)))
+        return names
 
 
 # -- adding ------------------------------------------------------------------------------------------------------------
 
 
 def add(path: Path, names: dict[str, list[str]]) -> list[str]:
-    """Put the names that a title does not know into it, its own header each, and return them; make it if need be.
+    """Add the names that a title lacks, each as its own header, and return them; make the title if there is none.
 
     Args:
         path: the file.
         names: the names of each section.
 
     Raises:
-        Refused: the file can't be read.
+        Refused: the file is no title.
     """
     while True:
         before = read(path)
         title = before or _Reader(str(path), "{\n}\n").title()
-        new = {part: [name for name in found if not _knows(title, part, name)] for part, found in names.items()}
-        added = [f"{part}/{name}" for part, found in new.items() for name in found]
-        if not added:
+        new = {kind: [name for name in names[kind] if not _has(title, kind, name)] for kind in names}
+        columns = [f"{kind}/{name}" for kind, missing in new.items() for name in missing]
+        if not columns:
             return []
-        with contextlib.suppress(_SavedMeanwhileError):
+        with contextlib.suppress(_ChangedError):
             _replace(path, before, extended(title, new))
-            return added
+            return columns
 
 
-def _knows(title: Title, part: str, name: str) -> bool:
-    known = title.sections.get(part)
-    return name in title.commented or (name in known.names if known else part in title.commented)
+def _has(title: Title, kind: str, name: str) -> bool:
+    """Tell whether a title has a name, or has it, or its whole section, in a comment."""
+    if name in title.commented:
+        return True
+    section = title.sections.get(kind)
+    return kind in title.commented if section is None else name in section.headers
 
 
-class _SavedMeanwhileError(Exception):
-    """The title is not what was read any more."""
+class _ChangedError(Exception):
+    """The file has changed since it was read."""
 
 
 def _replace(path: Path, before: Title | None, text: str) -> None:
@@ -209,7 +217,7 @@ def _replace(path: Path, before: Title | None, text: str) -> None:
     def check() -> None:
         now = path.read_bytes() if path.exists() else None
         if now != (before and before.text.encode(errors="surrogateescape")):
-            raise _SavedMeanwhileError
+            raise _ChangedError
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.replacing(Path(os.path.realpath(path)), check=check) as file:
@@ -217,41 +225,39 @@ def _replace(path: Path, before: Title | None, text: str) -> None:
 
 
 def extended(title: Title, new: dict[str, list[str]]) -> str:
-    """Return the text of a title with names put in, at the end of each section."""
-    places = []
-    missing = []
-    for part in (part for part in SECTIONS if new.get(part)):
-        members = [f"{_quoted(name)}: {_quoted(name)}," for name in new[part]]
-        if part in title.sections:
-            places.append((title.sections[part], members))
-        else:
-            missing += [f'"{part}": {{', *(_INDENT + member for member in members), "},"]
+    """Return the text of a title with names added at the end of each section."""
+    members = {kind: [f"{_quoted(name)}: {_quoted(name)}," for name in new[kind]] for kind in SECTIONS if new.get(kind)}
     text = title.text
-    if missing:
-        text = _put_in(text, title.whole, missing)  # behind all sections: their places stay right
-    for section, members in sorted(places, key=lambda place: place[0].end, reverse=True):
-        text = _put_in(text, section, members)
+    sections = []  # that the title lacks
+    for kind in (kind for kind in members if kind not in title.sections):
+        sections += [f'"{kind}": {{', *(_INDENT + member for member in members[kind]), "},"]
+    if sections:
+        text = _insert(text, title.whole, sections)  # first, as it is behind all other places
+    present = [(title.sections[kind], members[kind]) for kind in members if kind in title.sections]
+    for section, lines in sorted(present, key=lambda pair: pair[0].end, reverse=True):  # each shifts what follows it
+        text = _insert(text, section, lines)
     return text
 
 
-def _put_in(text: str, section: Section, lines: list[str]) -> str:
-    """Return the text with lines at the end of a section; on a line of their own, whatever stands there."""
+def _insert(text: str, section: Section, members: list[str]) -> str:
+    """Return the text with members, a line each, before the closing brace of a section."""
     newline = "\r\n" if "\r\n" in text else "\n"
-    indent = _indent(text, section.last)
-    if not _are_apart(text, section.start, section.last):
-        indent = _indent(text, section.start) + _INDENT
-    begin = _line_start(text, section.end)
-    is_alone = not text[begin : section.end].strip()
-    at, before, after = (begin, "", "") if is_alone else (section.end, newline, _indent(text, section.start))
-    first, *rest = lines
-    comma = "" if section.is_open else ", "
-    block = [indent[: max(0, len(indent) - len(comma))] + comma + first, *(indent + line for line in rest)]
-    return text[:at] + before + "".join(line + newline for line in block) + after + text[at:]
+    indent = _member_indent(text, section)
+    lines = [indent + member for member in members]
+    if not section.is_open:  # a comma right after the last member might be inside its comment
+        lines[0] = f"{indent[:-2]}, {members[0]}"
+    block = "".join(line + newline for line in lines)
+    line_start = _line_start(text, section.end)
+    if not text[line_start : section.end].strip():  # the closing brace begins its line
+        return text[:line_start] + block + text[line_start:]
+    return text[: section.end] + newline + block + _indent(text, section.start) + text[section.end :]
 
 
-def _are_apart(text: str, start: int, end: int) -> bool:
-    """Tell whether two places are on different lines."""
-    return _line_start(text, start) != _line_start(text, end)
+def _member_indent(text: str, section: Section) -> str:
+    """Return the indent of the last member; if it shares the line of the opening brace, one level more than that."""
+    if _line_start(text, section.last) == _line_start(text, section.start):
+        return _indent(text, section.start) + _INDENT
+    return _indent(text, section.last)
 
 
 def _line_start(text: str, at: int) -> int:
@@ -259,7 +265,7 @@ def _line_start(text: str, at: int) -> int:
 
 
 def _indent(text: str, at: int) -> str:
-    """Return what the line of a place begins with."""
+    """Return the blanks at the start of the line of an offset."""
     match = re.compile(r"[ \t]*").match(text, _line_start(text, at))
     return match[0] if match else ""
 
@@ -268,6 +274,6 @@ def _quoted(name: str) -> str:
     quoted = json.dumps(name, ensure_ascii=False)
     try:
         quoted.encode(errors="surrogateescape")
-    except UnicodeEncodeError:  # half of a pair
+    except UnicodeEncodeError:  # half of a surrogate pair
         return json.dumps(name)
     return quoted

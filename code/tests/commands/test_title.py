@@ -114,8 +114,8 @@ def test_names_are_put_into_any_layout(recorded: paths.Project, before: str) -> 
     assert is_put_into(before, after)
     now = title.read(path)
     assert now is not None
-    assert set(now.sections["hparam"].names) >= {"epochs", "optimizer.lr"}
-    assert set(now.sections["metric"].names) >= {"best/epoch", "last/val/acc"}
+    assert set(now.sections["hparam"].headers) >= {"epochs", "optimizer.lr"}
+    assert set(now.sections["metric"].headers) >= {"best/epoch", "last/val/acc"}
     exper(recorded, "title")
     assert path.read_bytes().decode(errors="surrogateescape") == after
 
