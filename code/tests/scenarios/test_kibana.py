@@ -1,4 +1,4 @@
-"""What Kibana imports, as far as that can be told without it."""
+"""docs/guides/kibana.ndjson, checked as far as possible without Kibana."""
 
 import json
 from pathlib import Path
@@ -6,15 +6,16 @@ from pathlib import Path
 _FILE = Path(__file__).parents[2] / "docs" / "guides" / "kibana.ndjson"
 
 
-def test_every_line_is_an_object_whose_inner_json_is_whole_and_whose_references_are_there() -> None:
-    found = [json.loads(line) for line in _FILE.read_text().splitlines()]
-    ids = {(one["type"], one["id"]) for one in found}
-    assert len(ids) == len(found) == 3
-    for one in found:
-        assert {(reference["type"], reference["id"]) for reference in one["references"]} <= ids
-        source = one["attributes"].get("kibanaSavedObjectMeta", {}).get("searchSourceJSON", "{}")
-        named = json.loads(source).get("indexRefName")
-        assert named in {None, *(reference["name"] for reference in one["references"])}
-    picture = json.loads(found[2]["attributes"]["visState"])
-    spec = json.loads(picture["params"]["spec"])
-    assert (picture["type"], spec["data"]["url"]["index"]) == ("vega", found[0]["attributes"]["title"])
+def test_every_line_is_an_object_with_valid_inner_json_and_existing_references() -> None:
+    objects = [json.loads(line) for line in _FILE.read_text().splitlines()]
+    ids = {(saved["type"], saved["id"]) for saved in objects}
+    assert len(ids) == len(objects) == 3
+    for saved in objects:
+        assert {(reference["type"], reference["id"]) for reference in saved["references"]} <= ids
+        source = saved["attributes"].get("kibanaSavedObjectMeta", {}).get("searchSourceJSON", "{}")
+        index = json.loads(source).get("indexRefName")
+        assert index in {None, *(reference["name"] for reference in saved["references"])}
+    visualization = json.loads(objects[2]["attributes"]["visState"])
+    spec = json.loads(visualization["params"]["spec"])
+    assert visualization["type"] == "vega"
+    assert spec["data"]["url"]["index"] == objects[0]["attributes"]["title"]

@@ -1,4 +1,4 @@
-"""The README's commands, typed one after the other as they stand there."""
+"""The README's commands, run one after the other as written."""
 
 import os
 import re
@@ -11,8 +11,8 @@ from tests.support import manager, play
 
 ROOT = play.CODE.parent
 README = (ROOT / "README.md").read_text()
-# What has tests of its own with what it needs: an editor, a page that stays open, a server, GPUs, SLURM.
-_LEFT_OUT = ("vi ", "itb ", "exper board", "CUDA_VISIBLE_DEVICES", "exper submit")
+# Tested elsewhere, with an editor, a page that stays open, a server, GPUs or SLURM.
+_LEFT_OUT = ("vi ", "itb ", "exper board", "CUDA_VISIBLE_DEVICES", "exper submit", "exper cancel")
 _QUICK = {
     "epochs": 2,
     "data.split": {"val": 100, "test": 1500, "stratify": True, "seed": 0},
@@ -22,7 +22,7 @@ _QUICK = {
 }
 
 
-def test_the_days_work_as_it_is_written(tmp_path: Path) -> None:
+def test_the_days_work_runs_as_written(tmp_path: Path) -> None:
     root = tmp_path / "project"
     ignored = shutil.ignore_patterns("__pycache__", ".*cache", "tests", "benchmarks", "docs")
     shutil.copytree(play.CODE, root / "code", ignore=ignored)
@@ -32,9 +32,9 @@ def test_the_days_work_as_it_is_written(tmp_path: Path) -> None:
     for words in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message=first"]):
         manager.git(root, *words)
     config.write_text(f"{config.read_text()}\n# wider\n")
-    work = README.partition("## The day's work")[2]
-    (block,) = re.findall(r"```sh\n(.*?)```", work.partition("```\n$ record")[0], re.S)
-    lines = [line for line in block.splitlines() if line.strip() and not line.startswith((*_LEFT_OUT, " "))]
+    section = README.partition("## The day's work")[2].partition("\n## ")[0]
+    blocks = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if not line.startswith(_LEFT_OUT)]
     script = "".join(
         f"echo; echo '$ {line.partition('#')[0].strip()}'\n{_answered(line)} || exit 1\n" for line in lines
     )
@@ -49,6 +49,6 @@ def test_the_days_work_as_it_is_written(tmp_path: Path) -> None:
 
 
 def _answered(line: str) -> str:
-    """Return a command that asks nothing, as nobody is there; and of the search of the README a shorter one."""
+    """Return a command that asks no question; the README's search is made shorter."""
     command = line.partition("#")[0].strip().replace("--trials 30", "--trials 3")
     return f"{command} --yes" if command.startswith(("exper rm", "exper gc")) else command
