@@ -30,7 +30,7 @@ from torch.nn import functional
 
 from exper.core import host_info, paths
 from exper.sidecars import history_picture
-from exper.sidecars.process import Aside
+from exper.sidecars.process import Sidecar
 from model.lenet import LeNet
 
 SHARES: list[float] = []  # of each case with history.png
@@ -86,12 +86,12 @@ def _train(run: paths.Run, seconds: float) -> float:
 
 def _beside(run: paths.Run, seconds: float) -> float:
     began = time.process_time()
-    drawing = Aside(history_picture.__file__, run.folder, "history.png")
+    drawing = Sidecar(history_picture.__file__, run.folder, "history.png")
     [process] = psutil.Process().children()
     seconds_of_step = _train(run, seconds)
     used = process.cpu_times()
     SHARES.append((used.user + used.system) / (time.process_time() - began))
-    drawing.close(history_picture.LEAST_SECONDS)
+    drawing.close(history_picture.MIN_PAUSE_SECONDS)
     time.sleep(2)  # the next case begins without it
     return seconds_of_step
 
@@ -101,11 +101,11 @@ def _of_one(run: paths.Run) -> None:
     run.picture.unlink(missing_ok=True)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
-    drawing = Aside(history_picture.__file__, run.folder, "history.png")
+    drawing = Sidecar(history_picture.__file__, run.folder, "history.png")
     started = time.perf_counter() - began
     time.sleep(1)
     ended = time.perf_counter()
-    drawing.close(history_picture.LEAST_SECONDS)
+    drawing.close(history_picture.MIN_PAUSE_SECONDS)
     closed = time.perf_counter() - ended
     memory, [process] = 0, psutil.Process().children()
     while not run.picture.exists():

@@ -1,1 +1,1 @@
-"""Programs that run beside training: they draw its curves and send its numbers to loggers."""
+"""Programs that run beside training: one draws its curves, another sends its numbers to loggers."""

@@ -1,8 +1,8 @@
 """history.png: the curves of a run, drawn while it trains.
 
-A program of its own does it (`history_picture.py <run>`), of lowest priority: within training it would hold Python's
-lock for longer than many steps take. It looks every few seconds, draws what is new in at most 2 % of the time, and a
-last time when its standard input ends: then training is over, in whatever way.
+A sidecar of lowest priority draws it (`history_picture.py <run>`): within training it would hold Python's lock for
+longer than many steps take. It looks for new lines every few seconds and spends at most 2 % of the time on drawing. It
+draws for the last time when its standard input ends: training is then over, however it ended.
 """
 
 import os
@@ -16,40 +16,42 @@ if __name__ == "__main__":
 from exper.core import files, paths
 from exper.sidecars import process
 
-LEAST_SECONDS = 5.0  # from one look to the next
+MIN_PAUSE_SECONDS = 5.0
 _SHARE = 0.02  # of the time may be spent on drawing
 
 
 def main(folder: Path) -> None:
     """Draw until standard input has ended."""
-    training = process.settle(19)
+    training = process.become_sidecar(19)
     from exper.views import plotting
 
-    os.close(training)  # all of ours is loaded: the snapshot may go
+    os.close(training)  # all modules are loaded: the working copy may go
     run = paths.Run(folder)
-    is_over, pause, drawn = False, LEAST_SECONDS, None
+    is_over = False
+    pause = MIN_PAUSE_SECONDS
+    drawn: list[tuple[int, int]] = []
     while not is_over:
         is_over = process.is_training_over(pause)
         began = time.monotonic()
-        now = [_version(run.history), _version(run.statistic)]
-        if now != drawn:
-            drawn = now
+        versions = [_version(run.history), _version(run.statistic)]
+        if versions != drawn:
+            drawn = versions
             content = plotting.of_run(run)
             if content is not None:
                 files.replace(run.picture, content)
-        pause = max(LEAST_SECONDS, (time.monotonic() - began) / _SHARE)
+        pause = max(MIN_PAUSE_SECONDS, (time.monotonic() - began) / _SHARE)
 
 
 def _version(path: Path) -> tuple[int, int]:
     try:
-        about = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return 0, 0
-    return about.st_mtime_ns, about.st_size
+    return status.st_mtime_ns, status.st_size
 
 
 if __name__ == "__main__":
     try:
         main(Path(sys.argv[1]))
     except Exception as error:
-        process.note(Path(sys.argv[1]), f"no history.png from here on: {type(error).__name__}: {error}")
+        process.append_to_log(Path(sys.argv[1]), f"no history.png from here on: {type(error).__name__}: {error}")

@@ -1,7 +1,7 @@
-"""What loggers have sent of a run, and what waits: a small file for each, in the run's `sent/`.
+"""The outbox of a run: which records its loggers have sent and which still wait, in a small file each in `sent/`.
 
-The run's files are the queue. A line of history.jsonl is known by its number: history that is cut back to a checkpoint
-and trained again has the same lines, and they are not sent again.
+The run's files are the queue, and a line's number in its file identifies it. History that is cut back to a checkpoint
+and trained again has the same lines; they are not sent twice.
 """
 
 from pathlib import Path
@@ -17,37 +17,38 @@ Memory = dict[str, Any]
 
 
 def parts(run: paths.Run) -> list[Part]:
-    """Return the loggers that send this run, as its config.py had them."""
+    """Return the loggers that send this run, as its config.py names them."""
     return logger_registry.sending(statistic_file.read_or_empty(run).settings.get("logger"))
 
 
 def memory(run: paths.Run, name: str) -> Memory:
-    """Return what a logger has sent.
+    """Return a logger's memory of what it has sent.
 
-    `lines` of each file have arrived; so may have those up to `tried`, if a kill or a broken answer came between.
-    `shown` are the names of files in the run's `shown/`, `end` is how the run ended, as it was told.
+    `lines`: for each file, how many lines have arrived. `tried`: up to which line more may have arrived, if a kill or a
+    lost answer came in between. `shown`: the names of files in the run's `shown/`. `end`: the end that was reported.
+    `there`: whatever the logger needs to find the run again at its destination.
     """
-    nothing: Memory = {"there": {}, "lines": {}, "tried": {}, "shown": [], "end": None}
+    empty: Memory = {"there": {}, "lines": {}, "tried": {}, "shown": [], "end": None}
     try:
-        return nothing | files.read_json(run.sent / f"{name}.json")
+        return empty | files.read_json(run.sent / f"{name}.json")
     except FileNotFoundError:
-        return nothing
+        return empty
 
 
 def remember(run: paths.Run, name: str, content: Memory) -> None:
-    """Replace what is remembered."""
+    """Replace a logger's memory."""
     files.write_json(run.sent / f"{name}.json", content)
 
 
 def waiting(run: paths.Run, name: str, sources: tuple[str, ...] = ("history",)) -> int:
-    """Return how many records wait for a logger: lines, pictures and texts, and the end."""
-    known = memory(run, name)
-    lines = sum(max(0, count(run, source) - int(known["lines"].get(source, 0))) for source in sources)
-    return lines + len(set(shown(run)) - set(known["shown"])) + int(known["end"] != end(run))
+    """Return the number of records that wait for a logger: lines, pictures and texts, and the end of the run."""
+    sent = memory(run, name)
+    lines = sum(max(0, count(run, source) - int(sent["lines"].get(source, 0))) for source in sources)
+    return lines + len(set(shown(run)) - set(sent["shown"])) + int(sent["end"] != end(run))
 
 
 def count(run: paths.Run, source: str) -> int:
-    """Return how many whole lines a file has."""
+    """Return the number of whole lines in a file."""
     try:
         with open(file_of(run, source), "rb") as file:
             return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
@@ -56,12 +57,12 @@ def count(run: paths.Run, source: str) -> int:
 
 
 def file_of(run: paths.Run, source: str) -> Path:
-    """Return the file that lines are sent from."""
+    """Return the file whose lines are sent as "history" or "hardware"."""
     return {"history": run.history, "hardware": run.hardware}[source]
 
 
 def shown(run: paths.Run) -> list[str]:
-    """Return the names of what `state.show` has written, by step."""
+    """Return the names of the files that `state.show` has written, by step."""
     if not run.shown.is_dir():
         return []
     names = [path.name for path in run.shown.iterdir() if not path.name.startswith(".")]
@@ -69,7 +70,7 @@ def shown(run: paths.Run) -> list[str]:
 
 
 def end(run: paths.Run) -> list[Any]:
-    """Return how the run ended, and in which session; of a run that is not over, what is stored."""
+    """Return the run's status and the number of its sessions: a run that is continued ends once more."""
     try:
         record = run_record.read(run)
     except Refused:

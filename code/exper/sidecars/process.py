@@ -1,7 +1,7 @@
-"""A program that works beside training: it holds neither the run's lock nor its terminal, and ends when training does.
+"""A sidecar: a program that works beside training, without the run's lock and terminal, and ends when training does.
 
-It is of low priority, has its orders from the run's files, and knows by the end of its standard input that training
-is over, in whatever way. What it prints, training prints as it ends.
+It has low priority and reads the run's files. The end of its standard input tells it that training is over, however it
+ended. Training prints the sidecar's output as it ends.
 """
 
 import contextlib
@@ -14,33 +14,36 @@ import threading
 import time
 from pathlib import Path
 
-_STDIN, _STDOUT = 0, 1
+_STDIN = 0
+_STDOUT = 1
 
 
-class Aside:
-    """The program at work on a run."""
+class Sidecar:
+    """A sidecar at work on a run, seen from training."""
 
-    def __init__(self, program: str, run: Path, what: str) -> None:
-        """Start it; without it, training goes on, and there is no `what`."""
-        self._process, self._what = None, what
+    def __init__(self, program: str, run: Path, product: str) -> None:
+        """Start `program`; if that fails, training continues without its `product`."""
+        self._product = product
+        self._process: subprocess.Popen[bytes] | None = None
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", program, str(run.absolute())],
-                cwd="/",  # the snapshot may go before it has ended
+                cwd="/",  # the working copy may be removed before the sidecar ends
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is for training alone
             )
         except OSError as error:
-            print(f"there will be no {what}: {error}")
+            print(f"there will be no {product}: {error}")
 
     def close(self, seconds: float) -> str:
-        """Tell it that training is over; return what it prints until it lets training end, or the time is up."""
+        """Tell the sidecar that training is over; return its output until it closes that, for `seconds` at most."""
         if self._process is None or self._process.stdin is None or self._process.stdout is None:
             return ""
         self._process.stdin.close()
-        deadline, said = time.monotonic() + seconds, b""
+        deadline = time.monotonic() + seconds
+        output = b""
         with self._process.stdout as stdout:
             ready = select.poll()  # select takes no descriptor above 1023
             ready.register(stdout, select.POLLIN)
@@ -48,21 +51,21 @@ class Aside:
                 block = os.read(stdout.fileno(), 4096)
                 if not block:
                     break
-                said += block
-        threading.Thread(target=self._process.wait, name=self._what, daemon=True).start()
-        return said.decode(errors="replace").strip()
+                output += block
+        threading.Thread(target=self._process.wait, name=self._product, daemon=True).start()
+        return output.decode(errors="replace").strip()
 
 
-def settle(niceness: int) -> int:
-    """Be a program beside training: of low priority (19: the lowest), and deaf to the signals that mean training.
+def become_sidecar(niceness: int) -> int:
+    """Give this process low priority (19 is the lowest), and ignore the signals that are meant for training.
 
-    Return the descriptor that training reads until it is closed, which no process that we start holds open.
+    Return the descriptor that training reads until it is closed. Programs that this process starts don't inherit it.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
     os.nice(niceness)
-    with contextlib.suppress(OSError):  # Linux shares the CPU among sessions first
+    with contextlib.suppress(OSError):  # Linux first shares the CPU among sessions
         Path("/proc/self/autogroup").write_text(str(niceness))
     training = os.dup(_STDOUT)
     nothing = os.open(os.devnull, os.O_WRONLY)
@@ -72,12 +75,12 @@ def settle(niceness: int) -> int:
 
 
 def is_training_over(seconds: float) -> bool:
-    """Wait for the end of training, for some time."""
+    """Tell whether training is over, or ends within `seconds`."""
     return bool(select.select([_STDIN], [], [], seconds)[0])
 
 
-def note(run: Path, line: str) -> None:
-    """Add a line to the run's log, unless the run is gone."""
+def append_to_log(run: Path, line: str) -> None:
+    """Append a line to the run's log; do nothing if the run was removed."""
     with contextlib.suppress(OSError):
         handle = os.open(run / "log", os.O_WRONLY | os.O_APPEND)
         os.write(handle, f"{line}\n".encode(errors="replace"))

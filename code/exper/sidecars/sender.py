@@ -1,9 +1,9 @@
-"""Sends what a run's files hold to the loggers that its config.py names, while it trains and after.
+"""Sends the records of a run to the loggers that its config.py names, while it trains and afterwards.
 
-A program of its own does it (`sender.py <run> [seconds]`), of low priority: training never talks to a server. Each
-logger has a thread, so that one that hangs does not hold up another; what it has sent is in the run's `sent/`. When
-standard input ends, training is over: there are a few seconds for what is left, and a few more for how the run ended,
-which the supervisor records next. With `seconds`, for `exper send`, there are so many for all of it.
+A sidecar of low priority does it (`sender.py <run> [seconds]`): training never talks to a server. Each logger has its
+own thread, so that one that hangs does not hold up another; its outbox is in the run's `sent/`. When standard input
+ends, training is over: the loggers have a few seconds for what is left, and a few more for the end of the run, which
+the supervisor records next. With `seconds`, for `exper send`, they have that long in all.
 """
 
 import os
@@ -21,82 +21,90 @@ from exper.config.logger_registry import Part
 from exper.core import lock, paths
 from exper.core.follower import Follower
 from exper.runs import status
-from exper.sidecars import loggers as kinds
-from exper.sidecars import outbox, process
+from exper.sidecars import loggers, outbox, process
 from exper.sidecars.loggers import run_info
 from exper.sidecars.loggers.run_info import Item, Line
 
 LAST_SECONDS = 10.0  # for what is left when training is over
-_AFTER_SECONDS = 30.0  # for how the run ended, when nobody waits any more
-_NICENESS = 10  # at 19, where training has all cores busy, it would import its packages for minutes
-_MOST_LINES, _LONGEST = 500, 200  # lines at a time; characters of an error
-_PAUSE, _LONGEST_PAUSE = 2.0, 60.0  # seconds from one look to the next; after failures, twice as long each time
-_SHARE = 0.0075  # of a core may be spent on sending, once a logger has started, and less than 0.01 with its own threads
+_END_SECONDS = 30.0  # for the end of the run; nobody waits any more
+_NICENESS = 10  # at 19, with all cores busy training, it would import its packages for minutes
+_MAX_LINES = 500  # at a time
+_MAX_ERROR = 200  # characters
+_PAUSE_SECONDS = 2.0  # after each failure twice as long
+_MAX_PAUSE_SECONDS = 60.0
+_SHARE = 0.0075  # of a core may be spent on sending, once a logger has started: below 0.01 with its own threads
 
 
-class Work(threading.Thread):
-    """One logger at work on a run."""
+class Worker(threading.Thread):
+    """Sends the records of a run to one logger."""
 
-    def __init__(self, run: paths.Run, part: Part) -> None:
-        super().__init__(name=part["name"], daemon=True)
-        self.logger, self.error, self.is_idle = part["name"], "", False
-        self._has_noted = False
-        self._run, self._part, self._sources = run, part, kinds.sources(part)
-        self._memory = outbox.memory(run, self.logger)
-        self._kind: Any = None  # the logger, once it has started
+    def __init__(self, run: paths.Run, setting: Part) -> None:
+        super().__init__(name=setting["name"], daemon=True)
+        self.error = ""
+        self.is_idle = False
+        self._run = run
+        self._setting = setting
+        self._sources = loggers.sources(setting)
+        self._memory = outbox.memory(run, self.name)
+        self._logger: Any = None  # once it has started
         self._files: dict[str, Follower] = {}
-        self._asked, self._is_over, self._status = threading.Event(), False, ""
+        self._asked = threading.Event()
+        self._is_over = False  # training
+        self._status = ""  # of a run that has ended
+        self._has_logged_error = False
 
     @property
     def waiting(self) -> int:
-        """Return how many records wait."""
-        return outbox.waiting(self._run, self.logger, self._sources)
+        """Return the number of records that wait."""
+        return outbox.waiting(self._run, self.name, self._sources)
 
     def ask(self, *, status: str = "") -> None:
-        """Have everything sent that there is, and if `status` tells it, how the run ended; then it is idle."""
-        self._is_over, self._status, self.is_idle = True, status, False
+        """Have all records sent, and the end of the run if its `status` is given; then the worker is idle."""
+        self._is_over = True
+        self._status = status
+        self.is_idle = False
         self._asked.set()
 
     def run(self) -> None:
-        pause = _PAUSE
+        pause = _PAUSE_SECONDS
         while True:
             was_asked = self._asked.is_set()
             if was_asked:
                 self._asked.clear()
             try:
-                if self._kind is None and (not self._status or self.waiting):
+                if self._logger is None and (not self._status or self.waiting):
                     self._start()
                 self._began = time.thread_time()
-                if self._kind is not None:
+                if self._logger is not None:
                     self._send()
-                pause = getattr(self._kind, "pause", _PAUSE)
+                pause = getattr(self._logger, "pause", _PAUSE_SECONDS)
             except Exception as error:
-                pause = min(_LONGEST_PAUSE, 2 * pause)
+                pause = min(_MAX_PAUSE_SECONDS, 2 * pause)
                 self._note(error)
             self.is_idle = was_asked and not self._asked.is_set()
             self._asked.wait(None if self._is_over else pause)
 
     def _start(self) -> None:
-        kind = kinds.build(self._part, run_info.read(self._run))
-        self._remember(there=kind.start(self._memory["there"]))
-        arrived = getattr(kind, "arrived", None)
-        if arrived is not None:  # the logger knows better than we do
+        logger = loggers.build(self._setting, run_info.read(self._run))
+        self._remember(there=logger.start(self._memory["there"]))
+        arrived = getattr(logger, "arrived", None)
+        if arrived is not None:  # the logger's own count is right where ours may not be
             self._remember(lines={"history": arrived}, tried={"history": arrived})
         self._files = {name: self._follower(name) for name in self._sources}
-        self._kind = kind
+        self._logger = logger
 
     def _send(self) -> None:
         for name in self._sources:
             self._send_lines(name)
         for name in outbox.shown(self._run):
             if name not in self._memory["shown"]:
-                self._kind.show(Item(self._run.shown / name))
+                self._logger.show(Item(self._run.shown / name))
                 self._remember(shown=[*self._memory["shown"], name])
         if self._status:
-            how = outbox.end(self._run)
-            self._kind.finish(run_info.read(self._run).end(self._status))
-            self._remember(end=how)
-            self._kind = None
+            end = outbox.end(self._run)
+            self._logger.finish(run_info.read(self._run).end(self._status))
+            self._remember(end=end)
+            self._logger = None
         self.error = ""
         self._rest()
 
@@ -104,114 +112,113 @@ class Work(threading.Thread):
         return Follower(outbox.file_of(self._run, source), self._memory["lines"].get(source, 0))
 
     def _send_lines(self, source: str) -> None:
-        while True:
-            known, tried = (self._memory[name].get(source, 0) for name in ("lines", "tried"))
-            most = getattr(self._kind, "most", _MOST_LINES)
-            lines = [Line(source, *one) for one in self._files[source].lines(most)]
-            if not lines:
-                return
-            after = lines[-1].number + 1
+        max_lines = getattr(self._logger, "most", _MAX_LINES)
+        while lines := [Line(source, *numbered) for numbered in self._files[source].lines(max_lines)]:
             try:
-                doubtful = [line for line in lines if line.number < tried]
-                fresh = lines[len(doubtful) :]
-                missing = [*(self._kind.missing(doubtful) if doubtful else []), *fresh]
-                if after > tried:
-                    self._remember(tried=self._memory["tried"] | {source: after})
-                if missing:
-                    self._kind.log(missing)
+                self._send_batch(source, lines)
             except BaseException:
-                self._files[source] = Follower(outbox.file_of(self._run, source), known)
+                self._files[source] = self._follower(source)
                 raise
-            self._remember(lines=self._memory["lines"] | {source: after})
+            self._remember(lines=self._memory["lines"] | {source: lines[-1].number + 1})
             self._rest()
 
+    def _send_batch(self, source: str, lines: list[Line]) -> None:
+        tried = self._memory["tried"].get(source, 0)
+        doubtful = [line for line in lines if line.number < tried]
+        missing = [*(self._logger.missing(doubtful) if doubtful else []), *lines[len(doubtful) :]]
+        end = lines[-1].number + 1
+        if end > tried:
+            self._remember(tried=self._memory["tried"] | {source: end})
+        if missing:
+            self._logger.log(missing)
+
     def _rest(self) -> None:
-        """Wait until what has been sent has taken its share of the time, unless training is over."""
+        """Wait until the CPU time spent is within its share, unless training is over."""
         if not self._is_over:
-            seconds = (time.thread_time() - self._began) * getattr(self._kind, "factor", 1.0)
+            seconds = (time.thread_time() - self._began) * getattr(self._logger, "factor", 1.0)
             self._asked.wait(seconds / _SHARE)
         self._began = time.thread_time()
 
     def _remember(self, **changes: Any) -> None:
         if any(self._memory[name] != value for name, value in changes.items()):
             self._memory |= changes
-            outbox.remember(self._run, self.logger, self._memory)
+            outbox.remember(self._run, self.name, self._memory)
 
     def _note(self, error: Exception) -> None:
-        """Keep an error, and say the first in the log at once."""
-        text = logger_registry.without_user(f"{type(error).__name__}: {error}".strip().splitlines()[0])[:_LONGEST]
-        if not self._has_noted and not self._is_over:
-            self._has_noted = True
-            process.note(self._run.folder, f"{self.logger}: {text}; it is tried again, and what it misses waits")
+        """Keep an error, and write the first into the log at once."""
+        text = logger_registry.without_user(f"{type(error).__name__}: {error}".strip().splitlines()[0])[:_MAX_ERROR]
+        if not self._has_logged_error and not self._is_over:
+            self._has_logged_error = True
+            line = f"{self.name}: {text}; it is tried again, and what it misses waits"
+            process.append_to_log(self._run.folder, line)
         self.error = text
 
 
 def main(folder: Path, seconds: float | None) -> int:
-    """Send until standard input has ended, and what is left then; return 1 if something still waits."""
-    training = process.settle(_NICENESS)
+    """Send until standard input has ended, and then what is left; return 1 if a record still waits."""
+    training = process.become_sidecar(_NICENESS)
     run = paths.Run(folder)
     run.sent.mkdir(exist_ok=True)
-    _wait_alone(run)
-    works = [work for part in outbox.parts(run) if (work := Work(run, part)).waiting or not seconds]
-    for work in works:
-        work.start()
+    _wait_for_other_senders(run)
+    workers = [Worker(run, setting) for setting in outbox.parts(run)]
+    workers = [worker for worker in workers if worker.waiting or not seconds]
+    for worker in workers:
+        worker.start()
     while not process.is_training_over(60.0):
         pass
-    how = _how_it_ended(run)
-    missed = _finish(run, works, seconds or LAST_SECONDS, how)
-    for line in missed:
-        _tell(run, line, training)
+    end = _end_status(run)
+    failures = _finish(run, workers, seconds or LAST_SECONDS, end)
+    for line in failures:
+        _print_in_training(run, line, training)
     os.close(training)
-    if not how:
-        more = _finish(run, works, _AFTER_SECONDS, _wait_for_end(run))
-        if not missed:
-            for line in more:
-                process.note(run.folder, line)
-    return int(any(work.waiting for work in works))
+    if not end:
+        late_failures = _finish(run, workers, _END_SECONDS, _wait_for_end(run))
+        for line in late_failures if not failures else ():
+            process.append_to_log(run.folder, line)
+    return int(any(worker.waiting for worker in workers))
 
 
-def _wait_alone(run: paths.Run) -> None:
-    """Wait until no other sender is at work on the run, such as that of the session before."""
+def _wait_for_other_senders(run: paths.Run) -> None:
+    """Wait until no other sender works on the run, such as that of the previous session."""
     while lock.take(run.sent / "lock", wait_seconds=1.0) is None:
         pass
 
 
-def _finish(run: paths.Run, works: list[Work], seconds: float, how: str) -> list[str]:
-    """Have all that waits sent, and how the run ended if it has; return a line for each logger that fails."""
-    for work in works:
-        work.ask(status=how)
+def _finish(run: paths.Run, workers: list[Worker], seconds: float, status: str) -> list[str]:
+    """Have all records sent, and the end if the run has ended with `status`; return a line for each failing logger."""
+    for worker in workers:
+        worker.ask(status=status)
     deadline = time.monotonic() + seconds
-    while not all(work.is_idle for work in works) and time.monotonic() < deadline:
+    while not all(worker.is_idle for worker in workers) and time.monotonic() < deadline:
         time.sleep(0.02)
-    failing = [work for work in works if work.error or not work.is_idle]
-    return [_failure(run, work, seconds) for work in failing]
+    return [_failure(run, worker, seconds) for worker in workers if worker.error or not worker.is_idle]
 
 
-def _failure(run: paths.Run, work: Work, seconds: float) -> str:
-    why = work.error or f"no answer within {seconds:.0f} s"
-    count = work.waiting
-    return f"{work.logger}: {why}; {count} record{'s wait' if count != 1 else ' waits'}. Later: exper send {run}"
+def _failure(run: paths.Run, worker: Worker, seconds: float) -> str:
+    reason = worker.error or f"no answer within {seconds:.0f} s"
+    count = worker.waiting
+    return f"{worker.name}: {reason}; {count} record{'s wait' if count != 1 else ' waits'}. Later: exper send {run}"
 
 
-def _tell(run: paths.Run, line: str, training: int) -> None:
-    """Have training print a line; if it is gone, put it into the log."""
+def _print_in_training(run: paths.Run, line: str, training: int) -> None:
+    """Have training print a line; append it to the log if training is gone."""
     try:
         os.write(training, f"{line}\n".encode(errors="replace"))
     except OSError:
-        process.note(run.folder, line)
+        process.append_to_log(run.folder, line)
 
 
-def _how_it_ended(run: paths.Run) -> str:
-    """Return the status of a run that is over; nothing if it may go on."""
-    how = status.read(run)
-    return how if how in (*status.OVER, *status.UNFINISHED) else ""
+def _end_status(run: paths.Run) -> str:
+    """Return the status of a run that is over, or an empty string."""
+    run_status = status.read(run)
+    return run_status if run_status in (*status.OVER, *status.UNFINISHED) else ""
 
 
 def _wait_for_end(run: paths.Run) -> str:
-    deadline = time.monotonic() + _AFTER_SECONDS
-    while not (how := _how_it_ended(run)) and run.folder.is_dir() and time.monotonic() < deadline:
+    deadline = time.monotonic() + _END_SECONDS
+    while not (end := _end_status(run)) and run.folder.is_dir() and time.monotonic() < deadline:
         time.sleep(0.1)
-    return how
+    return end
 
 
 if __name__ == "__main__":
@@ -220,5 +227,5 @@ if __name__ == "__main__":
     try:
         code = main(Path(folder), float(rest[0]) if rest else None)
     except Exception as error:
-        process.note(Path(folder), f"nothing is sent to loggers from here on: {type(error).__name__}: {error}")
+        process.append_to_log(Path(folder), f"nothing is sent to loggers from here on: {type(error).__name__}: {error}")
     os._exit(code)  # threads may hang

@@ -42,7 +42,7 @@ def drawing(run: paths.Run) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
-        if str(run.folder) in words and any(word.endswith("history_png.py") for word in words):
+        if str(run.folder) in words and any(word.endswith("history_picture.py") for word in words):
             found.append(process)
     return found
 
@@ -130,7 +130,7 @@ def test_a_run_that_is_removed_while_it_trains_is_not_made_again(project: paths.
 
 def test_without_matplotlib_it_is_a_line_in_the_log(project: paths.Project) -> None:
     hides = "import sys\nsys.modules['matplotlib'] = None\n"
-    path = project.code / "exper" / "picture.py"
+    path = project.code / "exper" / "views" / "plotting.py"
     path.write_text(re.sub(r'(""".*?"""\n)', lambda match: match[1] + hides, path.read_text(), count=1, flags=re.S))
     write(project, main=ENDS)
     exper(project, "run", "base")

@@ -153,9 +153,9 @@ def test_a_logger_that_hangs_does_not_hold_up_another(project: paths.Project, se
 def test_a_missing_package_is_refused_before_anything_is_tagged(
     project: paths.Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hide = "from exper.core import host_info as machine\nmachine.versions = lambda: {}\n"
-    path = project.code / "exper" / "loggers.py"
-    path.write_text(path.read_text().replace("from exper.core import host_info as machine\n", hide))
+    imports = "from exper.core import host_info\n"
+    path = project.code / "exper" / "config" / "logger_registry.py"
+    path.write_text(path.read_text().replace(imports, f"{imports}host_info.versions = lambda: {{}}\n"))
     sending.prepare(project, ["mlflow"])
     told = refused(project, "run", "base")
     assert "the logger 'mlflow' needs the package mlflow-skinny" in told

@@ -1,17 +1,18 @@
-"""Loggers that send what a run's files hold: one small class each, imported where it is used.
+"""Loggers that send the records of a run: one small class each, imported only where it is used.
 
-A logger begins with what there is to know of the run (about.py) and the arguments that config.py gives it, and has
+A logger is built from what is known of the run (run_info.py) and its arguments in config.py, and has
 
-    start(there)      find the run where it is sent to, or make it; return what to remember, to find it again
-    missing(lines)    of lines that may have arrived already, what has not
-    log(lines)        send lines of history.jsonl: their numbers are the scalars
-    show(item)        send a text or a picture; a second time changes nothing
-    finish(end)       tell how the run ended; start may follow, when it goes on
+    start(there)      find the run at its destination, or create it; return the memory that finds it again
+    missing(lines)    of lines that may already have arrived, return those (or the points) that have not
+    log(lines)        send lines; their numbers are the scalars
+    show(item)        send a text or a picture; sending it again changes nothing
+    finish(end)       report the end of the run; start may follow, when it continues
 
-It may say as well which `sources` it takes, how many lines at `most` at a time, with which `pause` in seconds, by which
-`factor` it takes more CPU than the thread that calls it, and, once it has started, how many lines have `arrived`.
+A logger may also set `sources` (the files it takes), `most` (lines at a time), `pause` (seconds between two batches),
+`factor` (its CPU time relative to that of the thread that calls it) and, once it has started, `arrived` (how many lines
+have arrived).
 
-Any of them may fail, or hang, at any moment; sender.py asks `missing` before it sends again what was under way.
+Any of these methods may fail, or hang, at any moment; sender.py asks `missing` before it sends a batch again.
 """
 
 import importlib
@@ -19,29 +20,29 @@ from typing import Any
 
 from exper.config.logger_registry import Part
 from exper.core import components
-from exper.sidecars.loggers.run_info import About
+from exper.sidecars.loggers.run_info import RunInfo
 
 _CLASS = {"sacred": "Sacred", "mlflow": "MLflow", "wandb": "WandB", "elasticsearch": "Elasticsearch"}
 
 
-def check(part: Part) -> None:
+def check(setting: Part) -> None:
     """Refuse arguments that a logger does not take."""
-    components.check_arguments(f"logger.{part['name']}", _arguments(part), _class(part), leading=1)
+    components.check_arguments(f"logger.{setting['name']}", _arguments(setting), _class(setting), leading=1)
 
 
-def build(part: Part, about: About) -> Any:
-    """Return the logger that a part names."""
-    return _class(part)(about, **_arguments(part))
+def build(setting: Part, info: RunInfo) -> Any:
+    """Return the logger that an entry of config.py's `logger` names."""
+    return _class(setting)(info, **_arguments(setting))
 
 
-def sources(part: Part) -> tuple[str, ...]:
+def sources(setting: Part) -> tuple[str, ...]:
     """Return the files whose lines a logger sends."""
-    return getattr(_class(part), "sources", ("history",))
+    return getattr(_class(setting), "sources", ("history",))
 
 
-def _class(part: Part) -> Any:
-    return getattr(importlib.import_module(f"exper.sidecars.loggers.{part['name']}"), _CLASS[part["name"]])
+def _class(setting: Part) -> Any:
+    return getattr(importlib.import_module(f"exper.sidecars.loggers.{setting['name']}"), _CLASS[setting["name"]])
 
 
-def _arguments(part: Part) -> dict[str, Any]:
-    return {name: value for name, value in part.items() if name != "name"}
+def _arguments(setting: Part) -> dict[str, Any]:
+    return {name: value for name, value in setting.items() if name != "name"}

@@ -1,4 +1,4 @@
-"""What loggers can know of a run, from its files and git."""
+"""The run as loggers see it, from its files and git."""
 
 import hashlib
 import json
@@ -16,7 +16,8 @@ from exper.runs import run_record
 from exper.statistic import history
 
 _NOT_THE_USERS = ("code/exper/", "code/tests/", "code/benchmarks/", "code/examples/")
-_TAIL = 1 << 16  # bytes
+_TAIL_BYTES = 1 << 16
+Point = tuple[str, int]  # a curve's name, and a step
 
 
 class Line(NamedTuple):
@@ -32,13 +33,13 @@ class Line(NamedTuple):
 
     @property
     def scalars(self) -> dict[str, float]:
-        """Return the points of curves, which have a slash in their names, and lr."""
+        """Return the values that are points of curves: `lr`, and those with a slash in their names."""
         named = {name: value for name, value in self.content.items() if "/" in name or name == "lr"}
         return {name: value for name, value in named.items() if history.is_number(value)}
 
-    def without(self, known: set[tuple[str, int]]) -> "Line":
-        """Return the line without the points (name, step) that are known."""
-        left = {name: value for name, value in self.content.items() if (name, self.step) not in known}
+    def without(self, points: set[Point]) -> "Line":
+        """Return the line without the values that are among `points`."""
+        left = {name: value for name, value in self.content.items() if (name, self.step) not in points}
         return self._replace(content=left)
 
 
@@ -61,12 +62,12 @@ class Item(NamedTuple):
 
 
 class End(NamedTuple):
-    """How a run ended."""
+    """The end of a run."""
 
     status: str  # finished, failed, died, interrupted, pruned
     time: datetime
-    test: dict[str, float]  # what it was tested for, by name
-    step: int  # its last
+    test: dict[str, float]  # the results of the test, by name
+    step: int  # the last
 
     @property
     def line(self) -> Line:
@@ -75,8 +76,8 @@ class End(NamedTuple):
 
 
 @dataclass(frozen=True)
-class About:
-    """A run, as it stood when this was read."""
+class RunInfo:
+    """A run as it was when its files were read."""
 
     run: paths.Run
     record: dict[str, Any]  # run.json
@@ -93,9 +94,9 @@ class About:
 
     @property
     def key(self) -> str:
-        """Return what no other run has: a run of the same name, after this was removed, was started later."""
-        parts = (self.name, self.record.get("commit"), self.record["seed"], self.record["started"])
-        return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:16]
+        """Return the key that no other run has; a run that takes the name of a removed run was started later."""
+        identity = (self.name, self.record.get("commit"), self.record["seed"], self.record["started"])
+        return hashlib.sha256("\n".join(map(str, identity)).encode()).hexdigest()[:16]
 
     @property
     def command(self) -> str:
@@ -107,7 +108,7 @@ class About:
 
     @property
     def config(self) -> dict[str, Any]:
-        """Return the settings under their dotted names, and what else makes the run what it is."""
+        """Return the settings under their dotted names, and the run's seed, tag, id, commit and command."""
         ours = {name: self.record.get(name) for name in ("seed", "tag", "id", "commit")} | {"command": self.command}
         hparam = self.statistic.settings
         theirs = {name.partition(".")[0] for name in hparam}
@@ -115,18 +116,18 @@ class About:
 
     @property
     def nested(self) -> dict[str, Any]:
-        """Return `config` with a dict for each part: `optimizer.lr` is `["optimizer"]["lr"]`."""
+        """Return `config` with nested dicts: `optimizer.lr` is `["optimizer"]["lr"]`."""
         nested: dict[str, Any] = {}
         for name, value in self.config.items():
             *outer, last = name.split(".")
-            inside = nested
-            for one in outer:
-                inside = inside.setdefault(one, {})
-            inside[last] = value
+            inner = nested
+            for key in outer:
+                inner = inner.setdefault(key, {})
+            inner[last] = value
         return nested
 
     def sources(self) -> dict[str, bytes]:
-        """Return the user's Python files of the run's commit; none of a run without one, or once git lacks it."""
+        """Return the user's Python files in the run's commit; none if there is no commit, or git no longer has it."""
         commit = self.record.get("commit")
         if commit is None:
             return {}
@@ -138,19 +139,19 @@ class About:
             return {}
 
     def end(self, status: str) -> End:
-        """Return how the run ended."""
+        """Return the end of the run, which ended with `status`."""
         test = statistic_file.read_or_empty(self.run).metrics("test")
         time = run_record.time(run_record.read(self.run).get("ended")) or datetime.now(timezone.utc)
         points = {name: value for name, value in test.items() if "/" in name and history.is_number(value)}
         return End(status, time, points, _last_step(self.run.history))
 
     def results(self) -> list[Path]:
-        """Return the files of the run that say what came of it, as far as they are there."""
-        found = (self.run.statistic, self.run.record, self.run.log, self.run.picture)
-        return [path for path in found if path.is_file()]
+        """Return the files with the results of the run, as far as they exist."""
+        results = (self.run.statistic, self.run.record, self.run.log, self.run.picture)
+        return [path for path in results if path.is_file()]
 
     def host(self) -> dict[str, Any]:
-        """Return what Sacred calls the host."""
+        """Return the record that Sacred calls the host."""
         device = self.statistic.section("device")
         return {
             "hostname": self.record["sessions"][-1].get("host"),
@@ -161,19 +162,19 @@ class About:
         }
 
 
-def read(run: paths.Run) -> About:
-    """Read what there is to know of a run.
+def read(run: paths.Run) -> RunInfo:
+    """Read run.json and statistic.json.
 
     Raises:
-        Refused: its run.json can't be read.
+        Refused: run.json can't be read.
     """
-    return About(run, run_record.read(run), statistic_file.read_or_empty(run))
+    return RunInfo(run, run_record.read(run), statistic_file.read_or_empty(run))
 
 
 def _last_step(history: Path) -> int:
     try:
         with open(history, "rb") as file:
-            file.seek(max(0, history.stat().st_size - _TAIL))
+            file.seek(max(0, history.stat().st_size - _TAIL_BYTES))
             return int(json.loads(file.read().splitlines()[-1]).get("step") or 0)
     except (OSError, ValueError, IndexError):
         return 0

@@ -8,7 +8,7 @@ from typing import Any
 from exper.config import logger_registry
 from exper.core import files, paths
 from exper.sidecars import history_picture
-from exper.sidecars.process import Aside
+from exper.sidecars.process import Sidecar
 from exper.training.records import media
 from exper.training.records.hardware import Hardware, Numbers
 
@@ -27,7 +27,7 @@ class Statistic:
                 kinds.check(part)
         self._run = run
         self.events: Any = None  # TensorBoard's, if it is wanted
-        self._beside: list[tuple[Aside, float]] = []  # programs, and the seconds that they may hold up our end
+        self._beside: list[tuple[Sidecar, float]] = []  # programs, and the seconds that they may hold up our end
         self._hardware: Hardware | None = None
         self._metric: dict[str, Any] = {"last": {}, "best": {}, "test": {}}
 
@@ -55,12 +55,12 @@ class Statistic:
         if hardware is not None:
             hardware.begin(self._show_hardware)
         if "picture" in self.logger:
-            drawing = Aside(history_picture.__file__, self._run.folder, "history.png")
-            self._beside.append((drawing, history_picture.LEAST_SECONDS))
+            drawing = Sidecar(history_picture.__file__, self._run.folder, "history.png")
+            self._beside.append((drawing, history_picture.MIN_PAUSE_SECONDS))
         if self._sends:
             from exper.sidecars import sender
 
-            sending = Aside(sender.__file__, self._run.folder, "loggers that send")
+            sending = Sidecar(sender.__file__, self._run.folder, "loggers that send")
             self._beside.append((sending, sender.LAST_SECONDS + 2))
 
     def _show_hardware(self, step: int, numbers: Numbers) -> None:
