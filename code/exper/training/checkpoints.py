@@ -1,4 +1,4 @@
-"""Checkpoints: files that torch.load opens, whose end proves them whole, and which of them are kept."""
+"""Checkpoints: files that torch.load opens and whose footer proves them whole, and the choice of those to keep."""
 
 import hashlib
 import os
@@ -16,6 +16,8 @@ from exper.core.components import Count, Positive
 from exper.training.distributed import rank
 from exper.training.distributed.collective import Agreement
 
+_MIN_WHOLE = 2  # the newest that verify are always kept
+
 
 class Checkpoints:
     """The folder checkpoint/ of a run, with the arguments of config.py's `checkpoint`."""
@@ -23,22 +25,26 @@ class Checkpoints:
     def __init__(
         self,
         folder: Path,
-        every: Count = 1,  # epochs; the last and the best one always get a checkpoint
+        every: Count = 1,  # epochs; the last and the best epoch always get a checkpoint
         every_steps: Count | None = None,
         every_minutes: Positive | None = None,
-        keep: Count | None = 2,  # epochs; None: all. The best, and the newest two that verify, always stay
-        background: bool = False,  # write in a thread: training stands still only while the state is copied
+        keep: Count | None = 2,  # epochs; None: all. The best, and the newest two that verify, are always kept
+        background: bool = False,  # write in a thread: training waits only while the state is copied
     ) -> None:
-        self._folder, self._keep = folder, keep
-        self._every, self._every_steps, self._every_minutes = every, every_steps, every_minutes
-        self._saved_at, self._is_late = time.monotonic(), Agreement()
-        self._whole: set[str] = set()  # written or verified by this process
+        self._folder = folder
+        self._every = every
+        self._every_steps = every_steps
+        self._every_minutes = every_minutes
+        self._keep = keep
+        self._saved_at = time.monotonic()
+        self._is_late = Agreement()
+        self._whole: set[str] = set()  # names of those that this process has written or verified
         self._thread = ThreadPoolExecutor(1) if background else None  # starts with the first job
         self._job: Future[None] | None = None
         self._copy: Any = None
 
     def is_due(self, epoch: int, batch: int) -> bool:
-        """Tell whether to save when `batch` batches of an epoch are done; 0: when `epoch` epochs are."""
+        """Tell whether to save after `batch` batches of an epoch, or with 0 after `epoch` epochs."""
         if not batch:
             return epoch % self._every == 0
         by_time = self._every_minutes and self._is_late.largest(
@@ -47,14 +53,14 @@ class Checkpoints:
         return bool(by_time or (self._every_steps and batch % self._every_steps == 0))
 
     def save(self, content: dict[str, Any], best: int | None) -> None:
-        """Write `content` under the name of its epoch and step, in the first process; the epoch `best` is kept."""
+        """Write `content`, in the first process, under the name of its epoch and step; the epoch `best` is kept."""
         self.wait()
         self._saved_at = time.monotonic()
-        self._is_late.forget()  # or several processes would save at the next step again
+        self._is_late.forget()  # or several processes would save again at the next step
         if not rank.is_first():
             return
-        inside = f"_step_{content['step']}" if content["batch"] else ""
-        name = f"epoch_{content['epoch']}{inside}.path"
+        step = f"_step_{content['step']}" if content["batch"] else ""
+        name = f"epoch_{content['epoch']}{step}.path"
         if name in self._whole:
             return
         if self._thread is None:
@@ -64,12 +70,12 @@ class Checkpoints:
             self._job = self._thread.submit(self._write, name, self._copy, best)
 
     def wait(self) -> None:
-        """Wait until all is on the disk; an error of the thread is raised here."""
+        """Wait until everything is on disk; raise the error of the writing thread, if any."""
         if self._job is not None:
             self._job.result()
 
     def newest(self) -> dict[str, Any] | None:
-        """Return the newest checkpoint that verifies; None: there is none."""
+        """Return the newest checkpoint that verifies, if there is any."""
         self.wait()
         for leftover in self._folder.glob(".*"):
             if leftover.name == ".link" or ".path." in leftover.name:  # of a kill while writing
@@ -77,11 +83,11 @@ class Checkpoints:
         return next((self._load(name) for name in names(self._folder) if self._verify(name)), None)
 
     def epochs(self) -> list[int]:
-        """Return the epochs after which there is a checkpoint, in order."""
+        """Return the numbers of epochs after which there is a checkpoint, in order."""
         return sorted(int(match[1]) for match in map(NAME.fullmatch, names(self._folder)) if match and not match[2])
 
     def of_epoch(self, epoch: int) -> dict[str, Any] | None:
-        """Return the checkpoint after `epoch` epochs; None: it is missing or corrupt."""
+        """Return the checkpoint after `epoch` epochs, or None if it is missing or corrupt."""
         self.wait()
         name = f"epoch_{epoch}.path"
         return self._load(name) if self._verify(name) else None
@@ -91,12 +97,12 @@ class Checkpoints:
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError:
-            kinds = ", ".join(torch.serialization.get_unsafe_globals_in_checkpoint(path)) or "what it does not know"
+            refused = ", ".join(torch.serialization.get_unsafe_globals_in_checkpoint(path)) or "an unknown object"
             hint = "Have metrics and modules keep numbers, tensors, lists and dicts."
-            raise RuntimeError(f"{path}: torch.load refuses {kinds}. {hint}") from None
+            raise RuntimeError(f"{path}: torch.load refuses {refused}. {hint}") from None
 
     def _verify(self, name: str) -> bool:
-        """Tell whether a checkpoint is there and whole; a corrupt one is renamed and named aloud."""
+        """Tell whether a checkpoint exists and is whole; rename a corrupt one and print its name."""
         path = self._folder / name
         if not path.exists():
             return False
@@ -110,29 +116,33 @@ class Checkpoints:
     def _write(self, name: str, content: dict[str, Any], best: int | None) -> None:
         write(self._folder / name, content)
         self._whole.add(name)
-        for link, target in (("epoch_last.path", name), ("epoch_best.path", f"epoch_{best}.path")):
-            if target != "epoch_None.path":
-                (self._folder / ".link").symlink_to(target)
-                os.replace(self._folder / ".link", self._folder / link)
-        self._drop(best)
+        self._link("epoch_last.path", name)
+        if best is not None:
+            self._link("epoch_best.path", f"epoch_{best}.path")
+        self._remove_old(best)
 
-    def _drop(self, best: int | None) -> None:
-        """Remove what need not be kept."""
-        there = names(self._folder)
-        kept = {f"epoch_{best}.path", *[name for name in there if "step" not in name][: self._keep]}
+    def _link(self, link: str, target: str) -> None:
+        (self._folder / ".link").symlink_to(target)
+        os.replace(self._folder / ".link", self._folder / link)
+
+    def _remove_old(self, best: int | None) -> None:
+        newest_first = names(self._folder)
+        kept = {f"epoch_{best}.path", *[name for name in newest_first if "step" not in name][: self._keep]}
         whole = 0
-        for name in there:
-            if whole < 2:
+        for name in newest_first:
+            if whole < _MIN_WHOLE:
                 whole += name in self._whole or self._verify(name)
             elif name not in kept:
                 os.unlink(self._folder / name)
 
 
 class _Hashing:
-    """A file that hashes what is written to it."""
+    """A file that hashes the data written to it."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file, self.sha256, self.flush = file, hashlib.sha256(), file.flush
+        self._file = file
+        self.sha256 = hashlib.sha256()
+        self.flush = file.flush
 
     def write(self, data: bytes) -> int:
         self.sha256.update(data)
@@ -140,7 +150,7 @@ class _Hashing:
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
-    """Write plain dicts, lists and tensors as torch.save does, with a footer; make the folder if need be."""
+    """Write plain dicts, lists and tensors with torch.save, and a footer; create the folder if it is missing."""
     path.parent.mkdir(exist_ok=True)
     with files.replacing(path) as file:
         hashing = _Hashing(file)
@@ -148,14 +158,15 @@ def write(path: Path, content: dict[str, Any]) -> None:
         file.write(footer(hashing.sha256.digest(), file.tell()))
 
 
-def _copied(value: Any, kept: Any) -> Any:
-    """Copy a state into memory of its own: that of an earlier copy, where it fits."""
+def _copied(value: Any, earlier: Any) -> Any:
+    """Copy a state to the CPU, into the memory of an earlier copy where shape and type agree."""
     if isinstance(value, torch.Tensor):
-        fits = isinstance(kept, torch.Tensor) and (kept.shape, kept.dtype) == (value.shape, value.dtype)
-        return (kept if fits else torch.empty_like(value, device="cpu")).copy_(value.detach())
+        fits = isinstance(earlier, torch.Tensor) and (earlier.shape, earlier.dtype) == (value.shape, value.dtype)
+        return (earlier if fits else torch.empty_like(value, device="cpu")).copy_(value.detach())
     if isinstance(value, dict):
-        return {key: _copied(item, kept.get(key) if isinstance(kept, dict) else None) for key, item in value.items()}
+        before = earlier if isinstance(earlier, dict) else {}
+        return {key: _copied(item, before.get(key)) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        olds = kept if isinstance(kept, list | tuple) and len(kept) == len(value) else [None] * len(value)
-        return type(value)(map(_copied, value, olds))
+        fits = isinstance(earlier, list | tuple) and len(earlier) == len(value)
+        return type(value)(map(_copied, value, earlier if fits else [None] * len(value)))
     return value

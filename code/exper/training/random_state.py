@@ -1,4 +1,4 @@
-"""Random numbers: most are a function of the seed and of what they are for; the rest is saved and restored."""
+"""Random numbers: most are a function of the seed and their purpose; the other generators are saved and restored."""
 
 import contextlib
 import hashlib
@@ -10,17 +10,17 @@ import numpy as np
 import torch
 
 
-def generator(*what: int | str) -> torch.Generator:
-    """Return a generator on the CPU whose numbers depend on `what` alone, such as (seed, "order", epoch)."""
-    return torch.Generator().manual_seed(_key(*what))
+def generator(*purpose: int | str) -> torch.Generator:
+    """Return a generator on the CPU whose numbers depend only on `purpose`, such as (seed, "order", epoch)."""
+    return torch.Generator().manual_seed(_key(*purpose))
 
 
-def _key(*what: int | str | None) -> int:
-    return int.from_bytes(hashlib.blake2b(repr(what).encode(), digest_size=8).digest(), "little") >> 1
+def _key(*purpose: int | str | None) -> int:
+    return int.from_bytes(hashlib.blake2b(repr(purpose).encode(), digest_size=8).digest(), "little") >> 1
 
 
 def start(seed: int, *more: int) -> None:
-    """Seed the generators that libraries share: weights, dropout, and whatever else draws from them."""
+    """Seed the global generators of Python, numpy and torch, which initialize weights and draw dropout."""
     _seed(torch.manual_seed, seed, *more)
 
 
@@ -31,7 +31,7 @@ def _seed(torch_seed: Callable[[int], Any], seed: int | None, *more: int) -> Non
 
 
 def state() -> dict[str, Any]:
-    """Return where the shared generators stand, in types that load with weights_only=True."""
+    """Return the state of the global generators, in types that load with weights_only=True."""
     kind, keys, *rest = np.random.get_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
     numpy = [kind, np.asarray(keys).tolist(), *rest]
@@ -40,7 +40,7 @@ def state() -> dict[str, Any]:
 
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
-    """Leave the shared generators where they are, whatever is drawn meanwhile."""
+    """Restore the global generators after the block."""
     before = state()
     try:
         yield
@@ -50,9 +50,11 @@ def kept() -> Iterator[None]:
 
 @contextlib.contextmanager
 def seeded(seed: int | None, *more: int) -> Iterator[None]:
-    """Have the shared generators of the CPU draw what depends on the arguments alone; then they are where they were."""
-    python, numpy, torch_ = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    _seed(torch.default_generator.manual_seed, seed, *more)  # torch.manual_seed: 0.1 ms, for GPUs
+    """Seed the CPU's global generators with the arguments for the block, and restore them after it."""
+    python = random.getstate()
+    numpy = np.random.get_state()
+    torch_ = torch.get_rng_state()
+    _seed(torch.default_generator.manual_seed, seed, *more)  # torch.manual_seed takes 0.1 ms, for GPUs
     try:
         yield
     finally:
@@ -62,9 +64,10 @@ def seeded(seed: int | None, *more: int) -> Iterator[None]:
 
 
 def restore(saved: dict[str, Any]) -> None:
-    """Put the shared generators back to where `state` found them."""
+    """Restore the global generators to a state that `state` returned."""
     random.setstate(saved["python"])
     np.random.set_state(tuple(saved["numpy"]))
     torch.set_rng_state(saved["torch"])
-    for number, one in enumerate(saved["cuda"][: torch.cuda.device_count()]):  # there may be fewer GPUs than there were
-        torch.cuda.set_rng_state(one, number)
+    gpus = torch.cuda.device_count()  # may be fewer than when the state was saved
+    for number, cuda in enumerate(saved["cuda"][:gpus]):
+        torch.cuda.set_rng_state(cuda, number)

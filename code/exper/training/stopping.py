@@ -1,4 +1,4 @@
-"""When to stop: signals, and the end of the supervisor. Imports no torch, so that it listens during slow imports."""
+"""When to stop: signals, and the supervisor's end. Imports no torch: signals count during slow imports, too."""
 
 import os
 import signal
@@ -9,28 +9,28 @@ from typing import Any
 
 from exper.core.terminal import drain
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # Ctrl-C; the end of a job; a scheduler's notice of it
-_TWICE_SECONDS = 0.25  # schedulers and shells deliver one Ctrl-C twice within a moment
-_LOOK_SECONDS = 0.5
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # Ctrl-C; end of a job; a scheduler's notice of that
+_TWICE_SECONDS = 0.25  # schedulers and shells may deliver the same Ctrl-C twice
+_POLL_SECONDS = 0.5
 _asked: tuple[int, float] | None = None  # the first signal, and when it came
 _waits_for_step = False
-_handed: list[int] = []
+_handed: list[int] = []  # descriptors from the supervisor
 
 
 def listen() -> None:
-    """Handle the signals; until `wait_for_step` they end the process at once, with the right exit code."""
+    """Handle the signals; until `wait_for_step` they end the process at once, with their exit code."""
     for number in SIGNALS:
         signal.signal(number, _handle)
 
 
 def wait_for_step() -> None:
-    """From here on a signal only sets `exit_code`; the loop reads it, saves and leaves."""
+    """Let a signal only set `exit_code` from now on; the loop reads it, saves and exits."""
     global _waits_for_step
     _waits_for_step = True
 
 
 def exit_code() -> int | None:
-    """Return 130, 143 or 138 if training was asked to stop, else None."""
+    """Return 130, 143 or 138 if a signal has asked training to stop, else None."""
     return None if _asked is None else 128 + _asked[0]
 
 
@@ -46,19 +46,19 @@ def _handle(number: int, frame: Any) -> None:  # noqa: ARG001
 
 
 def is_second(first: float) -> bool:
-    """Tell whether a signal that comes now is another one than that of the time `first`."""
+    """Tell whether a signal that arrives now is a new one, not the same as at the time `first`."""
     return time.monotonic() - first > _TWICE_SECONDS
 
 
 def hold(descriptors: list[int]) -> None:
-    """Keep the supervisor's descriptors from programs that training starts: they would hold the run's lock."""
+    """Don't let programs that training starts inherit the supervisor's descriptors: they would hold the run's lock."""
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
     _handed[:] = descriptors
 
 
 def leave_to_parent(worker: int) -> None:  # noqa: ARG001
-    """In a data worker: leave the signals, and the run's lock, to the process that trains."""
+    """In a data worker: ignore the signals and release the run's lock, both of which are for the training process."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     while _handed:
@@ -66,18 +66,18 @@ def leave_to_parent(worker: int) -> None:  # noqa: ARG001
 
 
 def watch_supervisor(control: int, output: int | None, log: Path) -> None:
-    """Stop as by SIGTERM when the pipe `control` ends; what the terminal `output` still gets then goes to `log`."""
+    """Stop as at SIGTERM when the pipe `control` ends; then print to `log`, and copy the rest of `output` to it."""
     threading.Thread(target=_watch, args=(control, output, log), name="supervisor", daemon=True).start()
 
 
 def watch_launcher(launcher: int, log: Path) -> None:
-    """Stop as by SIGTERM when the process that torchrun started us from is gone; print to `log` from then on."""
+    """Stop as at SIGTERM when the launcher, our parent process, is gone; from then on print to `log`."""
     threading.Thread(target=_watch_launcher, args=(launcher, log), name="launcher", daemon=True).start()
 
 
 def _watch_launcher(launcher: int, log: Path) -> None:
     while os.getppid() == launcher:
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
     _print_to(log)
     os.kill(os.getpid(), signal.SIGTERM)
 
@@ -88,7 +88,7 @@ def _watch(control: int, output: int | None, log: Path) -> None:
     _print_to(log)
     os.kill(os.getpid(), signal.SIGTERM)
     if output is not None:
-        drain(output, log)  # or who still writes to the terminal would block
+        drain(output, log)  # or processes that still write to the terminal would block
 
 
 def _print_to(log: Path) -> None:

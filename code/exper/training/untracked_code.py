@@ -1,4 +1,4 @@
-"""Code that a tag does not hold: modules from neither its copy, nor Python, nor an environment's site-packages."""
+"""Untracked code: loaded modules that come neither from the tag's copy, nor from Python, nor from site-packages."""
 
 import hashlib
 import os
@@ -11,9 +11,9 @@ _DIGITS = 16
 
 
 def code(root: Path) -> dict[str, str]:
-    """Return a digest of each package that is loaded from outside `root`, by its name; it is of the files loaded.
+    """Return a digest of the loaded files of each package that was imported from outside `root`, by its name.
 
-    Such are an editable install, and what PYTHONPATH or sys.path leads to.
+    These are editable installs, and packages found by PYTHONPATH or sys.path.
     """
     python = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib")]
     compiled = os.environ.get("TORCHINDUCTOR_CACHE_DIR", os.devnull)  # torch sets it when it compiles a model
@@ -28,6 +28,6 @@ def code(root: Path) -> dict[str, str]:
 
 
 def _is_outside(file: str, inside: tuple[str, ...]) -> bool:
-    if any(part in file for part in _INSTALLED) or file.startswith(inside):
+    if any(folder in file for folder in _INSTALLED) or file.startswith(inside):
         return False
     return not os.path.realpath(file).startswith(inside) and os.path.isfile(file)

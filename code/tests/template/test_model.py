@@ -233,7 +233,7 @@ def test_the_table_is_short_whole_and_changes_nothing(name: str, arguments: dict
     model = built(name, (3, 32, 32), 5, **arguments)
     before, random = {key: one.clone() for key, one in model.state_dict().items()}, torch.get_rng_state()
     rows = model_summary.summary(model, (3, 32, 32)).splitlines()
-    assert len(rows) <= model_summary.LINES
+    assert len(rows) <= model_summary.MAX_LINES
     total = sum(int(row.rpartition(" ")[2].replace(",", "")) for row in rows)
     assert model_summary.parameters(model) == f"{total:,} parameters"
     assert torch.equal(random, torch.get_rng_state())

@@ -194,8 +194,8 @@ TOGETHER = """
 import sys, time
 from pathlib import Path
 import torch.distributed as dist
-from exper.training import rank
-from exper.training.checkpoint import Checkpoints
+from exper.training.checkpoints import Checkpoints
+from exper.training.distributed import rank
 
 folder = Path(sys.argv[1])
 dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank.number(), world_size=2)

@@ -16,8 +16,8 @@ SCRIPT = """
 import os, signal, sys, time
 sys.path.insert(0, {code!r})
 from pathlib import Path
-from exper.training import stop
-stop.listen()
+from exper.training import stopping
+stopping.listen()
 {body}
 """
 
@@ -40,8 +40,8 @@ def test_before_the_loop_a_signal_ends_the_process_with_its_code(number: int, co
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
 def test_within_the_loop_a_signal_is_only_noted(number: int, code: int) -> None:
     process = running(
-        f"stop.wait_for_step(); signal.raise_signal({int(number)}); signal.raise_signal({int(number)}); "
-        "print('step done'); sys.exit(stop.exit_code())"
+        f"stopping.wait_for_step(); signal.raise_signal({int(number)}); signal.raise_signal({int(number)}); "
+        "print('step done'); sys.exit(stopping.exit_code())"
     )
     assert process.communicate(timeout=10)[0] == "step done\n"
     assert process.returncode == code
@@ -49,7 +49,7 @@ def test_within_the_loop_a_signal_is_only_noted(number: int, code: int) -> None:
 
 def test_a_second_ctrl_c_stops_at_once() -> None:
     process = running(
-        "stop.wait_for_step(); signal.raise_signal(2); time.sleep(0.4); signal.raise_signal(2); time.sleep(30)"
+        "stopping.wait_for_step(); signal.raise_signal(2); time.sleep(0.4); signal.raise_signal(2); time.sleep(30)"
     )
     process.communicate(timeout=10)
     assert process.returncode == -signal.SIGINT
@@ -70,13 +70,13 @@ def test_when_the_supervisor_dies_output_goes_to_the_log_and_nothing_blocks(tmp_
     master, slave = pty.openpty()
     control, ours = os.pipe()
     body = f"""
-stop.wait_for_step()
-stop.watch_supervisor({control}, {master}, Path({str(log)!r}))
+stopping.wait_for_step()
+stopping.watch_supervisor({control}, {master}, Path({str(log)!r}))
 print("x" * 200_000, flush=True)  # more than the terminal holds: blocks until somebody reads
-while stop.exit_code() is None:
+while stopping.exit_code() is None:
     time.sleep(0.01)
 print("saved", flush=True)
-sys.exit(stop.exit_code())
+sys.exit(stopping.exit_code())
 """
     script = SCRIPT.format(code=str(CODE), body=body)
     process = subprocess.Popen([sys.executable, "-c", script], stdout=slave, stderr=slave, pass_fds=[control, master])
@@ -92,7 +92,7 @@ sys.exit(stop.exit_code())
 
 def test_programs_that_training_starts_do_not_get_the_descriptors() -> None:
     process = running(
-        "reading, writing = os.pipe(); os.set_inheritable(writing, True); stop.hold([writing]); "
+        "reading, writing = os.pipe(); os.set_inheritable(writing, True); stopping.hold([writing]); "
         "import subprocess; print(subprocess.call([sys.executable, '-c', f'import os; os.fstat({writing})'], "
         "stderr=subprocess.DEVNULL, close_fds=False))"
     )

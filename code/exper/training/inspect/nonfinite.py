@@ -1,4 +1,4 @@
-"""The first layer whose output is not finite: looked for afterwards, so that training pays nothing for it."""
+"""The first layer with an output that is not finite. It is searched for afterwards, so that training pays nothing."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class NotFinite(FloatingPointError):
-    """A loss is NaN or infinite; `steps` were taken before it came about."""
+    """A loss is NaN or infinite after `steps` steps."""
 
     def __init__(self, text: str, steps: int) -> None:
         super().__init__(text)
@@ -17,19 +17,19 @@ class NotFinite(FloatingPointError):
 
 
 class Found(Exception):
-    """What was the first not to be finite, in words."""
+    """The first value that is not finite, in words."""
 
 
 @contextlib.contextmanager
 def watched(model: nn.Module, is_due: Callable[[], bool]) -> Iterator[None]:
-    """Within the block, raise Found where a forward pass of `model` leaves finite numbers while `is_due()`.
+    """Within the block, raise Found when a forward pass of `model` leaves finite numbers while `is_due()`.
 
-    Weights, buffers and what goes in are looked at first, then every layer's output, in the order of computing. So it
-    is of a deep copy of `model` that is made within the block.
+    Weights, buffers and inputs are checked first, then each layer's output in the order of computation. A deep copy of
+    `model` made within the block is checked as well.
     """
-    handles = [model.register_forward_pre_hook(lambda one, given: _check_before(one, given) if is_due() else None)]
+    handles = [model.register_forward_pre_hook(lambda root, inputs: _check_inputs(root, inputs) if is_due() else None)]
     for name, layer in model.named_modules():
-        handles.append(layer.register_forward_hook(_checking(name or "the model itself", is_due)))
+        handles.append(layer.register_forward_hook(_output_check(name or "the model itself", is_due)))
     try:
         yield
     finally:
@@ -39,10 +39,10 @@ def watched(model: nn.Module, is_due: Callable[[], bool]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def watched_targets(loss_of: nn.Module, is_due: Callable[[], bool]) -> Iterator[None]:
-    """Within the block, raise Found where `loss_of` gets targets that are not finite while `is_due()`."""
+    """Within the block, raise Found when `loss_of` gets targets that are not finite while `is_due()`."""
 
-    def check(_: nn.Module, given: Any) -> None:
-        if is_due() and not _is_finite(given[1]):
+    def check(_: nn.Module, inputs: Any) -> None:
+        if is_due() and not _is_finite(inputs[1]):
             raise Found("the output of every layer is finite, but the targets are not")
 
     handle = loss_of.register_forward_pre_hook(check)
@@ -52,17 +52,16 @@ def watched_targets(loss_of: nn.Module, is_due: Callable[[], bool]) -> Iterator[
         handle.remove()
 
 
-def _check_before(model: nn.Module, given: Any) -> None:
-    kept = {"weight": model.named_parameters(), "buffer": model.named_buffers()}
-    for kind, tensors in kept.items():
+def _check_inputs(model: nn.Module, inputs: Any) -> None:
+    for kind, tensors in {"weight": model.named_parameters(), "buffer": model.named_buffers()}.items():
         for name, tensor in tensors:
             if not _is_finite(tensor):
                 raise Found(f"before that step the {kind} {name!r} is not finite")
-    if not _is_finite(given):
+    if not _is_finite(inputs):
         raise Found("the images that go in are not finite")
 
 
-def _checking(name: str, is_due: Callable[[], bool]) -> Callable[[nn.Module, Any, Any], None]:
+def _output_check(name: str, is_due: Callable[[], bool]) -> Callable[[nn.Module, Any, Any], None]:
     def check(layer: nn.Module, _: Any, output: Any) -> None:
         if is_due() and not _is_finite(output):
             raise Found(f"the first output that is not finite is that of {name!r} ({type(layer).__name__})")

@@ -1,4 +1,4 @@
-"""TensorBoard's event files, such that a continued run shows one curve, also in a TensorBoard that was running."""
+"""TensorBoard's event files. A continued run shows a single curve, also in a TensorBoard that was already running."""
 
 import os
 import platform
@@ -14,9 +14,9 @@ from exper.core import files
 
 
 class Events:
-    """This session's event file, beside the kept parts of earlier ones; without the queue and thread of SummaryWriter.
+    """The event file of this session, written without SummaryWriter's queue and thread.
 
-    Earlier files are cut back to `position` (None: to nothing); what follows has a step above `step`.
+    The files of earlier sessions are cut back to `position` (None: to nothing); later events have a step above `step`.
     """
 
     def __init__(self, folder: Path, position: tuple[str, int] | None, step: int) -> None:
@@ -31,7 +31,7 @@ class Events:
         self._name = f"events.out.tfevents.{seconds:010d}.{platform.node() or 'host'}.{os.getpid()}"
         self._file = open(folder / self._name, "wb", buffering=0)
         self.add(file_version="brain.Event:2")
-        # A running TensorBoard may have read what was cut off: this makes it forget.
+        # This makes a running TensorBoard forget the events that were cut off, which it may have read.
         self.add(step=step + 1, session_log=SessionLog(status=SessionLog.START))
 
     def write(self, step: int, scalars: dict[str, float]) -> None:
@@ -44,7 +44,7 @@ class Events:
         RecordWriter(self._file).write(Event(wall_time=time.time(), **content).SerializeToString())
 
     def position(self) -> tuple[str, int]:
-        """Return the file and the byte where the next event goes."""
+        """Return the file's name and the offset of the next event."""
         return self._name, self._file.tell()
 
     def close(self) -> None:
@@ -52,9 +52,9 @@ class Events:
 
 
 def _cut(path: Path, size: int) -> None:
-    """Write the part to keep beside and rename it: cut in place, a running TensorBoard would mix old and new.
+    """Replace the file by its first `size` bytes; cut in place, a running TensorBoard would mix old and new events.
 
-    The first record, the version, always stays: a running TensorBoard never gets past a file that is gone.
+    The first record, the version, is always kept: a running TensorBoard never gets past a file that is gone.
     """
     content = path.read_bytes()
     first = 16 + int.from_bytes(content[:8], "little") if content else 0

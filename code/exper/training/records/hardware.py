@@ -1,6 +1,6 @@
-"""What training does with the machine: CPU, memory, disk, network and GPUs, looked at every few seconds by a thread.
+"""The load of the machine while it trains: CPU, memory, disk, network and GPUs, sampled by a thread.
 
-It draws nothing, and the thread begins with training: nothing is forked with it but workers that read data.
+The thread draws no random number and starts with training, so that only data workers are forked while it runs.
 """
 
 import contextlib
@@ -18,25 +18,30 @@ from exper.core import files, paths
 from exper.core.errors import Refused
 
 Numbers = dict[str, float]
-_GB, _MB = 1e9, 1e6
+_GB = 1e9
+_MB = 1e6
 _LAUNCHER = "EXPER_LAUNCHER"
 
 
 class Hardware:
-    """Look every few seconds, append a line to hardware.jsonl, and remember the largest values of all sessions."""
+    """Sample every few seconds, append a line to hardware.jsonl, and keep the peaks of all sessions."""
 
     def __init__(self, run: paths.Run, every_seconds: float, gpus: list[str], step: Callable[[], int]) -> None:
-        """Read what earlier sessions have seen.
+        """Read the peaks of earlier sessions.
 
         Args:
-            run: where the lines go.
-            every_seconds: between two looks.
-            gpus: those that train, by UUID.
-            step: returns the step that training is at.
+            run: the run whose hardware.jsonl gets the lines.
+            every_seconds: between two samples.
+            gpus: the UUIDs of the GPUs that train.
+            step: returns the current step of training.
         """
-        self._run, self._every_seconds, self._gpus, self._step = run, every_seconds, gpus, step
+        self._run = run
+        self._every_seconds = every_seconds
+        self._gpus = gpus
+        self._step = step
         self.peak: Numbers = {}
-        self._is_closed, self._has_looked = threading.Event(), False
+        self._is_closed = threading.Event()
+        self._has_sampled = False
         self._thread: threading.Thread | None = None
         try:
             for line in files.read_lines(run.hardware):
@@ -45,7 +50,7 @@ class Hardware:
             print(f"peaks are those of this session: {error}")
 
     def begin(self, show: Callable[[int, Numbers], None]) -> None:
-        """Start the thread; `show` gets each step and its numbers as well."""
+        """Start the thread; `show` is also called with each step and its numbers."""
         self._thread = threading.Thread(target=self._work, args=(show,), name="hardware", daemon=True)
         self._thread.start()
 
@@ -54,7 +59,7 @@ class Hardware:
         return self._is_closed.is_set()
 
     def close(self) -> None:
-        """Look a last time, and end."""
+        """Take a last sample, and end the thread."""
         self._is_closed.set()
         if self._thread is not None:
             self._thread.join()
@@ -64,98 +69,103 @@ class Hardware:
             meter = Meter(self._gpus)
             with files.open_to_append(self._run.hardware) as file:
                 while not self._is_closed.wait(self._every_seconds):
-                    self._look(meter, file, show)
-                # A look soon after another would count few ticks of the CPU; but a short run is to have one, too.
-                if not self._has_looked or meter.seconds() > self._every_seconds / 2:
-                    self._look(meter, file, show)
+                    self._sample(meter, file, show)
+                # Soon after another sample the CPU has counted few ticks; but a short run needs one sample, too.
+                if not self._has_sampled or meter.seconds() > self._every_seconds / 2:
+                    self._sample(meter, file, show)
         except (OSError, psutil.Error) as error:
             print(f"no hardware.jsonl from here on: {error}")
 
-    def _look(self, meter: "Meter", file: IO[bytes], show: Callable[[int, Numbers], None]) -> None:
-        step, numbers = self._step(), meter.look()
+    def _sample(self, meter: "Meter", file: IO[bytes], show: Callable[[int, Numbers], None]) -> None:
+        step = self._step()
+        numbers = meter.sample()
         line = {"time": round(time.time(), 3), "step": step} | numbers
         file.write(json.dumps(line).encode() + b"\n")
         file.flush()
-        self._has_looked = True
+        self._has_sampled = True
         self._count(line)
         show(step, numbers)
 
     def _count(self, line: dict[str, Any]) -> None:
         values = {name: value for name, value in line.items() if "/" in name}
-        # A new dict: the other thread may be writing the old one.
+        # A new dict, because the other thread may be writing the old one to a file.
         self.peak = self.peak | {name: max(value, self.peak.get(name, value)) for name, value in values.items()}
 
 
 class Meter:
-    """Numbers of the processes that train (this one, or with several the one that started them) and of the machine."""
+    """Measures the machine and its training processes: this process, or with several the launcher and its children."""
 
     def __init__(self, gpus: list[str]) -> None:
-        """Begin to count; `gpus` are UUIDs."""
+        """Start to count; `gpus` are UUIDs."""
         self._root = psutil.Process(int(os.environ.get(_LAUNCHER, os.getpid())))
         self._gpus = _handles(gpus)
         psutil.cpu_percent()
-        self._time, self._counted = time.monotonic(), _counted(_tree(self._root))
+        self._time = time.monotonic()
+        self._counters = _counters(_tree(self._root))
 
     def seconds(self) -> float:
-        """Return how long ago the last look was."""
+        """Return the time since the last sample."""
         return time.monotonic() - self._time
 
-    def look(self) -> Numbers:
-        """Return the numbers since the last look, to three digits behind the point."""
+    def sample(self) -> Numbers:
+        """Return the numbers since the last sample, rounded to three decimals."""
         processes = _tree(self._root)
-        now, counted = time.monotonic(), _counted(processes)
+        now = time.monotonic()
+        counters = _counters(processes)
         seconds = max(now - self._time, 1e-3)
-        rates = {name: max(0.0, value - self._counted.get(name, value)) / seconds for name, value in counted.items()}
-        self._time, self._counted = now, counted
+        rates = {name: max(0.0, value - self._counters.get(name, value)) / seconds for name, value in counters.items()}
+        self._time = now
+        self._counters = counters
         memory = psutil.virtual_memory()
-        found = {
+        numbers = {
             "training/cpu_cores": rates.pop("training/cpu_cores"),
             "training/memory_gb": sum(map(_memory, processes)) / _GB,
             "machine/cpu_percent": psutil.cpu_percent(),
             "machine/memory_percent": memory.percent,
             "machine/memory_gb": (memory.total - memory.available) / _GB,
         }
-        found |= rates
+        numbers |= rates
         for number, handle in enumerate(self._gpus):
-            found |= {f"gpu{number}/{name}": value for name, value in _of_gpu(handle).items()}
-        return {name: round(value, 3) for name, value in found.items()}
+            numbers |= {f"gpu{number}/{name}": value for name, value in _gpu_numbers(handle).items()}
+        return {name: round(value, 3) for name, value in numbers.items()}
 
 
 def _tree(root: psutil.Process) -> list[psutil.Process]:
-    """Return a process and all that come from it. psutil would read about every process of the machine for that."""
+    """Return a process and its descendants. For that psutil would read every process of the machine."""
     if not os.path.exists(f"/proc/{root.pid}/task/{root.pid}/children"):
         return [root, *root.children(recursive=True)]
     pids = [root.pid]
     for pid in pids:
         pids += _children(pid)
-    found = []
+    descendants = []
     for pid in pids[1:]:
         with contextlib.suppress(psutil.Error):
-            found.append(psutil.Process(pid))
-    return [root, *found]
+            descendants.append(psutil.Process(pid))
+    return [root, *descendants]
 
 
 def _children(pid: int) -> list[int]:
-    found: list[int] = []
-    with contextlib.suppress(OSError):  # it has ended
+    children: list[int] = []
+    with contextlib.suppress(OSError):  # the process has ended
         for thread in os.listdir(f"/proc/{pid}/task"):
-            found += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
-    return found
+            children += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
+    return children
 
 
-def _counted(processes: list[psutil.Process]) -> Numbers:
-    """Return what only grows: seconds of the CPU that processes had, and megabytes in and out of the machine."""
-    found = {"training/cpu_cores": sum(map(_seconds, processes))}
-    disk = psutil.disk_io_counters()  # none in some containers
+def _counters(processes: list[psutil.Process]) -> Numbers:
+    """Return the counters that only grow: CPU seconds of the processes, and megabytes in and out of the machine."""
+    counters = {"training/cpu_cores": sum(map(_cpu_seconds, processes))}
+    disk = psutil.disk_io_counters()  # None in some containers
     if disk is not None:
-        found |= {"disk/read_mb_per_second": disk.read_bytes / _MB, "disk/write_mb_per_second": disk.write_bytes / _MB}
+        counters["disk/read_mb_per_second"] = disk.read_bytes / _MB
+        counters["disk/write_mb_per_second"] = disk.write_bytes / _MB
     cards = [card for name, card in psutil.net_io_counters(pernic=True).items() if name != "lo"]
-    found["network/received_mb_per_second"] = sum(card.bytes_recv for card in cards) / _MB
-    found["network/sent_mb_per_second"] = sum(card.bytes_sent for card in cards) / _MB
-    return found
+    counters["network/received_mb_per_second"] = sum(card.bytes_recv for card in cards) / _MB
+    counters["network/sent_mb_per_second"] = sum(card.bytes_sent for card in cards) / _MB
+    return counters
 
 
-def _seconds(process: psutil.Process) -> float:
+def _cpu_seconds(process: psutil.Process) -> float:
     """Return the CPU time of a process and of its children that have ended."""
     with contextlib.suppress(psutil.Error):
         return sum(process.cpu_times()[:4])
@@ -169,7 +179,7 @@ def _memory(process: psutil.Process) -> int:
 
 
 def _handles(gpus: list[str]) -> list[Any]:
-    """Return what NVML calls these GPUs; none, and a line that says why, where it can't be asked."""
+    """Return NVML's handles of these GPUs; none, after printing the reason, if NVML can't be used."""
     if not gpus:
         return []
     try:
@@ -182,22 +192,22 @@ def _handles(gpus: list[str]) -> list[Any]:
         return []
 
 
-def _of_gpu(handle: Any) -> Numbers:
-    """Return what NVML tells of a GPU; some know no power or temperature, and a part of one no use."""
+def _gpu_numbers(handle: Any) -> Numbers:
+    """Return NVML's numbers of a GPU; some GPUs report no power or temperature, and a MIG slice no utilization."""
     import pynvml
 
     def memory() -> Numbers:
-        about = pynvml.nvmlDeviceGetMemoryInfo(handle)
-        return {"memory_percent": 100 * about.used / about.total, "memory_gb": about.used / _GB}
+        info = pynvml.nvmlDeviceGetMemoryInfo(handle)
+        return {"memory_percent": 100 * info.used / info.total, "memory_gb": info.used / _GB}
 
-    asked: list[Callable[[], Numbers]] = [
+    queries: list[Callable[[], Numbers]] = [
         lambda: {"percent": pynvml.nvmlDeviceGetUtilizationRates(handle).gpu},
         memory,
         lambda: {"watts": pynvml.nvmlDeviceGetPowerUsage(handle) / 1000},
         lambda: {"celsius": pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)},
     ]
-    found: Numbers = {}
-    for ask in asked:
+    numbers: Numbers = {}
+    for query in queries:
         with contextlib.suppress(pynvml.NVMLError):
-            found |= ask()
-    return found
+            numbers |= query()
+    return numbers

@@ -1,4 +1,4 @@
-"""Text, images and figures that a run shows: a file for each, `shown/<step>_<name>.txt` or `.png`."""
+"""Texts, images and figures that a run shows, in a file each: `shown/<step>_<name>.txt` or `.png`."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ _IMAGE = "state.show takes a text, an image of 1 or 3 channels (C, H, W), or a f
 
 
 def write(folder: Path, step: int, name: str, value: Any) -> Path:
-    """Write a value, and return its file."""
+    """Write a value to its file, and return the file."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"state.show: {name!r} is no name of a file: letters, digits, dots, lines")
     folder.mkdir(exist_ok=True)
@@ -24,12 +24,12 @@ def write(folder: Path, step: int, name: str, value: Any) -> Path:
         if hasattr(value, "savefig"):
             value.savefig(file, format="png")
         else:
-            _picture(value).save(file, format="png")
+            _to_pillow(value).save(file, format="png")
     return path
 
 
-def _picture(image_CHW: Any) -> Any:
-    """Return an image of whole numbers from 0 to 255, or of fractions from 0 to 1, as Pillow has it."""
+def _to_pillow(image_CHW: Any) -> Any:
+    """Return an image of integers from 0 to 255, or floats from 0 to 1, as Pillow's."""
     import torch
     from PIL import Image
 
@@ -46,7 +46,7 @@ def _picture(image_CHW: Any) -> Any:
 
 
 def summary(name: str, path: Path) -> Any:
-    """Return what a file of `write` is in TensorBoard."""
+    """Return the TensorBoard summary of a file of `write`."""
     from tensorboard.compat.proto.summary_pb2 import Summary
 
     if path.suffix == ".txt":

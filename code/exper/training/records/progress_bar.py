@@ -1,4 +1,4 @@
-"""The bar that a person sees during an epoch."""
+"""The progress bar of an epoch."""
 
 from collections.abc import Iterable
 from typing import TypeVar
@@ -10,9 +10,9 @@ tqdm.monitor_interval = 0  # no watching thread: data workers are forked
 
 
 def bar(items: Iterable[Item], title: str, total: int, done: int = 0, verbose: str = "batch") -> Iterable[Item]:
-    """Yield `items` behind a bar that vanishes at the end; only a terminal shows it, drawn twice a second at most.
+    """Yield `items` behind a bar, which is drawn twice a second at most and vanishes at the end.
 
-    There is none unless `verbose` is "batch".
+    It is shown only on a terminal, and only if `verbose` is "batch".
     """
-    hidden = None if verbose == "batch" else True  # None: where no terminal is
+    hidden = None if verbose == "batch" else True  # None: hidden where no terminal is
     return tqdm(items, title, total, initial=done, leave=False, mininterval=0.5, dynamic_ncols=True, disable=hidden)

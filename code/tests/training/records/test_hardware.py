@@ -140,28 +140,28 @@ def test_what_programs_of_training_use_counts_also_when_they_have_ended(tmp_path
     burn = "import sys, time\nheld = bytearray(300_000_000)\nheld[::4096] = b'x' * len(held[::4096])\n"
     burn += "print(flush=True)\nwhile time.process_time() < 1: pass\nprint(flush=True)\nsys.stdin.read()\n"
     meter = Meter([])
-    alone = meter.look()["training/memory_gb"]
+    alone = meter.sample()["training/memory_gb"]
     started = time.monotonic()
     with subprocess.Popen([sys.executable, "-c", burn], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         child.stdout.readline()
-        assert meter.look()["training/memory_gb"] - alone > 0.29
+        assert meter.sample()["training/memory_gb"] - alone > 0.29
         child.stdout.readline()
         child.communicate(b"")
-    found = meter.look()
+    found = meter.sample()
     assert found["training/cpu_cores"] * (time.monotonic() - started) > 0.7
     assert found["training/memory_gb"] - alone < 0.1
 
 
 def test_bytes_written_to_the_disk_count(tmp_path: Path) -> None:
     meter = Meter([])
-    if "disk/write_mb_per_second" not in meter.look():
+    if "disk/write_mb_per_second" not in meter.sample():
         pytest.skip("THIS MACHINE COUNTS NO DISKS: what is written to them is not tested")
     with open(tmp_path / "file", "wb") as file:
         file.write(os.urandom(20_000_000))
         file.flush()
         os.fsync(file.fileno())
-    assert meter.look()["disk/write_mb_per_second"] >= 0
+    assert meter.sample()["disk/write_mb_per_second"] >= 0
 
 
 def test_several_processes_are_looked_at_by_the_first_for_all(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_several_processes_are_looked_at_by_the_first_for_all(tmp_path: Path) ->
     (code / "config.py").write_text(text.replace("epochs = 10", "epochs = 2").replace(', "picture"', ""))
     training = play.start(run, code)
     assert training.wait(120) == 0, run.log.read_text()
-    alone = Meter([]).look()["training/memory_gb"]
+    alone = Meter([]).sample()["training/memory_gb"]
     assert max(line["training/memory_gb"] for line in lines(run)) > 0.4, alone  # launcher and two ranks with torch
     times = [line["time"] for line in lines(run)]
     assert times == sorted(times)
@@ -186,7 +186,7 @@ def test_a_gpu_that_trains_is_looked_at() -> None:
     if not torch.cuda.is_available():
         pytest.skip("THERE IS NO GPU: what is recorded of one is not tested")
     held = torch.zeros(2**28, device="cuda")  # 1 GiB
-    found = Meter(device.gpus(held.device)).look()
+    found = Meter(device.gpus(held.device)).sample()
     assert found["gpu0/memory_gb"] > 1
     assert 0 <= found["gpu0/percent"] <= 100
     assert 10 < found["gpu0/celsius"] < 110
@@ -194,7 +194,7 @@ def test_a_gpu_that_trains_is_looked_at() -> None:
 
 
 def test_a_gpu_that_can_not_be_asked_costs_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert set(Meter(["GPU-00000000-0000-0000-0000-000000000000"]).look()) >= OF_MACHINE
+    assert set(Meter(["GPU-00000000-0000-0000-0000-000000000000"]).sample()) >= OF_MACHINE
     assert "hardware.jsonl has no GPU: " in capsys.readouterr().out
 
 
