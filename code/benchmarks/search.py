@@ -206,7 +206,7 @@ def write_runs(project: paths.Project, values: list[tuple[str, dict[str, float]]
     record = run_record.end(run_record.begin(record, ["search", SEARCH]), "finished", 0)
     draw = random.Random(0)  # noqa: S311  no secret
     project.lists.mkdir(parents=True)
-    project.list_file(SEARCH).write_text(f"{lists.of_search(SEARCH)}\n")
+    project.list_file(SEARCH).write_text(f"{lists.search_entry(SEARCH)}\n")
     for tag, changed in values:
         run = project.tag(tag).run(0)
         run.folder.mkdir(parents=True)

@@ -44,7 +44,7 @@ def _start(project: paths.Project) -> int:
     deadline = time.monotonic() + _START_SECONDS
     while not record or not record.get("address"):
         if record is None and (process is None or process.poll() is not None):
-            say(f"board: TensorBoard did not start: {background.why_not(project)}")
+            say(f"board: TensorBoard did not start: {background.start_error(project)}")
             return 1
         if time.monotonic() > deadline:
             raise Refused(f"TensorBoard has not started for {_START_SECONDS:.0f} s. Look into {project.board.log}")

@@ -44,11 +44,11 @@ def _cancel_search(searching: list[slurm.Job]) -> int:
     deadline = time.monotonic() + _SECONDS
     while left := [job for job in searching if not jobs.is_over(job)]:
         if time.monotonic() > deadline:
-            what = jobs.described(left[0])
-            return _say_late(what, what, is_known=jobs.word(left[0]) is not None)
+            what = jobs.describe(left[0])
+            return _say_late(what, what, is_known=jobs.state(left[0]) is not None)
         time.sleep(0.2)
         slurm.forget_answers()
-    say(f"cancel: {', '.join(map(jobs.described, searching))} has ended")
+    say(f"cancel: {', '.join(map(jobs.describe, searching))} has ended")
     return 0
 
 
@@ -72,7 +72,7 @@ def _say_late(what: str, job: str, *, is_known: bool) -> int:
 
 
 def _job(run: paths.Run) -> str:
-    return jobs.described(run_record.read(run)["job"])
+    return jobs.describe(run_record.read(run)["job"])
 
 
 def _record(run: paths.Run) -> None:

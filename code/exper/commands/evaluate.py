@@ -28,9 +28,9 @@ def evaluate(arguments: list[str], project: paths.Project) -> int:
     """Hold the run, bring its code back, evaluate."""
     options = _parser().parse_args(arguments)
     _check(options.epoch, options.pictures)
-    run = select.one(project, options.run)
+    run = select.single_run(project, options.run)
     repository = Repository(project.root)
-    commit = select.code_of(repository, run, run_record.read(run))
+    commit = select.commit_of(repository, run, run_record.read(run))
     commits.read_config(repository, commit)
     if repository.file(commit, f"code/{_PROGRAM}") is None:
         raise Refused(f"the code of {run} has no code/{_PROGRAM}, so it can't be evaluated apart from training.")
@@ -43,8 +43,8 @@ def evaluate(arguments: list[str], project: paths.Project) -> int:
         now = run_record.begin(record | {"different": different}, ["exper", "evaluate", *arguments])
         with _code(project, run, commit, repository):
             signals.check()
-            lifecycle.mark_session(run, now, "evaluation")
-            say(lifecycle.differences(now).rstrip())
+            lifecycle.write_session_header(run, now, "evaluation")
+            say(lifecycle.version_warnings(now).rstrip())
             environment = supervisor.environment(run, project.data, now)
             code = project.tag(run.tag).snapshot
             returncode = supervisor.supervise(run, code, environment, held, signals, program=tuple(program))

@@ -31,7 +31,7 @@ def gc(arguments: list[str], project: paths.Project) -> int:
     keep = checkpoints.parse(options.keep) if options.keep is not None else None
     if options.tags and options.runs:
         raise Refused("--tags is about trials that have no runs. Name no runs with it.")
-    runs, problems = select.chosen(project, options.runs) if options.runs else (project.runs(), [])
+    runs, problems = select.resolve(project, options.runs) if options.runs else (project.runs(), [])
     repository = Repository(project.root)
     known = repository.tags_of_commits()
     found = list(_found(project, runs, known, is_all=not options.runs))

@@ -23,7 +23,7 @@ def itb(arguments: list[str], project: paths.Project) -> int:
     """Serve until a signal ends it."""
     at = arguments.index("--") if "--" in arguments else len(arguments)
     words: list[str] = _parser().parse_args(arguments[:at]).runs
-    runs, unknown = select.chosen(project, words) if words else (project.runs(), [])
+    runs, unknown = select.resolve(project, words) if words else (project.runs(), [])
     if not runs:
         raise Refused("there are no runs to show yet. Type: run <tag>")
     warn("itb", unknown)
@@ -46,7 +46,7 @@ def _parser() -> Parser:
 def _now(project: paths.Project, words: list[str]) -> list[paths.Run]:
     """Return the runs that the words mean by now."""
     try:
-        return select.chosen(project, words)[0] if words else project.runs()
+        return select.resolve(project, words)[0] if words else project.runs()
     except Refused:  # the last run of a tag has been removed
         return []
 

@@ -34,7 +34,7 @@ def plot(arguments: list[str], project: paths.Project) -> int:
     options = _parser().parse_args(arguments)
     words = select.words_or_record(project, options.runs)
     path = _path(project, words, options.output, options.format)
-    runs, missing = select.chosen(project, words)
+    runs, missing = select.resolve(project, words)
     found, skipped = _read(runs)
     skipped += missing
     metrics = _metrics(found, options.metric)

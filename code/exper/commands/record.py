@@ -25,7 +25,7 @@ def record(arguments: list[str], project: paths.Project) -> int:
     lists.check_name(options.list)
     if options.list == lists.FINISHED:
         raise Refused("Exper itself keeps the list 'finished'. Type: record -l <another name>")
-    words = [select.entry(project, word) for word in options.runs] or [str(_newest(project))]
+    words = [select.list_entry(project, word) for word in options.runs] or [str(_newest(project))]
     path = project.list_file(options.list)
     if path.exists():
         lists.entries(path)  # is it text?

@@ -28,10 +28,10 @@ def report(arguments: list[str], project: paths.Project) -> int:
         target = project.report_file(select.file_name(project, words))
     else:
         target = output_file(options.output, ".html", ".htm")
-    runs, unknown = select.chosen(project, words)
+    runs, unknown = select.resolve(project, words)
     if not runs:
         raise Refused(f"{' '.join(words)} names no run that there is. Type: expls")
-    return _write(project, " ".join(select.called(words)), runs, unknown, target)
+    return _write(project, " ".join(select.display_names(words)), runs, unknown, target)
 
 
 def _write(project: paths.Project, title: str, runs: list[paths.Run], notes: list[str], target: Path) -> int:

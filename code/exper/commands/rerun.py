@@ -26,7 +26,7 @@ def rerun(arguments: list[str], project: paths.Project) -> int:
     else:
         original = select.runs(project, reference)[0]
         record = run_record.read(original)
-        select.code_of(repository, original, record)
+        select.commit_of(repository, original, record)
     config = commits.read_config(repository, record["commit"])
     seed, threads = run_record.fresh_seed(), run_record.thread_count(config)
     if options.fixed:
@@ -40,8 +40,8 @@ def rerun(arguments: list[str], project: paths.Project) -> int:
     made = repository.tag(reference.tag)
     least = (made and tags.trailer_number(made, tags.SEEDS_TRAILER)) or 1  # a search may yet begin those before
     with Signals() as signals:
-        live = lifecycle.begin(project, new, command, repository=repository, signals=signals, least=least)
-        return lifecycle.carry_out(project, live, signals, config)
+        live = lifecycle.create(project, new, command, repository=repository, signals=signals, least=least)
+        return lifecycle.train_and_report(project, live, signals, config)
 
 
 def _parser() -> Parser:
@@ -58,7 +58,7 @@ def _of_tag(repository: Repository, project: paths.Project, original: paths.Run,
     Raises:
         Refused: there is no such tag, or -f and it has no seed.
     """
-    known = select.tag(repository, project, original.tag)
+    known = select.git_tag(repository, project, original.tag)
     seed = tags.trailer_number(known, "Exper-Seed")
     if fixed and seed is None:
         raise Refused(f"the tag {known.name!r} records no seed: `run` did not make it. Name a run: {known.name}/0")

@@ -42,9 +42,9 @@ def rm(arguments: list[str], project: paths.Project) -> int:
         confirm_removal(yes=options.yes)
         _check(project, runs)  # the user may have thought about it for long
     stays = remove.remove_runs(project, runs)
-    remove.finish(project, gone.values())
+    remove.complete_removal(project, gone.values())
     for tag in forgotten.values():
-        remove.forget_tag(project, tag)
+        remove.remove_tag_folder(project, tag)
     stays += _remove_tags(project, list(known.values()))
     return int(warn("rm", stays))
 
@@ -76,8 +76,8 @@ def _git_tags(project: paths.Project, words: list[str]) -> tuple[dict[str, TagOb
             known |= {name: every[name] for name in sorted(fnmatch.filter(every, word))}
         else:
             name = tags.parse_reference(word).tag
-            known[name] = select.tag(repository, project, name)
-    trials = {name: paths.search_of(name) for name in (*every, *select.with_runs(project)) if name not in known}
+            known[name] = select.git_tag(repository, project, name)
+    trials = {name: paths.search_of(name) for name in (*every, *project.tag_names()) if name not in known}
     left = [search for search in trials.values() if search in known]
     if left:
         count = f"{len(left)} trial{'s' * (len(left) > 1)}"
@@ -90,8 +90,8 @@ def _git_tags(project: paths.Project, words: list[str]) -> tuple[dict[str, TagOb
 def _check_no_job(tag: paths.Tag) -> None:
     """Refuse a search that is in SLURM's queue, or may be."""
     for job in jobs.of_search(tag):
-        if jobs.word(job) is None:
-            raise Refused(f"SLURM does not say whether {jobs.described(job)} is over. If it is, remove {tag.jobs}")
+        if jobs.state(job) is None:
+            raise Refused(f"SLURM does not say whether {jobs.describe(job)} is over. If it is, remove {tag.jobs}")
         if not jobs.is_over(job):
             raise Refused(f"the search {tag.name!r} is in the queue. Take it out first: exper cancel {tag.name}")
 
@@ -102,7 +102,7 @@ def _is_gone(project: paths.Project, word: str) -> bool:
         return False
     reference = tags.parse_reference(word)
     tag = project.tag(reference.tag)
-    ids = [run.id for run in remove.removed(tag)]
+    ids = [run.id for run in remove.removed_runs(tag)]
     return reference.number in ids if reference.number is not None else bool(ids) and not tag.runs()
 
 
@@ -126,7 +126,7 @@ def _check(project: paths.Project, runs: list[paths.Run]) -> None:
     live = [run for run in runs if status.is_live(run)]
     if live:
         raise Refused(f"{live[0]} is being worked on. End it first, or wait for it.")
-    named = select.naming(project, {name for run in runs for name in (str(run), run.tag)})
+    named = select.list_naming(project, {name for run in runs for name in (str(run), run.tag)})
     if named is not None:
         raise Refused(f"the list {named[0]!r} names {named[1]!r}. Take it off that list first.")
 

@@ -17,8 +17,8 @@ from exper.runs import create, lifecycle, tags
 def run(arguments: list[str], project: Project) -> int:
     """Tag, then train; an existing tag is used if it holds the same code and has no run."""
     options = _parser().parse_intermixed_args(arguments)
-    with create.born(project, options, create.command("run", options)) as (live, config, signals):
-        return lifecycle.carry_out(project, live, signals, config)
+    with create.first_run(project, options, create.recorded_command("run", options)) as (live, config, signals):
+        return lifecycle.train_and_report(project, live, signals, config)
 
 
 def _parser() -> Parser:

@@ -36,7 +36,7 @@ from exper.search.trial import Base
 
 def search(arguments: list[str], project: Project) -> int:
     """Tag, or take the tag that there is; then search."""
-    words, flags = jobs.split(arguments)
+    words, flags = jobs.split_flags(arguments)
     options = _parser().parse_intermixed_args(words)
     _check_jobs(options, flags)
     tags.check_new(options.tag)
@@ -126,7 +126,7 @@ def _search(
         searcher.search(signals)
     except BaseException as error:
         if made is not None and not trial.runs(project, base.tag):
-            remove.take_back_tag(project, base.repository, made)
+            remove.undo_tag(project, base.repository, made)
         if isinstance(error, studies.Away):
             say(f"search: the storage can't be used any more: {studies.reason(error)}. {_to_go_on(options)}")
             return 1
@@ -150,7 +150,7 @@ def _submit(base: Base, options: argparse.Namespace, flags: list[str]) -> int:
     command = ["search", base.tag, "-j", str(options.jobs)]
     command += ["--storage", options.storage] if options.storage else []
     job = jobs.submit_search(base.project, base.project.tag(base.tag), command, options.submit, flags)
-    say(f"search: {base.tag} is queued, as {jobs.described(job)}. To end it, type: exper cancel {base.tag}")
+    say(f"search: {base.tag} is queued, as {jobs.describe(job)}. To end it, type: exper cancel {base.tag}")
     return 0
 
 

@@ -28,7 +28,7 @@ def send(arguments: list[str], project: paths.Project) -> int:
     parser = Parser("exper send", __doc__)
     parser.add_argument("runs", nargs="+", metavar="list|tag[/id]|glob", help="which runs")
     options = parser.parse_args(arguments)
-    runs, problems = select.chosen(project, options.runs)
+    runs, problems = select.resolve(project, options.runs)
     unfit = {run: why for run in runs if (why := _unfit(run))}
     if unfit and len(runs) == 1:
         raise Refused(unfit[runs[0]])
@@ -39,10 +39,10 @@ def send(arguments: list[str], project: paths.Project) -> int:
 def _unfit(run: paths.Run) -> str:
     """Return why nothing can be sent of a run, or nothing."""
     try:
-        now = status.of(run, run_record.read(run))
+        now = status.derive(run, run_record.read(run))
     except Refused as refusal:
         return str(refusal)
-    is_over = now in (*status.OVER, *status.UNFINISHED)
+    is_over = now in (*status.FINAL, *status.UNFINISHED)
     return "" if is_over else f"{run} is {now}: its loggers send by themselves. Wait until it is over."
 
 

@@ -13,7 +13,6 @@ Examples:
 
 import argparse
 
-from exper.commands.continue_ import choose
 from exper.core import slurm
 from exper.core.arguments import Parser
 from exper.core.errors import Refused
@@ -22,18 +21,21 @@ from exper.core.paths import Project
 from exper.core.signals import Signals
 from exper.repository.repository import Repository
 from exper.runs import create, jobs, lifecycle, run_record, select, tags
-from exper.runs.resume import state, take_up
+from exper.runs.resume import choose_run, resume_run, wait_for_end
 
 
 def submit(arguments: list[str], project: Project) -> int:
     """Make a queued run, or take one up, and hand it to SLURM."""
-    words, flags = jobs.split(arguments)
+    words, flags = jobs.split_flags(arguments)
     if "--continue" in words:
         return _continue(project, _parse_continue(words), flags)
     options = _parser().parse_intermixed_args(words)
     cluster = slurm.check_here()
-    command = create.command("submit", options)
-    with create.born(project, options, command, status="queued", threads=jobs.threads(flags)) as (live, *_):
+    command = create.recorded_command("submit", options)
+    with create.first_run(project, options, command, status="queued", threads=jobs.threads_from_flags(flags)) as (
+        live,
+        *_,
+    ):
         _hand_over(project, live, flags, cluster)
     return 0
 
@@ -58,19 +60,21 @@ def _continue(project: Project, options: argparse.Namespace, flags: list[str]) -
     reference = tags.parse_reference(options.run)
     tags.refuse_untagged(reference)
     cluster = slurm.check_here()
-    run = choose(select.runs(project, reference), is_named=reference.number is not None)
+    run = choose_run(select.runs(project, reference), is_named=reference.number is not None)
     record = run_record.read(run)
-    if state(run) == "finished":
+    if wait_for_end(run) == "finished":
         raise Refused(f"{run} has finished already. To train it again, type: rerun {run} -f")
     command = ["submit", "--continue", str(run)]
     with Signals():
-        live, _ = take_up(project, Repository(project.root), run, record, command, exact=options.exact, as_="queued")
+        live, _ = resume_run(
+            project, Repository(project.root), run, record, command, exact=options.exact, status="queued"
+        )
         _hand_over(project, live, flags, cluster)
     return 0
 
 
-def _hand_over(project: Project, live: lifecycle.Live, flags: list[str], cluster: str) -> None:
-    say(lifecycle.differences(live.record).rstrip())
+def _hand_over(project: Project, live: lifecycle.LiveRun, flags: list[str], cluster: str) -> None:
+    say(lifecycle.version_warnings(live.record).rstrip())
     job = jobs.hand_over(project, live, flags, cluster)
     seed, threads = live.record["seed"], live.record["threads"]
-    say(f"submit: {live.run} is queued with seed {seed} and {threads} threads, as {jobs.described(job)}")
+    say(f"submit: {live.run} is queued with seed {seed} and {threads} threads, as {jobs.describe(job)}")

@@ -34,7 +34,7 @@ def table(arguments: list[str], project: paths.Project) -> int:
     options = _parser().parse_args(arguments)
     if options.ascending and not options.sort:
         raise Refused("--ascending needs --sort <column>.")
-    listed = lists.named(project, options.list)
+    listed = lists.find(project, options.list)
     title = titles.read(project.title_file(listed.stem))
     runs, missing = select.in_list(project, listed)
     gc.disable()  # many objects and a short life: it would look through them all again and again, for nothing

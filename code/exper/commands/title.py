@@ -23,7 +23,7 @@ def title(arguments: list[str], project: paths.Project) -> int:
     parser = Parser("title", __doc__)
     parser.add_argument("list", nargs="?", default=lists.RECORD, help="a list, or a path to one; if none: record")
     options = parser.parse_args(arguments)
-    listed = lists.named(project, options.list)
+    listed = lists.find(project, options.list)
     runs, missing = select.in_list(project, listed)
     names, problems = _names(runs)
     path = project.title_file(listed.stem)

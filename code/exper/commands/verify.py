@@ -38,12 +38,12 @@ _ENDS = {"failed": "failed", "died": "died", "interrupted": "was interrupted", "
 def verify(arguments: list[str], project: paths.Project) -> int:
     """Check that the run can be repeated, repeat it, tell what came of it."""
     options = _parser().parse_args(arguments)
-    run = select.one(project, options.run)
+    run = select.single_run(project, options.run)
     record, state = run_record.read(run), status.read(run)
     if state in (*status.QUEUED, "running"):
         raise Refused(f"{run} is {state}. Wait until it has ended.")
     repository = Repository(project.root)
-    commit = select.code_of(repository, run, record)
+    commit = select.commit_of(repository, run, record)
     config = commits.read_config(repository, commit)
     threads = record.get("threads") or run_record.thread_count(config)
     compared = Comparison(run, is_finished=state == "finished", epochs=_epochs(options.epochs))
@@ -133,7 +133,7 @@ def _furnish(again: _Repetition, repository: Repository, commit: str, project: p
         for folder in (run.checkpoint, run.tensorboard):
             folder.mkdir()
         run_record.write(run, record)
-        lifecycle.mark_session(run, record, "verification")
+        lifecycle.write_session_header(run, record, "verification")
     except OSError as error:
         raise Refused(f"{again.of} can't be repeated in {run.folder}: {error.strerror or error}.") from None
 

@@ -90,7 +90,7 @@ def is_forgotten(project: paths.Project, tag: paths.Tag, known: Tags) -> bool:
 def _forget(project: paths.Project, tag: paths.Tag) -> str | None:
     if not is_forgotten(project, tag, Repository(project.root).tags_of_commits()):
         return f"{tag.name}: somebody uses its folder by now"
-    removal.forget_tag(project, tag)
+    removal.remove_tag_folder(project, tag)
     return None
 
 

@@ -54,7 +54,7 @@ def start() -> "subprocess.Popen[bytes]":
     )
 
 
-def why_not(project: paths.Project) -> str:
+def start_error(project: paths.Project) -> str:
     """Return the last words of one that did not start."""
     if not os.access(project.board.folder if project.board.folder.exists() else project.result, os.W_OK):
         return f"{project.board.folder} can't be written"
@@ -123,5 +123,5 @@ class Announcement:
         if record and record.get("address"):
             return f"exper: TensorBoard is at {record['address']}"
         if self._error or (self._process is not None and self._process.poll()):
-            return f"exper: TensorBoard did not start: {self._error or why_not(self._project)}"
+            return f"exper: TensorBoard did not start: {self._error or start_error(self._project)}"
         return "exper: TensorBoard is still starting. For its address type: exper board" if is_last else ""

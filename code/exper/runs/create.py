@@ -14,14 +14,14 @@ from exper.runs import commits, lifecycle, remove, run_record, tags
 
 
 @contextlib.contextmanager
-def born(
+def first_run(
     project: Project,
     options: argparse.Namespace,
     command: list[str],
     *,
     status: str = "running",
     threads: int | None = None,
-) -> Iterator[tuple[lifecycle.Live, dict[str, Value], Signals]]:
+) -> Iterator[tuple[lifecycle.LiveRun, dict[str, Value], Signals]]:
     """Tag, and yield run 0 of the tag, its settings, and the signals that are noted until the end of the block.
 
     An existing tag is used if it holds the same code and has no run. A new one is taken back if the block fails and
@@ -50,7 +50,7 @@ def born(
         tag = known or tags.create(repository, options, commit, seed, threads)
         try:
             yield (
-                lifecycle.begin(
+                lifecycle.create(
                     project, record, command, repository=repository, signals=signals, is_first=True, status=status
                 ),
                 config,
@@ -58,18 +58,18 @@ def born(
             )
         except BaseException:
             if known is None:
-                remove.take_back_tag(project, repository, tag)
+                remove.undo_tag(project, repository, tag)
             raise
 
 
-def command(name: str, options: argparse.Namespace) -> list[str]:
+def recorded_command(name: str, options: argparse.Namespace) -> list[str]:
     """Return the command as it is recorded: the parts we know, and no other word of the user's."""
     return [name, options.tag, *(["-f"] if options.fixed else []), *options.settings]
 
 
 def _check_known(project: Project, repository: Repository, known: TagObject, commit: str) -> None:
     """Refuse a tag that has runs, or holds other code."""
-    lifecycle.check_first(project.tag(known.name))
+    lifecycle.check_has_no_runs(project.tag(known.name))
     if repository.tree(known.commit) != repository.tree(commit):
         raise Refused(
             f"the tag {known.name!r} holds other code than you have now. Take another tag,"

@@ -5,7 +5,7 @@ import contextlib
 from exper.core import files, paths
 
 
-def last(tag: paths.Tag) -> int:
+def highest(tag: paths.Tag) -> int:
     """Return the highest id ever given, -1 if none was."""
     return max([_written(tag), *(run.id for run in tag.runs())])
 
@@ -25,7 +25,7 @@ def removed(tag: paths.Tag) -> list[int]:
         return []
 
 
-def note_removed(tag: paths.Tag, number: int) -> None:
+def record_removed(tag: paths.Tag, number: int) -> None:
     """Write down that a run is about to be removed; on a full disk it can go all the same."""
     with contextlib.suppress(OSError), files.open_to_append(tag.removed_ids) as file:
         file.write(f"{number}\n".encode())
@@ -33,11 +33,11 @@ def note_removed(tag: paths.Tag, number: int) -> None:
 
 def was_given(tag: paths.Tag, number: int) -> bool:
     """Tell whether an id that no run has was given to one."""
-    return number in removed(tag) or (number == 0 and last(tag) >= 0)  # of a tag's runs that one comes first
+    return number in removed(tag) or (number == 0 and highest(tag) >= 0)  # of a tag's runs that one comes first
 
 
-def keep_last(tag: paths.Tag) -> None:
+def save_highest(tag: paths.Tag) -> None:
     """Write the highest id down, if it is not; on a full disk, the folders of the runs still tell it."""
-    if last(tag) != _written(tag):
+    if highest(tag) != _written(tag):
         with contextlib.suppress(OSError):
-            files.replace(tag.last_id, f"{last(tag)}\n")
+            files.replace(tag.last_id, f"{highest(tag)}\n")

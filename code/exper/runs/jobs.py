@@ -27,7 +27,7 @@ def write_script(path: Path, project: paths.Project, command: Sequence[str], mod
     files.replace(path, _SCRIPT.format(command=shlex.join(words)), mode)
 
 
-def hand_over(project: paths.Project, live: lifecycle.Live, flags: Sequence[str], cluster: str) -> slurm.Job:
+def hand_over(project: paths.Project, live: lifecycle.LiveRun, flags: Sequence[str], cluster: str) -> slurm.Job:
     """Hand a queued run, and what is to train it, to SLURM; let go of it and return its job.
 
     Raises:
@@ -36,14 +36,14 @@ def hand_over(project: paths.Project, live: lifecycle.Live, flags: Sequence[str]
     run = live.run
     try:
         write_script(run.job_script, project, ["continue", str(run)])
-        words = [f"--job-name={run.tag}.{run.id}", f"--output={pattern(run.job_log)}", *flags]
+        words = [f"--job-name={run.tag}.{run.id}", f"--output={escape_pattern(run.job_log)}", *flags]
         job = slurm.sbatch([*words, str(run.job_script)], cluster)
         run_record.write(run, run_record.give_job(live.record, job))
     except Refused:
-        if live.before is None:
+        if live.previous is None:
             remove.remove_run(project, run)
         else:
-            files.replace(run.record, live.before)
+            files.replace(run.record, live.previous)
         raise
     finally:
         os.close(live.lock)
@@ -59,7 +59,7 @@ def submit_search(
         Refused: SLURM does not take it.
     """
     write_script(tag.job_script, project, command, 0o700)  # the URL of a database may hold a password
-    output = f"--output={pattern(tag.job_log.parent)}/{tag.job_log.name}"
+    output = f"--output={escape_pattern(tag.job_log.parent)}/{tag.job_log.name}"
     words = [f"--job-name={tag.name}", output, f"--array=0-{tasks - 1}", *flags]
     job = slurm.sbatch([*words, str(tag.job_script)], slurm.check_here())
     with files.open_to_append(tag.jobs) as file:
@@ -75,27 +75,27 @@ def of_search(tag: paths.Tag) -> list[slurm.Job]:
     return [{"id": number, "cluster": cluster} for number, cluster in lines]
 
 
-def word(job: slurm.Job) -> str | None:
+def state(job: slurm.Job) -> str | None:
     """Return what SLURM says of a job of ours; None if it does not answer."""
     return slurm.word(job, os.getuid(), 0.0)
 
 
 def is_over(job: slurm.Job) -> bool:
     """Tell whether a job is gone for sure."""
-    return word(job) == slurm.GONE
+    return state(job) == slurm.GONE
 
 
-def pattern(path: Path) -> str:
+def escape_pattern(path: Path) -> str:
     """Return a path as sbatch takes it for output, where % begins a pattern."""
     return str(path).replace("%", "%%")
 
 
-def described(job: slurm.Job | None) -> str:
+def describe(job: slurm.Job | None) -> str:
     """Return what names a job to a user."""
     return f"job {job['id']} of the cluster {job['cluster']!r}" if job else "a job that is being submitted"
 
 
-def threads(flags: Sequence[str]) -> int:
+def threads_from_flags(flags: Sequence[str]) -> int:
     """Return the threads of a run whose settings name none: the cores that sbatch's flags ask for, else SLURM's one."""
     found = 1
     for flag, following in zip(flags, [*flags[1:], ""], strict=False):
@@ -110,7 +110,7 @@ def threads(flags: Sequence[str]) -> int:
     return max(1, min(found, host_info.MAX_THREADS))
 
 
-def split(arguments: list[str]) -> tuple[list[str], list[str]]:
+def split_flags(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Return the words of a command, and the flags of sbatch that follow `--`."""
     at = arguments.index("--") if "--" in arguments else len(arguments)
     return arguments[:at], arguments[at + 1 :]

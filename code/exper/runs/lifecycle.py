@@ -21,19 +21,19 @@ class Busy(Refused):
 
 
 @dataclass(frozen=True)
-class Live:
+class LiveRun:
     """A run that this process holds the lock of."""
 
     run: paths.Run
     lock: int
     record: run_record.Record
-    before: bytes | None  # the run.json to go back to if main.py refuses; None: the run is new
+    previous: bytes | None  # the run.json to go back to if main.py refuses; None: the run is new
 
 
 # -- birth -------------------------------------------------------------------------------------------------------------
 
 
-def begin(
+def create(
     project: paths.Project,
     record: run_record.Record,
     command: list[str],
@@ -44,10 +44,10 @@ def begin(
     number: int | None = None,
     is_first: bool = False,
     status: str = "running",
-) -> Live:
+) -> LiveRun:
     """Prepare a run beside, with its snapshot if it has a commit, and rename it into being.
 
-    The record comes from `run_json.new`; its id is `number`, or else the next that was never given, `least` or more.
+    The record comes from `run_record.new`; its id is `number`, or else the next that was never given, `least` or more.
     The first run of a tag is refused if another has come first.
 
     Raises:
@@ -68,14 +68,14 @@ def begin(
             with lock.held(project.lock):
                 signals.check()
                 if is_first:
-                    check_first(tag)
+                    check_has_no_runs(tag)
                 if repository is not None:
                     record = record | {"tree": _tree(repository, record)}
                 if repository is None or tag.snapshot.is_dir():  # else the last run of the tag has just finished
-                    record = record | {"id": max(ids.last(tag) + 1, least) if number is None else number}
+                    record = record | {"id": max(ids.highest(tag) + 1, least) if number is None else number}
                     record = run_record.begin(record, command, status)
                     run = _give_id(tag, folder, record)
-    return Live(run, held, record, None)
+    return LiveRun(run, held, record, None)
 
 
 def check_writable(project: paths.Project) -> None:
@@ -89,7 +89,7 @@ def check_writable(project: paths.Project) -> None:
     lists.check_writable(project, lists.FINISHED)
 
 
-def check_first(tag: paths.Tag) -> None:
+def check_has_no_runs(tag: paths.Tag) -> None:
     """Refuse a tag that has runs."""
     if tag.runs():
         raise Refused(f"the tag {tag.name!r} has runs. Type: rerun {tag.name}, or: continue {tag.name}")
@@ -112,7 +112,7 @@ def resume(
     *,
     repository: Repository,
     status: str = "running",
-) -> Live:
+) -> LiveRun:
     """Take up a run that has ended before it finished, or is queued; `record` is as the caller has read it.
 
     Raises:
@@ -137,7 +137,7 @@ def resume(
     except BaseException:
         os.close(held)
         raise
-    return Live(run, held, now, before)
+    return LiveRun(run, held, now, before)
 
 
 def _check_unchanged(run: paths.Run, record: run_record.Record) -> None:
@@ -166,14 +166,14 @@ def _give_id(tag: paths.Tag, folder: Path, record: run_record.Record) -> paths.R
         if run.record.exists():
             raise Busy(f"another process has just begun {run}.") from None
         raise Refused(f"{run.folder} can't become a run: {error.strerror}. Move away what is there.") from None
-    ids.keep_last(tag)  # only now: a kill just before must not cost `run` its id 0
+    ids.save_highest(tag)  # only now: a kill just before must not cost `run` its id 0
     return run
 
 
 # -- training ----------------------------------------------------------------------------------------------------------
 
 
-def carry_out(project: paths.Project, live: Live, signals: Signals, config: dict[str, Any]) -> int:
+def train_and_report(project: paths.Project, live: LiveRun, signals: Signals, config: dict[str, Any]) -> int:
     """Train a run, tell the user how it begins and ends, and where TensorBoard is; return the exit code.
 
     Raises:
@@ -181,7 +181,7 @@ def carry_out(project: paths.Project, live: Live, signals: Signals, config: dict
     """
     run, folder = live.run, paths.from_here(live.run.folder)
     say(f"exper: {run} trains with seed {live.record['seed']} and {live.record['threads']} threads")
-    say(differences(live.record).rstrip())
+    say(version_warnings(live.record).rstrip())
     announcement = board.Announcement(project, config)
     say(announcement.line())
     try:
@@ -210,7 +210,7 @@ def _requeue(run: paths.Run) -> None:
 
 def train(
     project: paths.Project,
-    live: Live,
+    live: LiveRun,
     signals: Signals,
     between_lines: Callable[[], None] = lambda: None,
     start: Callable[[supervisor.Program], supervisor.Training] = supervisor.start,
@@ -222,7 +222,7 @@ def train(
         Interrupted: training has been asked to end, and has.
     """
     run, record = live.run, live.record
-    mark_session(run, record)
+    write_session_header(run, record)
     folder = project.tag(run.tag).snapshot
     environment = supervisor.environment(run, project.data, record)
     try:
@@ -238,14 +238,14 @@ def train(
         os.close(live.lock)
 
 
-def _refusal(project: paths.Project, live: Live) -> Refused:
+def _refusal(project: paths.Project, live: LiveRun) -> Refused:
     """Return main.py's refusal, with the run as it was before: gone, if it is new."""
     text = live.run.refused.read_text(errors="replace").strip()
-    if live.before is None:
+    if live.previous is None:
         remove.remove_run(project, live.run)
     else:
         live.run.refused.unlink()
-        files.replace(live.run.record, live.before)
+        files.replace(live.run.record, live.previous)
     return Refused(text)
 
 
@@ -253,17 +253,17 @@ def _log_refusal(run: paths.Run) -> None:
     files.append(run.log, f"exper: {run.refused.read_text(errors='replace').strip()}\n")
 
 
-def differences(record: run_record.Record) -> str:
+def version_warnings(record: run_record.Record) -> str:
     """Return a line for each version that is not as recorded."""
     return "".join(f"not as in the recorded run, so bits may differ: {line}\n" for line in record["different"])
 
 
-def mark_session(run: paths.Run, record: run_record.Record, kind: str | None = None) -> None:
+def write_session_header(run: paths.Run, record: run_record.Record, kind: str | None = None) -> None:
     """Begin a session in the log, of training or of another kind, with a line that tells it from the others."""
     session = record["sessions"][-1]
     line = f"=== {' '.join(session['command'])}: {run}, {kind or 'session {}'.format(len(record['sessions']))}"
     line += f", {session['started']}, {session['host']}, pid {session['pid']}, seed {record['seed']} ===\n"
-    files.append(run.log, line + differences(record))
+    files.append(run.log, line + version_warnings(record))
 
 
 def _end(project: paths.Project, run: paths.Run, record: run_record.Record, returncode: int, signals: Signals) -> str:
@@ -275,8 +275,8 @@ def _end(project: paths.Project, run: paths.Run, record: run_record.Record, retu
     if how == "interrupted" and slurm.is_ours(record["job"]) and slurm.is_to_come_back(_signal_in(returncode)):
         record = run_record.queue_again(record)  # at once, or somebody else could take it up in between
     run_record.write(run, record)
-    if how in status.OVER:
-        settle(project, run, how, ours=run)
+    if how in status.FINAL:
+        finalize(project, run, how, ours=run)
     if how == "interrupted":
         raise interruption(returncode, signals)
     return run_record.ending(record)
@@ -301,7 +301,7 @@ def _signal_in(returncode: int) -> int:
     return -returncode if returncode < 0 else returncode - 128
 
 
-def settle(project: paths.Project, run: paths.Run, how: str, *, ours: paths.Run | None = None) -> None:
+def finalize(project: paths.Project, run: paths.Run, how: str, *, ours: paths.Run | None = None) -> None:
     """Do what follows the record of a run that is over, whose lock we may hold; a second time changes nothing."""
     if how == "finished":
         try:

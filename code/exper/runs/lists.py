@@ -80,16 +80,16 @@ def remove(project: paths.Project, name: str, runs: set[str]) -> None:
             files.replace(path, b"".join(kept))
 
 
-def of_search(search: str) -> str:
+def search_entry(search: str) -> str:
     """Return the line that means all trials of a search."""
     return f"{search}+*"
 
 
-def forget_search(project: paths.Project, search: str) -> None:
+def remove_search(project: paths.Project, search: str) -> None:
     """Take the line that a search has put on the list of its name off it; a list of nothing else goes."""
     path = project.list_file(search)
     if path.exists():
-        remove(project, search, {of_search(search)})
+        remove(project, search, {search_entry(search)})
         if not path.read_bytes():
             path.unlink()
 
@@ -114,7 +114,7 @@ def _entry(line: str) -> str:
     return line.partition("#")[0].strip().rstrip("/")  # as completion of paths leaves it
 
 
-def named(project: paths.Project, word: str) -> Path:
+def find(project: paths.Project, word: str) -> Path:
     """Return the file of the list that a word means: its name, or a path that ends in .txt.
 
     Raises:
@@ -127,11 +127,11 @@ def named(project: paths.Project, word: str) -> Path:
         words = "record" if word == RECORD else f"record -l {word} <tag>"
         make = "" if word.endswith(".txt") else f" To make it, type: {words}"
         raise Refused(f"there is no list {word!r}.{did_you_mean(word, known)}{make}")
-    check_no_other(project, path)
+    check_not_shadowing(project, path)
     return path
 
 
-def check_no_other(project: paths.Project, path: Path) -> None:
+def check_not_shadowing(project: paths.Project, path: Path) -> None:
     """Refuse a list elsewhere that has the name of one of the project's: files are called by this name."""
     own = project.list_file(path.stem)
     if own.is_file() and path.is_file() and not own.samefile(path):

@@ -33,25 +33,25 @@ def _remove_runs(
                 if stays(run):
                     left.append(run)
                     continue
-                ids.keep_last(tag)
-                ids.note_removed(tag, run.id)
+                ids.save_highest(tag)
+                ids.record_removed(tag, run.id)
                 gone.append(staging.move_away(tag, run.folder))
             of[tag] = None
     finally:
-        finish(project, of, gone)
+        complete_removal(project, of, gone)
     return left
 
 
-def finish(project: paths.Project, of: Iterable[paths.Tag], gone: Iterable[Path] = ()) -> None:
+def complete_removal(project: paths.Project, of: Iterable[paths.Tag], gone: Iterable[Path] = ()) -> None:
     """Do what follows the removal of runs of these tags, which a kill may have cut off."""
-    lists.remove(project, lists.FINISHED, {str(run) for tag in of for run in removed(tag)})
+    lists.remove(project, lists.FINISHED, {str(run) for tag in of for run in removed_runs(tag)})
     for folder in gone:
         shutil.rmtree(folder, ignore_errors=True)
     for tag in of:
         snapshot.release(project, tag)  # it may have been the last run that had not finished
 
 
-def removed(tag: paths.Tag) -> list[paths.Run]:
+def removed_runs(tag: paths.Tag) -> list[paths.Run]:
     """Return the runs of a tag that have been removed."""
     return [run for run in map(tag.run, ids.removed(tag)) if not run.folder.exists()]
 
@@ -68,11 +68,11 @@ def remove_tags(project: paths.Project, repository: Repository, tags: list[TagOb
         if free:
             repository.delete_tags(*free)
     for one in free:
-        forget_tag(project, project.tag(one.name))
+        remove_tag_folder(project, project.tag(one.name))
     return [f"the tag {one.name} stays: it has a run by now" for one in tags if one not in free]
 
 
-def forget_tag(project: paths.Project, tag: paths.Tag) -> None:
+def remove_tag_folder(project: paths.Project, tag: paths.Tag) -> None:
     """Remove the folder of a tag that has no runs, and with it the memory of its ids; a start is left alone.
 
     A search's journal and the line of its list that it has made go too.
@@ -81,10 +81,10 @@ def forget_tag(project: paths.Project, tag: paths.Tag) -> None:
         with lock.held(project.lock):
             if not tag.runs():
                 _remove_folder(tag)
-    lists.forget_search(project, tag.name)
+    lists.remove_search(project, tag.name)
 
 
-def take_back_tag(project: paths.Project, repository: Repository, made: TagObject) -> None:
+def undo_tag(project: paths.Project, repository: Repository, made: TagObject) -> None:
     """Delete a tag that was made for a run that has not come to be, and its folder, unless another run has."""
     tag = project.tag(made.name)
     with lock.held(project.lock):

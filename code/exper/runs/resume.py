@@ -1,17 +1,26 @@
-"""Take up a run where it was left: `continue`, and a search that was killed."""
+"""Resume a run: for `continue`, `submit --continue`, and a search that was killed."""
 
 import time
+from typing import NamedTuple
 
 from exper.config import config_file
 from exper.core import host_info, paths, slurm
+from exper.core.errors import Refused
 from exper.repository.repository import Repository
-from exper.runs import commits, lifecycle, run_record, select, status
+from exper.runs import commits, jobs, lifecycle, run_record, select, status
 
 _ENDING_SECONDS = 30
-_NODE_SECONDS = 120  # until the heartbeat of a node that has failed is old
+_NODE_SECONDS = 120  # until the heartbeat of a failed node is stale
 
 
-def take_up(
+class Resumed(NamedTuple):
+    """A run to train on, and the settings of its commit."""
+
+    live: lifecycle.LiveRun
+    config: dict[str, config_file.Value]
+
+
+def resume_run(
     project: paths.Project,
     repository: Repository,
     run: paths.Run,
@@ -19,28 +28,56 @@ def take_up(
     command: list[str],
     *,
     exact: bool = False,
-    as_: str = "running",
-) -> tuple[lifecycle.Live, dict[str, config_file.Value]]:
-    """Return a run that has ended before it finished, ready to train from its own commit, and its settings.
+    status: str = "running",
+) -> Resumed:
+    """Return a run that ended before it finished, ready to train from its own commit.
 
-    `record` is as the caller read it before it looked at the run's state; `as_` is its new status: "running", or
-    "queued" for a job that is to train it later.
+    `record` is the one that the caller read before it looked at the run's status; `status` is the new status:
+    "running", or "queued" for a job that is to train it later.
 
     Raises:
-        Refused: its tag is gone or moved, its code can't be trained here, somebody works on it, or, with `exact`,
-            bits may differ.
+        Refused: its tag is gone or moved, its code can't be trained here, another process works on it, or, with
+            `exact`, bits may differ.
     """
-    commit = select.code_of(repository, run, record)
+    commit = select.commit_of(repository, run, record)
     config = commits.read_config(repository, commit)
-    needed = commits.requirements(repository, commit)
-    different = run_record.different_versions(record.get("versions", {}), needed, exact=exact)
+    required = commits.requirements(repository, commit)
+    different = run_record.different_versions(record.get("versions", {}), required, exact=exact)
     expected = run_record.expected(run, different, exact=exact)
-    live = lifecycle.resume(project, run, record, expected, command, repository=repository, status=as_)
-    return live, config
+    live = lifecycle.resume(project, run, record, expected, command, repository=repository, status=status)
+    return Resumed(live, config)
 
 
-def state(run: paths.Run) -> str:
-    """Return the run's status; of one that is ending, or whose supervisor is gone, once its training has ended."""
+def choose_run(runs: list[paths.Run], *, is_named: bool) -> paths.Run:
+    """Return the run started last among those that can be resumed, after waiting for those that are just ending.
+
+    If none can be resumed, return the last run, which has finished. A pruned run is resumed only if `is_named`.
+
+    Raises:
+        Refused: none can be resumed, and one is running or queued, or the last was pruned and is not named.
+    """
+    states = {run: wait_for_end(run) for run in runs}
+    able = [run for run in runs if states[run] in status.UNFINISHED or (is_named and states[run] == "pruned")]
+    able = able or [run for run in runs if states[run] == "queued" and slurm.is_ours(run_record.read(run).get("job"))]
+    if able:
+        return max(able, key=lambda run: str(run_record.read(run)["sessions"][-1].get("started")))
+    busy = [run for run in runs if states[run] not in (*status.FINAL, "damaged")]
+    if busy:
+        raise _refusal(busy[-1], states[busy[-1]])
+    if states[runs[-1]] == "pruned":
+        raise Refused(f"{runs[-1]} was pruned by its search. To go on with it all the same: continue {runs[-1]}")
+    return runs[-1]
+
+
+def _refusal(run: paths.Run, state: str) -> Refused:
+    record = run_record.read(run)
+    if state in status.QUEUED:
+        return Refused(f"{run} is queued, as {jobs.describe(record['job'])}. To take it out: exper cancel {run}")
+    return Refused(f"{run} is {state}, as pid {record.get('pid')} on {record.get('host')}.")
+
+
+def wait_for_end(run: paths.Run) -> str:
+    """Return the run's status; of a run that is ending, or has lost its supervisor, once its training has ended."""
     seconds = _ENDING_SECONDS if slurm.this_job() is None else _NODE_SECONDS
     deadline = time.monotonic() + seconds
     while True:
@@ -52,7 +89,7 @@ def state(run: paths.Run) -> str:
 
 def _is_about_to_change(run: paths.Run, now: str) -> bool:
     record = run_record.read(run)
-    if now == "queued":  # a job can start before `submit` has written down which one it is
+    if now == "queued":  # a job can start before `submit` has written its number down
         return slurm.this_job() is not None and not record.get("job")
     if slurm.is_ours(record.get("job")):  # SLURM has given up the node where it was running
         return True

@@ -28,7 +28,7 @@ def runs(project: paths.Project, reference: Reference) -> list[paths.Run]:
     tag = project.tag(reference.tag)
     found = tag.runs()
     if not found:
-        raise Refused(f"no run has the tag {reference.tag!r}.{_hint(project, reference.tag, with_runs(project))}")
+        raise Refused(f"no run has the tag {reference.tag!r}.{_hint(project, reference.tag, project.tag_names())}")
     if reference.number is None:
         return found
     if tag.run(reference.number) not in found:
@@ -37,7 +37,7 @@ def runs(project: paths.Project, reference: Reference) -> list[paths.Run]:
     return [tag.run(reference.number)]
 
 
-def one(project: paths.Project, text: str) -> paths.Run:
+def single_run(project: paths.Project, text: str) -> paths.Run:
     """Return the run that `tag/id` means, or a tag alone that has one run; its code has been kept.
 
     Raises:
@@ -58,7 +58,7 @@ def _hint(project: paths.Project, tag: str, known: Iterable[str]) -> str:
     return did_you_mean(tag, [name for name in known if paths.search_of(tag) or not paths.search_of(name)])
 
 
-def chosen(project: paths.Project, words: list[str]) -> tuple[list[paths.Run], list[str]]:
+def resolve(project: paths.Project, words: list[str]) -> tuple[list[paths.Run], list[str]]:
     """Return the runs that words mean, each once and in their order, and a line for what lists name and there is not.
 
     A word is a list (its name, or a path that ends in .txt), `tag/id`, a tag for all its runs, or a glob of these.
@@ -93,17 +93,17 @@ def in_list(project: paths.Project, path: Path) -> tuple[list[paths.Run], list[s
     return list(found), unknown
 
 
-def naming(project: paths.Project, runs: set[str]) -> tuple[str, str] | None:
+def list_naming(project: paths.Project, runs: set[str]) -> tuple[str, str] | None:
     """Return the first of the user's lists that names one of `runs`, maybe by a glob, and its entry; None: no list."""
     for path in sorted(project.lists.glob("*.txt")):
-        own = lists.of_search(path.stem)  # a search's line on the list of its name, which nobody has chosen
+        own = lists.search_entry(path.stem)  # a search's line on the list of its name, which nobody has chosen
         for entry in lists.entries(path) if path.stem != lists.FINISHED else ():
             if entry in runs or (is_glob(entry) and entry != own and fnmatch.filter(runs, entry)):
                 return path.stem, entry
     return None
 
 
-def entry(project: paths.Project, word: str) -> str:
+def list_entry(project: paths.Project, word: str) -> str:
     """Return what a list has to say to mean the runs that a word means; a tag or a glob stays one, for later runs.
 
     Raises:
@@ -125,11 +125,11 @@ def words_or_record(project: paths.Project, words: list[str]) -> list[str]:
         Refused: there is none.
     """
     if not words:
-        lists.named(project, lists.RECORD)
+        lists.find(project, lists.RECORD)
     return words or [lists.RECORD]
 
 
-def called(words: list[str]) -> list[str]:
+def display_names(words: list[str]) -> list[str]:
     """Return words as people are told of them: a list has its name, whatever folder it is in."""
     return [Path(word).stem if word.endswith(".txt") else word.rstrip("/") for word in words]
 
@@ -142,8 +142,8 @@ def file_name(project: paths.Project, words: list[str]) -> str:
     """
     for word in words:
         if word.endswith(".txt"):
-            lists.check_no_other(project, Path(word))
-    name = printable(",".join(called(words)).translate(_NO_TAG_HAS))
+            lists.check_not_shadowing(project, Path(word))
+    name = printable(",".join(display_names(words)).translate(_NO_TAG_HAS))
     if len(name.encode()) <= _LONGEST_NAME:
         return name
     start = name.encode()[:_LONGEST_NAME].decode(errors="ignore")
@@ -186,17 +186,12 @@ def matching(project: paths.Project, entry: str) -> list[paths.Run]:
         run = paths.Run(project.result / f"{name}/{int(number)}")
         return [run] if os.path.isdir(run.folder) else []
     name, slash, number = entry.partition("/")
-    tags_found = fnmatch.filter(with_runs(project), name)
+    tags_found = fnmatch.filter(project.tag_names(), name)
     every = (run for tag in tags_found for run in project.tag(tag).runs())
     return [run for run in every if not slash or fnmatch.fnmatchcase(run.folder.name, number)]
 
 
-def with_runs(project: paths.Project) -> list[str]:
-    """Return the tags that have a folder."""
-    return project.tag_names()
-
-
-def code_of(repository: Repository, run: paths.Run, record: run_record.Record) -> str:
+def commit_of(repository: Repository, run: paths.Run, record: run_record.Record) -> str:
     """Return the commit that a run was made from.
 
     Raises:
@@ -220,7 +215,7 @@ def _deleted(tag: str, commit: str) -> Refused:
     return Refused(f"git has no tag {tag!r} any more. Bring it back: git tag {tag} {commit}")
 
 
-def tag(repository: Repository, project: paths.Project, name: str) -> TagObject:
+def git_tag(repository: Repository, project: paths.Project, name: str) -> TagObject:
     """Return the git tag `name`.
 
     Raises:
@@ -231,7 +226,7 @@ def tag(repository: Repository, project: paths.Project, name: str) -> TagObject:
         commit = _commit_of_runs(project.tag(name))
         if commit:
             raise _deleted(name, commit)
-        names = {*with_runs(project), *repository.tags()} - {name}
+        names = {*project.tag_names(), *repository.tags()} - {name}
         raise Refused(f"there is no tag {name!r}.{_hint(project, name, names)}")
     return known
 

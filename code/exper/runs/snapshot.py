@@ -73,7 +73,7 @@ def release(project: paths.Project, tag: paths.Tag, *, ours: paths.Run | None = 
     with lock.held(project.lock):
         staging.sweep(tag)
         unneeded = all(
-            status.read(run) in status.OVER and (run == ours or not lock.is_held(run.lock)) for run in tag.runs()
+            status.read(run) in status.FINAL and (run == ours or not lock.is_held(run.lock)) for run in tag.runs()
         )
         if not unneeded or not tag.snapshot.exists():
             return

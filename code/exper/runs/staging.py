@@ -102,4 +102,4 @@ def _is_old(folder: Path) -> bool:
             changed = max(changed, path.stat().st_mtime)
         except OSError:
             continue
-    return status.clock(folder.parent) - changed > _ABANDONED_SECONDS
+    return status.file_system_time(folder.parent) - changed > _ABANDONED_SECONDS

@@ -12,12 +12,12 @@ from exper.runs import run_record
 
 UNFINISHED = ("failed", "interrupted", "died")
 QUEUED = ("queued", "queued?")  # the second: SLURM can't be asked
-OVER = ("finished", "pruned")
+FINAL = ("finished", "pruned")
 HEARTBEAT_SECONDS = 15
 _FRESH_SECONDS = 90
 
 
-def of(run: paths.Run, record: run_record.Record) -> str:
+def derive(run: paths.Run, record: run_record.Record) -> str:
     """Return queued, running, finished, failed, interrupted, pruned or died.
 
     A stored `running` counts only while somebody holds the run's lock or, on another host, its heart beats. Of a job,
@@ -42,7 +42,7 @@ def of(run: paths.Run, record: run_record.Record) -> str:
 def read(run: paths.Run) -> str:
     """Return the run's status, or `damaged` if its record can't be read."""
     try:
-        return of(run, run_record.read(run))
+        return derive(run, run_record.read(run))
     except Refused:
         return "damaged"
 
@@ -53,7 +53,7 @@ def is_live(run: paths.Run) -> bool:
         record = run_record.read(run)
     except Refused:
         return lock.is_held(run.lock)
-    return lock.is_held(run.lock) or of(run, record) == "running"
+    return lock.is_held(run.lock) or derive(run, record) == "running"
 
 
 def is_busy(run: paths.Run) -> bool:
@@ -95,7 +95,7 @@ def _if_unchanged(run: paths.Run, record: run_record.Record, state: str) -> str:
         now = run_record.read(run)
     except Refused:
         return state
-    return state if now["sessions"] == record["sessions"] else of(run, now)
+    return state if now["sessions"] == record["sessions"] else derive(run, now)
 
 
 def _heart_beats(run: paths.Run) -> bool:
@@ -104,12 +104,12 @@ def _heart_beats(run: paths.Run) -> bool:
     except OSError:
         return False
     try:
-        return clock(run.folder.parent) - os.fstat(handle).st_mtime < _FRESH_SECONDS
+        return file_system_time(run.folder.parent) - os.fstat(handle).st_mtime < _FRESH_SECONDS
     finally:
         os.close(handle)
 
 
-def clock(folder: Path) -> float:
+def file_system_time(folder: Path) -> float:
     """Return the time by the clock of the file system, which need not be this host's."""
     with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=folder) as file:
         return os.fstat(file.fileno()).st_mtime

@@ -87,7 +87,7 @@ def supervise(
     environment = environment | {name: str(number) for name, number in handed.items()}
     started = Program(folder, program[0], program[1:], environment, slave, tuple(handed.values()))
     with contextlib.ExitStack() as stack:
-        wakened, terminal = stack.enter_context(woken()), stack.enter_context(_terminal_kept())
+        wakened, terminal = stack.enter_context(wakeup_pipe()), stack.enter_context(_terminal_kept())
         training = start(started)
         stack.enter_context(heartbeat(run))  # only now: a process with threads must not be forked
         os.close(slave)
@@ -207,7 +207,7 @@ def _terminal_kept() -> Iterator[_Terminal]:
 
 
 @contextlib.contextmanager
-def woken() -> Iterator[int]:
+def wakeup_pipe() -> Iterator[int]:
     """Yield a pipe that becomes readable when a child stops or ends, or a signal with a handler comes."""
     reading, writing = os.pipe()
     os.set_blocking(reading, False)

@@ -36,12 +36,12 @@ class Untagged:
         config = self._config()
         record = run_record.new(tags.UNTAGGED, None, run_record.fresh_seed(), run_record.thread_count(config))
         with Signals() as signals:
-            live = lifecycle.begin(self._project, record, self._command, repository=None, signals=signals, least=0)
+            live = lifecycle.create(self._project, record, self._command, repository=None, signals=signals, least=0)
         self._live = live
         say(f"exper: {live.run} has no tag, so it can't be repeated; its files: {live.run.folder}/")
         self._announcement = board.Announcement(self._project, config)
         say(self._announcement.line())
-        lifecycle.mark_session(live.run, live.record)
+        lifecycle.write_session_header(live.run, live.record)
         self._heart = contextlib.ExitStack()
         self._heart.enter_context(supervisor.heartbeat(live.run))
         master = self._redirect()

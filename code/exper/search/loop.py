@@ -219,7 +219,7 @@ class Searcher:
         if "bug" in report:
             raise RuntimeError(f"the supervisor of {job.run} failed\n{report['bug']}")
         if "refused" in report:
-            remove.take_back_tag(self._base.project, self._base.repository, job.trial.made)
+            remove.undo_tag(self._base.project, self._base.repository, job.trial.made)
             self._refusals.append(report["refused"])
             self._close(job.trial, Outcome(why=f"{job.run}: {report['refused']}"))
         elif "lost" in report:
@@ -250,7 +250,7 @@ class Searcher:
             self._open.remove(one)
             for run in one.runs:  # before the study knows: a kill may have lost the rest of a run's end
                 if outcome.state(run) == "finished":
-                    lifecycle.settle(self._base.project, run, "finished")
+                    lifecycle.finalize(self._base.project, run, "finished")
             self._tell(one.asked, found)
 
     def _tell(self, asked: Trial, found: Outcome) -> None:

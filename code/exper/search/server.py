@@ -211,9 +211,9 @@ class _Service:
             os.kill(pid, number)  # one that has ended keeps its pid until it is waited for
 
     def run(self) -> None:
-        from exper.runs.supervisor import woken
+        from exper.runs.supervisor import wakeup_pipe
 
-        with woken() as wakened:
+        with wakeup_pipe() as wakened:
             while self._pids or not self._is_ending:
                 sources: list[Any] = [wakened] if self._is_ending else [wakened, self._requests]
                 is_lacking = self._spare is None and self._has_begun and not self._is_ending

@@ -19,7 +19,7 @@ from exper.core.errors import Refused
 from exper.core.signals import Interrupted, Signals
 from exper.repository.repository import Repository
 from exper.runs import ids, lifecycle, run_record, status, supervisor
-from exper.runs.resume import state, take_up
+from exper.runs.resume import resume_run, wait_for_end
 from exper.runs.supervisor import Program, Training
 from exper.search import fork, message
 from exper.search.compiled import Compiled
@@ -81,22 +81,22 @@ class Supervisor:
             is_ours = request["environment"].keys() <= _READ_LATE and self._is_ours(live.record)
             lifecycle.train(self._project, live, signals, start=functools.partial(self._start, waiting, is_ours))
 
-    def _begin(self, request: Request, signals: Signals) -> lifecycle.Live | None:
+    def _begin(self, request: Request, signals: Signals) -> lifecycle.LiveRun | None:
         """Return the run that is asked for, taken up if it exists; None if it is over."""
         project, repository, command = self._project, self._repository, request["command"]
         run = project.tag(request["tag"]).run(request["id"])
         if run.folder.exists():
-            record, now = run_record.read(run), state(run)
+            record, now = run_record.read(run), wait_for_end(run)
             if now in status.UNFINISHED:
-                return take_up(project, repository, run, record, command)[0]
-            if now not in status.OVER:
+                return resume_run(project, repository, run, record, command)[0]
+            if now not in status.FINAL:
                 raise lifecycle.Busy(f"{run} is {now}, as another process has it.")
-            lifecycle.settle(project, run, now)  # a kill after the record may have lost the rest of the end
+            lifecycle.finalize(project, run, now)  # a kill after the record may have lost the rest of the end
             return None
         if ids.was_given(project.tag(run.tag), run.id):
             raise Refused(f"{run} has been removed, and no id is given twice.")
         record = run_record.new(request["tag"], request["commit"], request["seed"], request["threads"])
-        return lifecycle.begin(project, record, command, repository=repository, signals=signals, number=request["id"])
+        return lifecycle.create(project, record, command, repository=repository, signals=signals, number=request["id"])
 
     def _start(self, waiting: fork.Waiting, is_ours: bool, program: Program) -> Training:
         """Start training warm, or cold where that would not be the same; then look after who searches."""

@@ -75,4 +75,4 @@ def end(run: paths.Run) -> list[Any]:
         record = run_record.read(run)
     except Refused:
         return ["damaged", 0]
-    return [status.of(run, record), len(record["sessions"])]
+    return [status.derive(run, record), len(record["sessions"])]

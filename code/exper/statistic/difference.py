@@ -69,7 +69,7 @@ def _of_file(word: str) -> Side:
 
 def _of_tag(project: paths.Project, name: str) -> Side:
     repository = Repository(project.root)
-    known = select.tag(repository, project, name)
+    known = select.git_tag(repository, project, name)
     found = Side(name, {SETTINGS: _of_commit(repository, known.commit)}, known.commit)
     seed = tags.trailer_number(known, "Exper-Seed")
     return found if seed is None else Side(name, {RUN: {"seed": seed}, **found.sections}, known.commit)
@@ -97,7 +97,7 @@ def _of_run(project: paths.Project, run: paths.Run) -> Side:
     statistic = statistic_file.read_or_empty(run)
     row = rows.row(run, "finished", statistic)  # with its metrics, though it may not have finished
     found = Side(str(run), commit=record.get("commit"))
-    found.sections[RUN] = {"status": status.of(run, record), "epoch": row["epoch"], "seed": record["seed"]}
+    found.sections[RUN] = {"status": status.derive(run, record), "epoch": row["epoch"], "seed": record["seed"]}
     if "hparam" in statistic.content:
         found.sections[SETTINGS] = _under(row, "hparam/")
     elif found.commit is not None:

@@ -36,7 +36,7 @@ def of(run: paths.Run) -> Row:
 def read(run: paths.Run) -> Reading:
     """Return a run's row, as `of`, with the error of a damaged file."""
     try:
-        return Reading(row(run, status.of(run, run_record.read(run)), statistic_file.read_or_empty(run)))
+        return Reading(row(run, status.derive(run, run_record.read(run)), statistic_file.read_or_empty(run)))
     except Refused as refusal:
         return Reading(row(run, "damaged", Statistic()), str(refusal))
 

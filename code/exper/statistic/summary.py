@@ -58,7 +58,7 @@ def of(run: paths.Run) -> Summary:
     measured = _best(statistic.metrics("best"), watched)
     return Summary(
         run=run,
-        status=status.of(run, record),
+        status=status.derive(run, record),
         seed=record["seed"],
         epoch=statistic.metrics("last").get("epoch"),
         epochs=statistic.settings.get("epochs"),

@@ -65,7 +65,7 @@ def test_a_run_that_another_host_has_just_taken_up_is_refused(project: paths.Pro
             project, run, seen, run_record.expected(run, [], exact=False), ["continue"], repository=repository
         )
     run.heartbeat.touch()
-    assert resume.state(run) == "running"
+    assert resume.wait_for_end(run) == "running"
     assert "on node7" in refused(project, "continue", "base")
 
 

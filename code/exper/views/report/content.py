@@ -44,7 +44,7 @@ def of(run: paths.Run) -> Content:
     one = Content(run)
     one.record = _read(one, lambda: run_record.read(run))
     one.statistic = _read(one, lambda: statistic_file.read_or_empty(run)) or Statistic()
-    state = "damaged" if one.damage else status.of(run, one.record)
+    state = "damaged" if one.damage else status.derive(run, one.record)
     one.row = rows.row(run, state, Statistic() if one.damage else one.statistic)
     one.curves = _read(one, lambda: history.curves(run))
     if one.status in TOLD_BY_ITS_LOG:
