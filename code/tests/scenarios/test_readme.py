@@ -38,13 +38,15 @@ def test_the_days_work_runs_as_written(tmp_path: Path) -> None:
     script = "".join(
         f"echo; echo '$ {line.partition('#')[0].strip()}'\n{_answered(line)} || exit 1\n" for line in lines
     )
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=root, env=os.environ, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=500,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
+    output = tmp_path / "output"
+    with open(output, "wb") as file:
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=root, env=os.environ, stdin=subprocess.DEVNULL,
+            stdout=file, stderr=subprocess.STDOUT, timeout=900,
+        )  # fmt: skip
+    assert done.returncode == 0, output.read_text()
     assert len(lines) > 20
-    assert "EXACT (2 epochs" in done.stdout
+    assert "EXACT (2 epochs" in output.read_text()
     assert manager.git(root, "status", "--porcelain") == ""
 
 
