@@ -8,5 +8,5 @@ from tests.support import campaign
 
 def test_killed_runs_end_with_the_bits_of_an_unbroken_one(tmp_path: Path) -> None:
     seed = random.randrange(10**6)
-    print(f"python code/tests/campaign.py --kills 8 --seed {seed}")
+    print(f"python code/tests/support/campaign.py --kills 8 --seed {seed}")
     assert campaign.campaign(tmp_path, 8, random.Random(seed))

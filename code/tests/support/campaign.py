@@ -1,6 +1,6 @@
 """Kill runs at random moments, continue them, and compare with a run that never broke.
 
-    python code/tests/campaign.py --kills 100
+    python code/tests/support/campaign.py --kills 100
 
 Each kill is a SIGKILL of the supervisor, of training, or of both; sometimes the newest checkpoint is then torn or has
 a bit flipped. In the end history.jsonl (but for "seconds"), the metrics and the digest of the weights must be those of
