@@ -27,7 +27,7 @@ CURVES = (
     + """\
 import json
 sys.path.append(str(pathlib.Path(__file__).parent))
-from exper.training.tensorboard import Events
+from exper.training.records.event_file import Events
 events = Events(run / "tensorboard", None, 0)
 for step in (1, 2, 3):
     events.write(step, {"val/acc": float(step)})
