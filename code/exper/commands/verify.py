@@ -61,7 +61,7 @@ def verify(arguments: list[str], project: paths.Project) -> int:
             print("\n".join([_exact(run, compared, state), *compared.notes]))
             return 0
         leaving.pop_all()
-    _tell(new, compared, causes.likely(run, record, now, compared, new, earlier))
+    _tell(new, compared, causes.likely(run, record, now, compared, new=new, earlier=earlier))
     return 1
 
 

@@ -1,8 +1,8 @@
-"""The cells of a table as text, and tables in the formats that people paste elsewhere.
+"""The cells of a table as text, and tables as CSV, Markdown, LaTeX and HTML.
 
-A cell holds what one would type behind `name=`: a number with every digit, None, True, a list as Python writes it; a
-string bare, but in quotes if it would read as one of these, or a spreadsheet would take it for a formula. Numbers that
-`name=` has no word for are inf, -inf and nan.
+A cell reads as `name=value` is typed: a number with every digit, None, True, a list in Python's syntax. A string is
+bare, but quoted if it would read as one of these, or as a formula in a spreadsheet. Numbers that `name=` can't express
+are inf, -inf and nan.
 """
 
 import csv
@@ -19,17 +19,17 @@ from exper.core.errors import Refused
 from exper.core.messages import printable
 
 MISSING: Any = object()
-_FORMULA = tuple("=+-@\t\r")  # what a spreadsheet's formula begins with
+_FORMULA = tuple("=+-@\t\r")  # the first character of a formula in a spreadsheet
 _MAY_BE_OTHER = re.compile(r"""[\s0-9.'"\[({=+@#\\-]|[a-zA-Z]{1,2}['"]|(None|True|False|not)\b|(inf|nan)$""")
 
 
 def text(value: Any) -> str:
-    """Return a value as a cell; a missing one is empty."""
+    """Return the cell of a value; that of a missing value is empty."""
     return _WRITERS.get(type(value), repr)(value)
 
 
 def rounded(value: Any) -> str:
-    """Return a value as a cell for people: a number of many digits has six."""
+    """Return a cell that is easy to read: a number with at most six digits."""
     if type(value) is not float:
         return text(value)
     short = f"{value:.6g}"
@@ -42,7 +42,7 @@ def _string(value: str) -> str:
 
 
 def _is_other(value: str) -> bool:
-    """Tell whether a string would read as another value, or as a spreadsheet's formula."""
+    """Tell whether a string would read as another value, or as a formula in a spreadsheet."""
     if value.startswith(_FORMULA) or value in ("inf", "nan"):
         return True
     typed = value.encode(errors="replace").decode()
@@ -107,7 +107,7 @@ _LATEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': r"\textquotedbl{}",
-    "*": "{*}",  # at the begin of a row it would belong to the \\ before it, as [ would
+    "*": "{*}",  # at the start of a row, \\ takes * and [ for arguments
     "[": "{[}",
 }
 FORMATS: dict[str, tuple[str, Callable[[Lines], str]]] = {

@@ -1,4 +1,4 @@
-"""What differs between two runs, tags or config files, under the names that a table has."""
+"""The differences between two runs, tags or config files, under the names of a table's columns."""
 
 import contextlib
 from collections.abc import Mapping
@@ -17,13 +17,16 @@ from exper.statistic import cells, rows
 
 Values = dict[str, Any]
 ABSENT = cells.MISSING
-RUN, SETTINGS, PACKAGES, METRICS = "run", "settings", "packages", "metrics"
-_OF_A_JOB = "SLURM_"  # variables that differ in every job
+RUN = "run"
+SETTINGS = "settings"
+PACKAGES = "packages"
+METRICS = "metrics"
+_JOB_VARIABLES = "SLURM_"  # they differ in every job
 
 
 @dataclass
 class Side:
-    """One of the two: what is known of it, by section and name. A section that is not there is not known."""
+    """The values of a run, tag or config file, by section and name. It lacks a section that is unknown."""
 
     name: str
     sections: dict[str, Values] = field(default_factory=dict)
@@ -32,24 +35,24 @@ class Side:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two values that are not the same; ABSENT is that of a side without one."""
+    """Two values that differ; ABSENT stands for a missing one."""
 
     a: Any
     b: Any
 
     @property
     def difference(self) -> Any:
-        """Return B - A of two numbers; else ABSENT."""
-        if all(isinstance(one, int | float) and not isinstance(one, bool) for one in (self.a, self.b)):
+        """Return b - a if both are numbers, else ABSENT."""
+        if all(isinstance(value, int | float) and not isinstance(value, bool) for value in (self.a, self.b)):
             return self.b - self.a
         return ABSENT
 
 
 def side(project: paths.Project, word: str) -> Side:
-    """Return what is known of a run, of a tag's commit, or of a config file, whose name ends in .py as a tag's may.
+    """Read a run, a tag's commit or a config file; a tag, too, may have a name that ends in .py.
 
     Raises:
-        Refused: there is no such thing, or it can't be read.
+        Refused: it does not exist, or can't be read.
     """
     if word.endswith(".py") and (Path(word).exists() or Repository(project.root).tag(word) is None):
         return _of_file(word)
@@ -69,10 +72,10 @@ def _of_file(word: str) -> Side:
 
 def _of_tag(project: paths.Project, name: str) -> Side:
     repository = Repository(project.root)
-    known = select.git_tag(repository, project, name)
-    found = Side(name, {SETTINGS: _of_commit(repository, known.commit)}, known.commit)
-    seed = tags.trailer_number(known, "Exper-Seed")
-    return found if seed is None else Side(name, {RUN: {"seed": seed}, **found.sections}, known.commit)
+    tag = select.git_tag(repository, project, name)
+    seed = tags.trailer_number(tag, "Exper-Seed")
+    run: dict[str, Values] = {} if seed is None else {RUN: {"seed": seed}}
+    return Side(name, run | {SETTINGS: _of_commit(repository, tag.commit)}, tag.commit)
 
 
 def _of_commit(repository: Repository, commit: str) -> Values:
@@ -81,7 +84,7 @@ def _of_commit(repository: Repository, commit: str) -> Values:
 
 
 def _settings(config: Mapping[str, Any]) -> Values:
-    """Return settings by dotted names as statistic.json has them: without those of a search, tuples as lists."""
+    """Return settings by dotted names as in statistic.json: without those of a search, tuples as lists."""
     kept = {name: value for name, value in config.items() if name not in config_file.SEARCH_SETTINGS}
     return {name: _listed(value) for name, value in config_file.flatten(kept).items()}
 
@@ -95,20 +98,20 @@ def _listed(value: Any) -> Any:
 def _of_run(project: paths.Project, run: paths.Run) -> Side:
     record = run_record.read(run)
     statistic = statistic_file.read_or_empty(run)
-    row = rows.row(run, "finished", statistic)  # with its metrics, though it may not have finished
-    found = Side(str(run), commit=record.get("commit"))
-    found.sections[RUN] = {"status": status.derive(run, record), "epoch": row["epoch"], "seed": record["seed"]}
+    row = rows.row(run, "finished", statistic)  # "finished": with metrics, whatever its status
+    side = Side(str(run), commit=record.get("commit"))
+    side.sections[RUN] = {"status": status.derive(run, record), "epoch": row["epoch"], "seed": record["seed"]}
     if "hparam" in statistic.content:
-        found.sections[SETTINGS] = _under(row, "hparam/")
-    elif found.commit is not None:
-        with contextlib.suppress(GitFailed):  # the commit is not here any more
-            found.sections[SETTINGS] = _of_commit(Repository(project.root), found.commit)
-    found.sections |= {PACKAGES: record.get("versions", {}), "machine": _machine(record, statistic)}
-    for part in ("data", "pretrained", "outside_code"):
-        if part in statistic.content:
-            found.sections[part] = config_file.flatten(statistic.section(part))
-    found.sections[METRICS] = _under(row, "metric/")
-    return found
+        side.sections[SETTINGS] = _under(row, "hparam/")
+    elif side.commit is not None:
+        with contextlib.suppress(GitFailed):  # this repository has lost the commit
+            side.sections[SETTINGS] = _of_commit(Repository(project.root), side.commit)
+    side.sections |= {PACKAGES: record.get("versions", {}), "machine": _machine(record, statistic)}
+    for name in ("data", "pretrained", "outside_code"):
+        if name in statistic.content:
+            side.sections[name] = config_file.flatten(statistic.section(name))
+    side.sections[METRICS] = _under(row, "metric/")
+    return side
 
 
 def _under(row: rows.Row, start: str) -> Values:
@@ -116,16 +119,15 @@ def _under(row: rows.Row, start: str) -> Values:
 
 
 def _machine(record: run_record.Record, statistic: Statistic) -> Values:
-    variables = {name: value for name, value in record.get("environment", {}).items() if _OF_A_JOB not in name}
+    variables = {name: value for name, value in record.get("environment", {}).items() if _JOB_VARIABLES not in name}
     machine = {"host": record.get("host"), "threads": record.get("threads")}
     return machine | statistic.section("device") | variables
 
 
 def sections(a: Side, b: Side) -> dict[str, dict[str, Pair]]:
-    """Return what differs by section and name, of the sections that both know."""
-    known = [name for name in a.sections if name in b.sections]
-    found = {name: _pairs(a.sections[name], b.sections[name]) for name in known}
-    return {name: pairs for name, pairs in found.items() if pairs}
+    """Return the differing values by section and name; sections that only one side has are left out."""
+    compared = {name: _pairs(a.sections[name], b.sections[name]) for name in a.sections if name in b.sections}
+    return {name: pairs for name, pairs in compared.items() if pairs}
 
 
 def _pairs(a: Values, b: Values) -> dict[str, Pair]:

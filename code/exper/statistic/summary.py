@@ -1,4 +1,4 @@
-"""What lists of runs show of one: status, seed, epoch, best metric, age."""
+"""A run in one line, as lists show it: status, seed, epoch, best metric, age; and the text of aligned columns."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from exper.statistic import history
 
 
 class Best(NamedTuple):
-    """The best value of the metric that a run watches, and its epoch."""
+    """The best value of the monitored metric, and its epoch."""
 
     name: str
     value: float
@@ -24,7 +24,7 @@ class Best(NamedTuple):
 
 @dataclass(frozen=True)
 class Summary:
-    """A run in one line; what its files do not tell is None."""
+    """A run in one line; a value that its files lack is None."""
 
     run: paths.Run
     status: str
@@ -32,7 +32,7 @@ class Summary:
     epoch: int | None
     epochs: int | None
     measured: Best | None
-    direction: str | None  # of what is measured: max, min
+    direction: str | None  # of `measured`: max, min
     started: datetime | None
 
     @property
@@ -43,12 +43,12 @@ class Summary:
 
     @property
     def progress(self) -> str:
-        """Return the epochs done of all, such as `3/10`; nothing if none is known."""
+        """Return the epochs done and planned, such as `3/10`; empty before the first."""
         return "" if self.epoch is None else f"{self.epoch}/{'?' if self.epochs is None else self.epochs}"
 
 
 def of(run: paths.Run) -> Summary:
-    """Read a run's files, as far as they can be read."""
+    """Read a run; damaged files count as missing."""
     try:
         record = run_record.read(run)
     except Refused:
@@ -76,22 +76,21 @@ def _best(best: dict[str, Any], watched: str) -> Best | None:
     return Best(name, best[name], best.get("epoch"))
 
 
-def values(one: Summary) -> dict[str, Any]:
-    """Return what is shown of a run as raw values, for JSON; what is not known is None."""
-    best, started = one.measured, one.started
+def values(summary: Summary) -> dict[str, Any]:
+    """Return the raw values of a summary, for JSON."""
     return {
-        "run": str(one.run),
-        "status": one.status,
-        "seed": one.seed,
-        "epoch": one.epoch,
-        "epochs": one.epochs,
-        "best": best and best._asdict(),
-        "started": started and started.isoformat(timespec="milliseconds"),
+        "run": str(summary.run),
+        "status": summary.status,
+        "seed": summary.seed,
+        "epoch": summary.epoch,
+        "epochs": summary.epochs,
+        "best": summary.measured and summary.measured._asdict(),
+        "started": summary.started and summary.started.isoformat(timespec="milliseconds"),
     }
 
 
 def age(started: datetime | None) -> str:
-    """Return how long ago that was, in one unit."""
+    """Return the time since then in one unit, such as `3 min`."""
     if started is None:
         return ""
     seconds = max(0.0, (datetime.now(timezone.utc) - started).total_seconds())
@@ -102,7 +101,7 @@ def age(started: datetime | None) -> str:
 
 
 def table(rows: Iterable[Sequence[str]], width: int | None = None) -> str:
-    """Return rows as aligned columns, cut to a width if one is given; what is not printable is shown as an escape."""
+    """Return rows as aligned columns, lines cut to `width`; unprintable characters are escaped."""
     clean = [tuple(row if "".join(row).isprintable() else map(printable, row)) for row in rows]
     widths = (max(map(len, column)) for column in zip(*clean, strict=True))
     line = "  ".join(f"%-{width}s" for width in widths)
@@ -119,7 +118,7 @@ def as_json(objects: Iterable[dict[str, Any]]) -> str:
 
 
 def json_of(value: Any) -> str:
-    """Return JSON, which has no NaN and infinity: they are "nan", "inf" and "-inf"."""
+    """Return JSON; NaN and infinity, which it lacks, become "nan", "inf" and "-inf"."""
     try:
         return json.dumps(value, allow_nan=False)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A table: which columns it has, in which order and under which headers, and its rows."""
+"""A table: its columns with their order and headers, and its rows; sorted, grouped, or cut to a terminal."""
 
 import itertools
 import math
@@ -20,35 +20,36 @@ _DIGITS = re.compile(r"(\d+)")
 
 @dataclass(frozen=True)
 class Table:
-    """The headers of columns by their names, in order, and rows; a row may lack some and have more."""
+    """The headers by column, in order, and the rows; a row may lack columns and have others."""
 
     headers: dict[str, str]
     rows: list[Row]
 
     def column(self, word: str) -> str:
-        """Return the column that a word means: its name, what follows its first part, or its header.
+        """Return the column that a word means: its name, that without `hparam/` or `metric/`, or its header.
 
         Raises:
-            Refused: there is none; the nearest name is offered.
+            Refused: there is none; the error names the nearest.
         """
-        known = dict.fromkeys([*self.headers, *run_rows.columns(self.rows)])
+        columns = dict.fromkeys([*self.headers, *run_rows.columns(self.rows)])
         for name in (word, f"hparam/{word}", f"metric/{word}", f"{word}/mean", f"metric/{word}/mean"):
-            if name in known:
+            if name in columns:
                 return name
         for name, header in self.headers.items():
             if header in (word, f"{word}/mean"):
                 return name
-        hint = did_you_mean(word, known) or f" There are: {', '.join(known)}."
+        hint = did_you_mean(word, columns) or f" There are: {', '.join(columns)}."
         raise Refused(f"there is no column {word!r}.{hint}")
 
     def lines(self, write: Callable[[Any], str] = cells.text) -> list[list[str]]:
-        """Return the headers, and the cells of each row as `write` makes them."""
-        names, missing = list(self.headers), itertools.repeat(cells.MISSING)
+        """Return the headers, then the cells of each row; `write` turns a value into a cell."""
+        names = list(self.headers)
+        missing = itertools.repeat(cells.MISSING)
         return [list(self.headers.values()), *(list(map(write, map(row.get, names, missing))) for row in self.rows)]
 
 
 def of(rows: list[Row], title: Title | None) -> Table:
-    """Return the table of rows: with the columns of its title, else with all."""
+    """Return the table of rows, with the columns of its title, or all columns if it has none."""
     rows = [row if row["epoch"] is not None else {name: row[name] for name in row if name != "epoch"} for row in rows]
     if title is None:
         return Table({name: name for name in run_rows.columns(rows)}, rows)
@@ -56,7 +57,7 @@ def of(rows: list[Row], title: Title | None) -> Table:
 
 
 def ordered(table: Table, word: str, *, is_ascending: bool) -> Table:
-    """Return the table sorted by a column; rows without a value last, equal ones as they were."""
+    """Return the table sorted by a column; rows without a value come last, equal rows keep their order."""
     name = table.column(word)
     with_value = [row for row in table.rows if _has_value(row.get(name))]
     without = [row for row in table.rows if not _has_value(row.get(name))]
@@ -69,10 +70,10 @@ def _has_value(value: Any) -> bool:
 
 
 def _order(value: Any) -> tuple[bool, Any]:
-    """Return what a value is sorted by: numbers, then text, in which `t/10` follows `t/9`."""
+    """Return the sort key of a value: numbers come before text, and `t/10` after `t/9`."""
     if isinstance(value, (int, float)):
         return False, value
-    return True, [int(part) if at % 2 else part for at, part in enumerate(_DIGITS.split(str(value)))]
+    return True, [int(piece) if at % 2 else piece for at, piece in enumerate(_DIGITS.split(str(value)))]
 
 
 def grouped(table: Table, word: str) -> Table:
@@ -85,28 +86,28 @@ def grouped(table: Table, word: str) -> Table:
     headers = {key: table.headers.get(key, key)} | {name: name for name in groups.FIRST}
     for name, header in table.headers.items():
         if name.startswith("metric/"):
-            headers |= {f"{name}/{what}": f"{header}/{what}" for what in groups.OF_METRIC}
+            headers |= {f"{name}/{measure}": f"{header}/{measure}" for measure in groups.OF_METRIC}
         elif name in present and name.startswith("hparam/"):
             headers.setdefault(name, header)
     return Table(headers, rows)
 
 
 def varying(table: Table) -> Table:
-    """Return the table of runs without columns in which all say the same, but the first ones."""
+    """Return the table without the columns that have the same cell in all rows, except those of FIRST."""
     columns = zip(table.headers, *table.lines()[1:], strict=True)
     kept = {name for name, *texts in columns if name in FIRST or len(set(texts)) > 1}
     return replace(table, headers={name: header for name, header in table.headers.items() if name in kept})
 
 
 def narrow(table: Table, width: int) -> Table:
-    """Return the table without columns that begin beyond a width, whatever their cells are."""
+    """Return the table without the columns that begin beyond a width however short their cells are."""
     begins = itertools.accumulate((len(header) + 2 for header in table.headers.values()), initial=0)
     kept = (pair for pair, begin in zip(table.headers.items(), begins, strict=False) if begin <= width)
     return replace(table, headers=dict(kept))
 
 
 def shown(table: Table) -> str:
-    """Return the table for people: on a terminal short numbers and what fits, else all."""
+    """Return the table as text: on a terminal with short numbers and as many columns as fit, else whole."""
     if not sys.stdout.isatty():
         return summary.table(table.lines())
     width = shutil.get_terminal_size().columns

@@ -1,1 +1,1 @@
-"""What `exper verify` needs: a place to train in, what is compared, and why it may differ."""
+"""What `exper verify` stands on: a folder to train in, the comparison, and the likely causes of a difference."""

@@ -1,4 +1,4 @@
-"""A run and its repetition, compared as this goes: data first, then the history line by line, the results last."""
+"""Compare a run with its repetition while that trains: data first, then history line by line, the results last."""
 
 import json
 import os
@@ -8,18 +8,18 @@ from typing import Any
 from exper.config import config_file
 from exper.core import files, paths, statistic_file
 from exper.core.errors import Refused
-from exper.core.files import section
 from exper.runs import run_record
 
 Line = dict[str, Any]
-NOTHING, THE_END = "nothing", "the end"
+NOTHING = "nothing"
+THE_END = "the end"
 _TIMES = ("seconds",)  # of a line; no two runs share them
-_GIVEN = ("data", "pretrained", "hparam")  # of statistic.json, there before the first step
+_INPUTS = ("data", "pretrained", "hparam")  # sections of statistic.json that are written before the first step
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The first one: where it is, of what, and both values; `also` are others in the same place."""
+    """The first difference: its place, its quantity and both values; `also` are other quantities in that place."""
 
     where: str
     quantity: str
@@ -30,32 +30,36 @@ class Difference:
 
 
 class Comparison:
-    """What is recorded of a run, and how much of it has been found again.
+    """The record of a run, and the state of its comparison with a repetition.
 
     Raises:
-        Refused: nothing is recorded that could be compared, or it is damaged.
+        Refused: the record holds nothing to compare, or is damaged.
     """
 
     def __init__(self, run: paths.Run, *, is_finished: bool, epochs: int | None = None) -> None:
-        """Read what is recorded of `run`; `epochs` are enough to compare, if they are given."""
+        """Read the record of `run`; only the first `epochs` are compared, if given."""
         self.history = files.read_lines(run.history)
         self.statistic = statistic_file.read_or_empty(run)
         if not self.history and not (is_finished and self.statistic.section("metric")):
-            raise Refused(f"{run} has no history.jsonl that tells of an epoch, so there is nothing to compare.")
-        self.epochs = max((_whole(line, "epoch") for line in self.history if not _is_of_step(line)), default=0)
+            raise Refused(f"{run} has no history.jsonl with an epoch in it, so there is nothing to compare.")
+        self.epochs = max((_integer(line, "epoch") for line in self.history if not _is_of_step(line)), default=0)
         self.wanted = self.epochs if epochs is None else min(epochs, self.epochs)
-        self._run, self._is_finished = run, is_finished
+        self._run = run
+        self._is_finished = is_finished
         self._limit = epochs if epochs is not None and epochs < self.epochs else None
-        self.place = run  # where the repetition writes, once there is one
-        self._offset, self._is_given_compared = 0, False
-        self.lines = self.epoch = self.step = 0  # compared
+        self.place = run  # the repetition's folder, once it has one
+        self._offset = 0  # in the repetition's history
+        self._has_compared_inputs = False
+        self.lines = 0  # of history that are compared
+        self.epoch = 0
+        self.step = 0
         self.difference: Difference | None = None
         self.notes: list[str] = []
 
     def is_over(self) -> bool:
-        """Compare what has been written since the last call; tell whether training need not go on."""
-        if not self._is_given_compared:
-            self._compare_given()
+        """Compare the lines written since the last call; tell whether the repetition can stop."""
+        if not self._has_compared_inputs:
+            self._compare_inputs()
         for line in self._new_lines():
             if self._is_enough():
                 break
@@ -63,12 +67,14 @@ class Comparison:
         return self._is_enough()
 
     def end(self, ended: str) -> None:
-        """Compare what is known once training has ended by itself, such as "finished" or "failed (exit code 1)"."""
-        self._compare_given()
+        """Compare the rest once training has ended by itself, as "finished" or, say, "failed (exit code 1)"."""
+        self._compare_inputs()
         if self.is_over():
             return
         if ended != "finished":
-            self.difference = Difference(self._reached(), THE_END, self._end_recorded(), ended)
+            recorded = "finished" if self._is_finished else "it went on"
+            where = f"after epoch {self.epoch}" if self.epoch else "in the first epoch"
+            self.difference = Difference(where, THE_END, recorded, ended)
         elif self.lines < len(self.history):
             line = self.history[self.lines]
             self.difference = Difference(_where(line), "the line of history", line, NOTHING, line=self.lines)
@@ -80,7 +86,7 @@ class Comparison:
         return self.difference is not None or all_compared or (self._limit is not None and self.epoch >= self._limit)
 
     def _new_lines(self) -> list[Line]:
-        """Return whole lines that the repetition's history has got since the last call."""
+        """Return the whole lines that the repetition has added to its history since the last call."""
         try:
             with open(self.place.history, "rb") as file:
                 file.seek(self._offset)
@@ -92,45 +98,39 @@ class Comparison:
         return list(map(_line, whole.splitlines()))
 
     def _compare_line(self, now: Line) -> None:
-        recorded = self.history[self.lines] if self.lines < len(self.history) else None
-        if recorded is None:
+        if self.lines >= len(self.history):
             self.difference = Difference(_where(now), "the line of history", NOTHING, now, line=self.lines)
             return
-        self._differ(_where(now), recorded, now, line=self.lines)
+        self._compare(_where(now), self.history[self.lines], now, line=self.lines)
         if self.difference is None:
             self.lines += 1
-            self.step = _whole(now, "step")
-            self.epoch = self.epoch if _is_of_step(now) else _whole(now, "epoch")
+            self.step = _integer(now, "step")
+            self.epoch = self.epoch if _is_of_step(now) else _integer(now, "epoch")
 
-    def _compare_given(self) -> None:
+    def _compare_inputs(self) -> None:
         now = statistic_file.read_if_readable(self.place)
-        self._is_given_compared = "hparam" in now.content  # else a stranger's main.py, which may have more to write
-        for part in _GIVEN:
-            if part in self.statistic.content and part in now.content and self.difference is None:
-                recorded, found = (config_file.flatten(one.section(part), f"{part} ") for one in (self.statistic, now))
-                self._differ("before the first step", recorded, found)
+        self._has_compared_inputs = "hparam" in now.content  # a user's own program may write the file in steps
+        for name in _INPUTS:
+            if name in self.statistic.content and name in now.content and self.difference is None:
+                recorded = config_file.flatten(self.statistic.section(name), f"{name} ")
+                self._compare("before the first step", recorded, config_file.flatten(now.section(name), f"{name} "))
 
     def _compare_results(self) -> None:
         recorded = self.statistic.section("metric")
         now = statistic_file.read_if_readable(self.place).section("metric")
-        tested: Any = section(recorded, "test").get("epoch")
-        is_other = isinstance(tested, int) and tested != section(now, "test").get("epoch")
+        tested: Any = files.section(recorded, "test").get("epoch")
+        is_other = isinstance(tested, int) and tested != files.section(now, "test").get("epoch")
         if is_other and os.path.isdir(self._run.evaluated(tested)):
             self.notes.append(f"Its test, by `exper evaluate`, is that of epoch {tested}, and so not compared.")
-            recorded, now = ({**one, "test": {}} for one in (recorded, now))
-        self._differ("after training", config_file.flatten(recorded), config_file.flatten(now))
+            recorded = recorded | {"test": {}}
+            now = now | {"test": {}}
+        self._compare("after training", config_file.flatten(recorded), config_file.flatten(now))
 
-    def _differ(self, where: str, recorded: Line, now: Line, line: int | None = None) -> None:
+    def _compare(self, where: str, recorded: Line, now: Line, line: int | None = None) -> None:
         values = {name: (recorded.get(name, NOTHING), now.get(name, NOTHING)) for name in {**recorded, **now}}
         names = [name for name in values if name not in _TIMES and not run_record.is_equal(*values[name])]
         if names:
             self.difference = Difference(where, names[0], *values[names[0]], also=names[1:], line=line)
-
-    def _reached(self) -> str:
-        return f"after epoch {self.epoch}" if self.epoch else "in the first epoch"
-
-    def _end_recorded(self) -> str:
-        return "finished" if self._is_finished else "it went on"
 
 
 def _line(text: bytes) -> Line:
@@ -145,7 +145,7 @@ def _is_of_step(line: Line) -> bool:
     return any(name.startswith("step/") for name in line)
 
 
-def _whole(line: Line, name: str) -> int:
+def _integer(line: Line, name: str) -> int:
     value = line.get(name)
     return value if isinstance(value, int) else 0
 
