@@ -1,10 +1,10 @@
 """python code/benchmarks/checkpoint.py [--rounds 15] [--folder /tmp]
 
-How long training stands still for a checkpoint: state.py's save (footer with sha256, written beside, fsync, rename,
-old ones dropped), the same with `"background": True`, and plain torch.save of the same content, which loses the old
-file when it is killed. For LeNet with Adam, and for a state of about 100 MB.
+The time that training waits for a checkpoint: state.py's save (footer with sha256, temporary file, fsync, rename,
+removal of old checkpoints), the same with `"background": True`, and plain torch.save of the same content, which loses
+the old file if it is killed. For LeNet with Adam, and for a state of about 100 MB.
 
-In the background the work itself remains, and goes on beside training: the last column waits for its end.
+In the background the same work is done while training continues; the last column is the time until it ends.
 """  # noqa: D415  the first line is to be typed
 
 import os
@@ -39,7 +39,7 @@ from metric import Totals
 from model.lenet import LeNet
 from optim import Optimizers
 
-Cost = tuple[float, float]  # seconds that training stands still; seconds until the file is on the disk
+Cost = tuple[float, float]  # seconds that training waits; seconds until the file is on disk
 
 
 def main() -> None:
@@ -78,15 +78,15 @@ def show(folder: Path, name: str, model: nn.Module, rounds: int) -> None:
          f"{stall[case] / stall['synchronous']:.2f}", f"{statistics.median(whole for _, whole in costs) * 1e3:.1f}"]
         for case, costs in samples.items()
     ]  # fmt: skip
-    head = ["training stands still", "min ms", "median ms", "of torch.save", "of synchronous", "until written, ms"]
+    head = ["training waits", "min ms", "median ms", "of torch.save", "of synchronous", "until written, ms"]
     table(f"{name}, a checkpoint of {size / 1e6:.0f} MB", head, rows)
-    if name == "large":  # LeNet's is there for comparison: it gains nothing in the background
+    if name == "large":  # LeNet's is for comparison: it gains nothing in the background
         print()
         verdict("background, of synchronous", stall["background"] / stall["synchronous"], 0.1)
 
 
 def build_state(folder: Path, model: nn.Module, *, background: bool) -> State:
-    """Return what main.py builds, after a step of Adam: its averages are twice the size of the weights."""
+    """Return the state that main.py builds, after a step of Adam, whose averages are twice the size of the weights."""
     run = paths.Run(folder)
     run.checkpoint.mkdir(parents=True)
     record = recorder.Statistic(run, ["tensorboard"])
@@ -101,9 +101,9 @@ def build_state(folder: Path, model: nn.Module, *, background: bool) -> State:
 
 
 def save(state: State, number: "itertools.count[int]") -> Cost:
-    """Save under a new name, as after an epoch; before that, the last save has ended."""
+    """Save under a new name, as after an epoch, when the previous save has ended."""
     state.epoch = next(number)
-    os.sync()  # what the other cases have left to be written is not this one's
+    os.sync()  # the other cases' unwritten data must not count here
     started = time.perf_counter()
     state.save()
     still = time.perf_counter() - started

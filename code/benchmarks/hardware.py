@@ -1,7 +1,7 @@
-"""python code/benchmarks/hardware.py [--looks 100]
+"""python code/benchmarks/hardware.py [--samples 100]
 
-What it costs to look at the hardware: the time of one core that a look takes, with all that is written of it, alone and
-beside training; and what the start of training waits for.
+The cost of sampling the hardware: the CPU time of a sample and of writing it, alone and beside training, and the time
+by which training starts later.
 """  # noqa: D415  the first line is to be typed
 
 import os
@@ -38,16 +38,16 @@ GPU = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class Timed(Hardware):
-    """Hardware that notes the seconds of a core that each look takes."""
+    """Hardware that notes the CPU seconds of each sample."""
 
     def _work(self, show: Callable[[int, Numbers], None]) -> None:
-        self.looks: list[float] = []
+        self.samples: list[float] = []
         began = time.thread_time()
 
         def shown(step: int, numbers: Numbers) -> None:
             nonlocal began
             show(step, numbers)
-            self.looks.append(time.thread_time() - began)
+            self.samples.append(time.thread_time() - began)
             began = time.thread_time()
 
         super()._work(shown)
@@ -56,18 +56,19 @@ class Timed(Hardware):
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--looks", type=int, default=100)
+    parser.add_argument("--samples", type=int, default=100)
     options = parser.parse_args()
     torch.set_num_threads(host_info.default_threads())
-    rows, medians = [], []
+    rows = []
+    medians = []
     for name, block in (("alone", contextlib.nullcontext()), ("beside training", training())):
         with block:
-            looks, start = looked(options.looks)
-        medians.append(statistics.median(looks))
-        figures = [medians[-1], quantile(looks, 0.9), start]
+            samples, start = sampled(options.samples)
+        medians.append(statistics.median(samples))
+        figures = [medians[-1], quantile(samples, 0.9), start]
         rows.append([name, *(f"{seconds * 1e3:.2f}" for seconds in figures)])
-    title = f"{len(psutil.pids())} processes on this machine, GPUs that are looked at: {len(gpus())}"
-    table(title, ["a look", "ms of a core", "p90", "start, ms"], rows)
+    title = f"{len(psutil.pids())} processes on this machine, {len(gpus())} GPUs are sampled"
+    table(title, ["a sample", "ms of a core", "p90", "start, ms"], rows)
     verdict(f"of one core, every {EVERY_SECONDS:g} s, in percent", 100 * max(medians) / EVERY_SECONDS, 0.5)
 
 
@@ -75,8 +76,8 @@ def gpus() -> list[str]:
     return device.gpus(torch.device(GPU, 0))
 
 
-def looked(count: int) -> tuple[list[float], float]:
-    """Return the seconds of a core of each look, and how long the start took."""
+def sampled(count: int) -> tuple[list[float], float]:
+    """Return the CPU seconds of each sample, and the seconds that the start took."""
     with tempfile.TemporaryDirectory(prefix="exper-benchmark-") as name:
         run = paths.Run(Path(name))
         record = Statistic(run, ["tensorboard"])
@@ -88,7 +89,7 @@ def looked(count: int) -> tuple[list[float], float]:
         time.sleep(0.1 * count)
         hardware.close()
         record.close()
-        return hardware.looks[1:], start
+        return hardware.samples[1:], start
 
 
 @contextlib.contextmanager
@@ -97,7 +98,9 @@ def training() -> Iterator[None]:
     is_over = threading.Event()
 
     def train() -> None:
-        model, image_BCHW, target_B = LeNet((1, 8, 8), 10), torch.rand(128, 1, 8, 8), torch.arange(128) % 10
+        model = LeNet((1, 8, 8), 10)
+        image_BCHW = torch.rand(128, 1, 8, 8)
+        target_B = torch.arange(128) % 10
         optimizer = torch.optim.SGD(model.parameters(), 1e-4)
         while not is_over.is_set():
             optimizer.zero_grad()

@@ -1,9 +1,9 @@
 """python code/benchmarks/history_png.py [--pairs 4] [--seconds 60] [--folder /tmp]
 
-What history.png costs training: steps of a LeNet on all cores, for a minute with the program that draws beside them
-and for as long without, in turn. History has 300 epochs and grows by the second, so that it is drawn as often as it
-ever may be. CPU is what the program used of what training used: training can't lose more than that, and wall time on a
-machine that others use says less. Then what one drawing takes, and when the last picture is there.
+The cost of history.png to training: steps of a LeNet on all cores, for a minute with the sidecar that draws and for a
+minute without, in turns. History has 300 epochs and grows every second, so that it is drawn as often as it ever may be.
+The sidecar's CPU time is compared with that of training, which can't lose more; on a shared machine wall time says
+less. Then the cost of one drawing, and the time until the last picture is written.
 """  # noqa: D415  the first line is to be typed
 
 import os
@@ -52,7 +52,9 @@ def main() -> None:
             "with history.png": lambda: _beside(run, options.seconds),
         }
         samples = take_turns(cases, options.pairs)
-        pairs = sorted(one / other for one, other in zip(samples["with history.png"], samples["without"], strict=True))
+        pairs = sorted(
+            drawn / bare for drawn, bare in zip(samples["with history.png"], samples["without"], strict=True)
+        )
         rows = [[case, f"{1e3 * statistics.median(samples[case]):.3g}"] for case in cases]
         table("a step of 128 images on all cores", ["", "median ms"], rows)
         print(f"pairs, p10, median and p90: {' '.join(f'{quantile(pairs, share):.3f}' for share in (0.1, 0.5, 0.9))}")
@@ -70,14 +72,17 @@ def _train(run: paths.Run, seconds: float) -> float:
     """Return the mean seconds of a step."""
     model = LeNet((1, 28, 28), 10)
     optimizer = torch.optim.Adam(model.parameters())
-    image_BCHW, label_B = torch.randn(128, 1, 28, 28), torch.randint(10, (128,))
-    steps, epoch = 0, 300
+    image_BCHW = torch.randn(128, 1, 28, 28)
+    label_B = torch.randint(10, (128,))
+    steps = 0
+    epoch = 300
     began = now = time.perf_counter()
     while now - began < seconds:
         optimizer.zero_grad()
         functional.cross_entropy(model(image_BCHW), label_B).backward()
         optimizer.step()
-        steps, now = steps + 1, time.perf_counter()
+        steps += 1
+        now = time.perf_counter()
         if now - began > epoch - 299:
             epoch += 1
             _write(run, epoch)
@@ -92,12 +97,12 @@ def _beside(run: paths.Run, seconds: float) -> float:
     used = process.cpu_times()
     SHARES.append((used.user + used.system) / (time.process_time() - began))
     drawing.close(history_picture.MIN_PAUSE_SECONDS)
-    time.sleep(2)  # the next case begins without it
+    time.sleep(2)  # so that the next case begins without it
     return seconds_of_step
 
 
 def _of_one(run: paths.Run) -> None:
-    """Print what one run's only picture takes."""
+    """Print the cost of a run's only picture."""
     run.picture.unlink(missing_ok=True)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
@@ -107,7 +112,8 @@ def _of_one(run: paths.Run) -> None:
     ended = time.perf_counter()
     drawing.close(history_picture.MIN_PAUSE_SECONDS)
     closed = time.perf_counter() - ended
-    memory, [process] = 0, psutil.Process().children()
+    memory = 0
+    [process] = psutil.Process().children()
     while not run.picture.exists():
         with contextlib.suppress(psutil.Error):
             memory = max(memory, process.memory_info().rss)
@@ -116,7 +122,7 @@ def _of_one(run: paths.Run) -> None:
     time.sleep(1)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(f"training waits {1e3 * (started + closed):.1f} ms; the last picture is there {later:.2f} s after its end")
+    print(f"training waits {1e3 * (started + closed):.1f} ms; the last picture is written {later:.2f} s after its end")
     print(f"a run of a second: {seconds:.2f} s of CPU, {memory / 1e6:.0f} MB at most")
 
 

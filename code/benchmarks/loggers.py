@@ -1,16 +1,15 @@
 """python code/benchmarks/loggers.py [--lines 1000] [--seconds 60] [--folder /tmp]
 
-What loggers that send cost training, in two tables:
+The cost of sending loggers to training, in two tables:
 
-1. A logged line of five numbers, through each of them, and by its package called in the loop. Nobody waits for servers
-   here: MLflow writes SQLite, W&B offline files, Sacred files, and Elasticsearch's is the small one of the tests, on
+1. A logged line of five numbers, through each logger, and through its package called in the loop. No case waits for a
+   remote server: MLflow writes SQLite, W&B offline files, Sacred files, and Elasticsearch is the tests' small server on
    loopback.
-2. Runs of the digits that log each step, on all cores, with servers that work, that are down, that hang, that are slow
-   and that answer 500: the CPU which the program beside training takes, with those that it starts, from when it has
-   imported its package. Training can't lose more time than that; runs themselves differ by far more.
+2. Runs of the digits that log each step, on all cores, with servers that work, are down, hang, are slow or answer 500:
+   the CPU time of the sidecar and the programs that it starts, once it has imported its package. Training can't lose
+   more time than that; the runs themselves differ by far more.
 
-Needs the four code/requirements-*.txt of the loggers; the packages that are called directly have environments of their
-own.
+Needs the four code/requirements-*.txt of the loggers; packages that are called directly get their own environments.
 """  # noqa: D415  the first line is to be typed
 
 import argparse
@@ -106,23 +105,23 @@ def main() -> None:
 
 
 def _one_line(folder: Path, server: elastic.Elastic, lines: int) -> None:
-    parts: dict[str, Any] = {one: {"name": one} for one in _DIRECT}
-    parts["elasticsearch"]["url"] = server.url
+    settings: dict[str, Any] = {name: {"name": name} for name in _DIRECT}
+    settings["elasticsearch"]["url"] = server.url
     cases = {"no logger": partial(_ours, folder, None, lines)}
-    for one, part in parts.items():
-        cases[one] = partial(_ours, folder, part, lines)
-        cases[f"{one}, directly"] = partial(_direct, folder, one, lines, server.url)
+    for name, setting in settings.items():
+        cases[name] = partial(_ours, folder, setting, lines)
+        cases[f"{name}, directly"] = partial(_direct, folder, name, lines, server.url)
     samples = take_turns(cases, 3)
     median = {case: [statistics.median(column) for column in zip(*rows, strict=True)] for case, rows in samples.items()}
     rows = []
     for case, (line, end) in median.items():
-        ratio = f"{line / median[f'{case}, directly'][0]:.3f}" if case in parts else ""
+        ratio = f"{line / median[f'{case}, directly'][0]:.3f}" if case in settings else ""
         rows.append([case, f"{line * 1e6:.0f}", f"{line / median['no logger'][0]:.2f}", ratio, f"{end:.2f}"])
     table("a line of five numbers", ["", "us", "of no logger", "of directly", "end, s"], rows)
 
 
-def _ours(folder: Path, part: dict[str, Any] | None, lines: int) -> list[float]:
-    """Return the seconds of a line and of the end, in training."""
+def _ours(folder: Path, setting: dict[str, Any] | None, lines: int) -> list[float]:
+    """Return the seconds that a line and the end take in training."""
     run = paths.Run(folder / "project" / "__result__" / "base" / "0")
     shutil.rmtree(run.folder, ignore_errors=True)
     run.folder.mkdir(parents=True)
@@ -137,7 +136,7 @@ def _ours(folder: Path, part: dict[str, Any] | None, lines: int) -> list[float]:
         "started": "2026-01-01T00:00:00+00:00",
     }
     files.write_json(run.record, record | {"sessions": [session]})
-    logger = [part] if part else []
+    logger = [setting] if setting else []
     statistic = Statistic(run, logger)
     statistic.start({"format": 1, "hparam": {"logger": logger}}, None, 0)
     taken = []
@@ -153,8 +152,9 @@ def _ours(folder: Path, part: dict[str, Any] | None, lines: int) -> list[float]:
 
 
 def _direct(folder: Path, name: str, lines: int, url: str) -> list[float]:
-    """Return the same of the package called in the loop."""
-    script, work = folder / f"{name}_directly.py", folder / f"{name}_directly"
+    """Return the same for the package called in the loop."""
+    script = folder / f"{name}_directly.py"
+    work = folder / f"{name}_directly"
     script.write_text(_TIMED + _DIRECT[name])
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
@@ -169,7 +169,7 @@ def _direct(folder: Path, name: str, lines: int, url: str) -> list[float]:
 
 
 def _beside_training(root: Path, server: elastic.Elastic, seconds: int) -> None:
-    """Print what sending takes of a core, and how much of what training writes it sends meanwhile."""
+    """Print the share of a core that sending takes, and the lines that are written and sent in a second."""
     copy_template(root, lambda source: source)
     git(root, "init", "--quiet")
     commit(root)
@@ -184,29 +184,30 @@ def _beside_training(root: Path, server: elastic.Elastic, seconds: int) -> None:
         "elasticsearch is slow": (search, "slow"),
         "elasticsearch answers 500": (search, "500"),
     }
-    rows, most = [], 0.0
-    for number, (case, (part, fault)) in enumerate(cases.items()):
+    rows = []
+    largest = 0.0
+    for number, (case, (setting, fault)) in enumerate(cases.items()):
         server.fault = fault
         run = paths.Project(root).tag(f"run{number}").run(0)
-        share, written, arrived = _sending(run, part, seconds)
-        most = max(most, share)
+        share, written, arrived = _sending(run, setting, seconds)
+        largest = max(largest, share)
         rows.append([case, f"{share:.2%}", f"{written:.0f}", f"{arrived:.0f}"])
     table(f"{seconds} s of training", ["", "CPU, of a core", "lines written in 1 s", "sent"], rows)
-    verdict("CPU of sending, in percent of a core", 100 * most, 1)
+    verdict("CPU of sending, in percent of a core", 100 * largest, 1)
 
 
-def _sending(run: paths.Run, part: dict[str, Any], seconds: int) -> tuple[float, float, float]:
-    """Train for a while; return the share of a core that sending takes, and lines a second written, and sent."""
-    words = [run.tag, "-f", "epochs=100000", "log_every_steps=1", f"logger=[{part!r}]"]
+def _sending(run: paths.Run, setting: dict[str, Any], seconds: int) -> tuple[float, float, float]:
+    """Train for a while; return the share of a core that sending takes, and the lines written and sent in a second."""
+    words = [run.tag, "-f", "epochs=100000", "log_every_steps=1", f"logger=[{setting!r}]"]
     started = subprocess.Popen(exper(run.project.root, "run", *words), cwd=run.project.root, env=environment(),
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
     time.sleep(_START_SECONDS)
     sender = _sender(run)
     while _importing(sender):
         pass
-    before = _cpu(sender), outbox.count(run, "history"), outbox.waiting(run, part["name"])
+    before = _cpu(sender), outbox.count(run, "history"), outbox.waiting(run, setting["name"])
     time.sleep(seconds)
-    after = _cpu(sender), outbox.count(run, "history"), outbox.waiting(run, part["name"])
+    after = _cpu(sender), outbox.count(run, "history"), outbox.waiting(run, setting["name"])
     started.send_signal(signal.SIGINT)
     started.wait()
     cpu, written, waiting = ((now - then) / seconds for now, then in zip(after, before, strict=True))
@@ -223,15 +224,15 @@ def _sender(run: paths.Run) -> psutil.Process:
 
 
 def _importing(process: psutil.Process) -> bool:
-    """Tell, after some seconds, whether a process has taken a lot of CPU in them."""
+    """Tell, after 5 seconds, whether a process has taken much CPU time in them."""
     before = _cpu(process)
     time.sleep(5)
     return _cpu(process) - before > 0.5
 
 
 def _cpu(process: psutil.Process) -> float:
-    """Return the seconds of CPU that a process has taken, and those that it has started."""
-    return sum(sum(one.cpu_times()[:2]) for one in [process, *process.children(recursive=True)])
+    """Return the CPU seconds of a process and its descendants."""
+    return sum(sum(member.cpu_times()[:2]) for member in [process, *process.children(recursive=True)])
 
 
 if __name__ == "__main__":

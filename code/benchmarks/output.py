@@ -1,10 +1,10 @@
 """python code/benchmarks/output.py [--rounds 7] [--lines 100000] [--folder /tmp]
 
-What the supervisor costs a program that prints 100,000 lines as fast as it can: `run` into a pipe against bare
+The cost of the supervisor to a program that prints 100,000 lines as fast as it can: `run` into a pipe against bare
 `python code/main.py` into a pipe, into a file, and on a terminal. Under `run` a program sees a terminal, so Python
-writes line by line, as it does on any terminal and not into pipes; the third case tells that apart from our own work.
+writes line by line, as on any terminal, but not into pipes; the terminal's case tells that apart from our own work.
 
-Counted is what the lines add to the same command with a program that prints none: time, and the CPU of all processes.
+The figures are the time, and the CPU time of all processes, beyond those of the same command without any line.
 """  # noqa: D415  the first line is to be typed
 
 import argparse
@@ -53,13 +53,15 @@ def main() -> None:
 
 
 def cost(command: list[str], root: Path, output: int) -> Cost:
-    """Return what a command costs whose output goes to an open file, which is closed."""
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    """Return the cost of a command that writes to the descriptor `output`, which is closed."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    started = time.monotonic()
     process = subprocess.Popen(command, cwd=root, env=environment(), stdout=output, stderr=subprocess.DEVNULL)
     os.close(output)
     if process.wait():
         raise SystemExit(f"{' '.join(command)} ends with exit code {process.returncode}")
-    seconds, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = time.monotonic() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
@@ -86,10 +88,10 @@ def run_into_pipe(root: Path, tag: "itertools.count[int]") -> Cost:
 
 @contextlib.contextmanager
 def read_all(file: int) -> Iterator[None]:
-    """Read in a thread what comes, until every writer is gone; its CPU is this process's and not counted."""
+    """Read in a thread until every writer is gone; its CPU time belongs to this process and is not counted."""
 
     def read() -> None:
-        with contextlib.suppress(OSError):  # a terminal's way to say that every writer is gone
+        with contextlib.suppress(OSError):  # on a terminal, when every writer is gone
             while os.read(file, 65536):
                 pass
 
@@ -103,18 +105,18 @@ def read_all(file: int) -> Iterator[None]:
 
 
 def show(samples: dict[str, list[Cost]], lines: int) -> None:
-    """Print what the lines add."""
+    """Print the cost of the lines."""
 
-    def added(name: str, part: int) -> float:
-        some, none = (statistics.median(one[part] for one in samples[f"{name} {count}"]) for count in (lines, 0))
+    def added(name: str, column: int) -> float:
+        some, none = (statistics.median(cost[column] for cost in samples[f"{name} {count}"]) for count in (lines, 0))
         return some - none
 
     names = [name.removesuffix(" 0") for name in samples if name.endswith(" 0")]
     rows = []
     for name in names:
-        ratios = [f"{added(name, part) / added(to, part):.2f}" for to in names[1:3] for part in (0, 1)]
+        ratios = [f"{added(name, column) / added(to, column):.2f}" for to in names[1:3] for column in (0, 1)]
         rows.append([name, f"{added(name, 0) * 1000:.0f}", f"{added(name, 1) * 1000:.0f}", *ratios])
-    head = ["what the lines add", "ms", "CPU ms", "of pipe", "CPU", "of terminal", "CPU"]
+    head = ["the cost of the lines", "ms", "CPU ms", "of pipe", "CPU", "of terminal", "CPU"]
     table(f"a program that prints {lines:,} lines", head, rows)
 
 

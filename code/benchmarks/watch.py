@@ -1,7 +1,7 @@
-"""python code/benchmarks/seeing.py [--rounds 15] [--folder /tmp]
+"""python code/benchmarks/watch.py [--rounds 15] [--folder /tmp]
 
-What it costs to look: each kind of config.py's `see`, switched on for every step, against the same steps without, which
-take turns; and what the loop pays for it when nothing is due, and for a number of one's own.
+The cost of config.py's `see`: each kind, switched on for every step, against the same steps without, in turns; and the
+cost to the loop of a step at which nothing is due, and of a logged number.
 """  # noqa: D415  the first line is to be typed
 
 import os
@@ -45,14 +45,15 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(host_info.default_threads())
     with tempfile.TemporaryDirectory(prefix="exper-benchmark-", dir=options.folder) as name:
-        small, large = LeNet((1, 8, 8), 10), resnet18(num_classes=10)
-        looks("LeNet, 84,146 weights, 128 images of 8 x 8", small, (1, 8, 8), Path(name), 3 * options.rounds)
-        looks("ResNet-18, 11,181,642 weights, 16 images of 32 x 32", large, (3, 32, 32), Path(name), options.rounds)
-        unseen(Path(name))
+        small = LeNet((1, 8, 8), 10)
+        large = resnet18(num_classes=10)
+        due("LeNet, 84,146 weights, 128 images of 8 x 8", small, (1, 8, 8), Path(name), 3 * options.rounds)
+        due("ResNet-18, 11,181,642 weights, 16 images of 32 x 32", large, (3, 32, 32), Path(name), options.rounds)
+        not_due(Path(name))
 
 
-def looks(title: str, model: nn.Module, shape: tuple[int, int, int], folder: Path, rounds: int) -> None:
-    """Print what each kind adds to a step of a model."""
+def due(title: str, model: nn.Module, shape: tuple[int, int, int], folder: Path, rounds: int) -> None:
+    """Print the time that each kind adds to a step of a model."""
     image_BCHW = torch.rand(128 if shape[0] == 1 else 16, *shape)
     kinds: dict[str, dict[str, Any]] = {"nothing": {}} | {kind: {kind: value} for kind, value in KINDS.items()}
     cases: dict[str, Callable[[], float]] = {}
@@ -71,7 +72,7 @@ def looks(title: str, model: nn.Module, shape: tuple[int, int, int], folder: Pat
     See(records[0], compiled=False, graph=True).before_step(model, 1, image_BCHW)
     seconds = time.perf_counter() - started
     rows.append(["graph, once", f"{seconds * 1e3:.1f}", f"{seconds / bare:.2f}", ""])
-    table(f"{title}; a step takes {bare * 1e3:.1f} ms", ["one look", "ms", "in steps", "kB"], rows)
+    table(f"{title}; a step takes {bare * 1e3:.1f} ms", ["a step with", "ms more", "in steps", "kB"], rows)
     for record in records:
         record.close()
 
@@ -88,7 +89,7 @@ def written(record: Statistic) -> int:
 
 
 def block(model: nn.Module, image_BCHW: Tensor, see: See) -> float:
-    """Return the seconds of some steps that are looked at."""
+    """Return the seconds of a few steps."""
     target_B = torch.arange(len(image_BCHW)) % 10
     optimizer = torch.optim.SGD(model.parameters(), 1e-4)
     started = time.perf_counter()
@@ -101,21 +102,23 @@ def block(model: nn.Module, image_BCHW: Tensor, see: See) -> float:
     return time.perf_counter() - started
 
 
-def unseen(folder: Path) -> None:
-    """Print what a step pays for what is not looked at, and for a number of one's own."""
-    record = begun(folder / "unseen")
-    see, means = See(record, compiled=False, histograms=10**9), Means()
-    model, image_BCHW = LeNet((1, 8, 8), 10), torch.rand(16, 1, 8, 8)
+def not_due(folder: Path) -> None:
+    """Print the cost of a step at which nothing is due, and of a logged number."""
+    record = begun(folder / "not due")
+    see = See(record, compiled=False, histograms=10**9)
+    means = Means()
+    model = LeNet((1, 8, 8), 10)
+    image_BCHW = torch.rand(16, 1, 8, 8)
 
     def off() -> None:
         see.before_step(model, 2, image_BCHW)
         see.after_step(model)
 
-    number, value = torch.tensor(1.0), 1.0
+    number = torch.tensor(1.0)
     cases = {
         "nothing is due": off,
         "state.log of a tensor": lambda: means.add({"gap": number}, taken=("loss",)),
-        "state.log of a float": lambda: means.add({"gap2": value}, taken=("loss",)),
+        "state.log of a float": lambda: means.add({"gap2": 1.0}, taken=("loss",)),
     }
     samples = take_turns({name: partial(seconds_of, call) for name, call in cases.items()}, 15)
     table("at every step", ["call", "us"], [[name, f"{min(values) * 1e6:.1f}"] for name, values in samples.items()])
