@@ -14,16 +14,14 @@ from exper.core.arguments import Parser
 from exper.core.messages import say
 from exper.core.signals import Signals
 from exper.repository.repository import Repository
-from exper.runs import lifecycle, run_record, select, tags
+from exper.runs import lifecycle, run_record
 from exper.runs.resume import choose_run, resume_run, wait_for_end
 
 
 def continue_(arguments: list[str], project: paths.Project) -> int:
     """Find the run, take it up and train."""
     options = _parser().parse_args(arguments)
-    reference = tags.parse_reference(options.run)
-    tags.refuse_untagged(reference)
-    run = choose_run(select.runs(project, reference), is_named=reference.number is not None)
+    run = choose_run(project, options.run)
     record = run_record.read(run)
     if wait_for_end(run) == "finished":
         lifecycle.finalize(project, run, "finished")  # a kill after the record may have lost the rest of the end

@@ -47,7 +47,9 @@ def evaluate(arguments: list[str], project: paths.Project) -> int:
             say(lifecycle.version_warnings(now).rstrip())
             environment = supervisor.environment(run, project.data, now)
             code = project.tag(run.tag).snapshot
-            returncode = supervisor.supervise(run, code, environment, held, signals, program=tuple(program))
+            returncode = supervisor.Supervisor(
+                run, code, environment, held, signals, program=tuple(program)
+            ).supervise()
     return _end(run, returncode, signals)
 
 

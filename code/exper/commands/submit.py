@@ -20,7 +20,7 @@ from exper.core.messages import say
 from exper.core.paths import Project
 from exper.core.signals import Signals
 from exper.repository.repository import Repository
-from exper.runs import create, jobs, lifecycle, run_record, select, tags
+from exper.runs import create, jobs, lifecycle, run_record, tags
 from exper.runs.resume import choose_run, resume_run, wait_for_end
 
 
@@ -57,10 +57,8 @@ def _parse_continue(words: list[str]) -> argparse.Namespace:
 
 
 def _continue(project: Project, options: argparse.Namespace, flags: list[str]) -> int:
-    reference = tags.parse_reference(options.run)
-    tags.refuse_untagged(reference)
     cluster = slurm.check_here()
-    run = choose_run(select.runs(project, reference), is_named=reference.number is not None)
+    run = choose_run(project, options.run)
     record = run_record.read(run)
     if wait_for_end(run) == "finished":
         raise Refused(f"{run} has finished already. To train it again, type: rerun {run} -f")

@@ -102,9 +102,9 @@ def _train(project: paths.Project, again: _Repetition, compared: Comparison, sig
     environment = supervisor.environment(run, project.data, record)
     say(f"exper: {again.of} is repeated with seed {record['seed']} and {record['threads']} threads")
     with _Watch(compared, str(again.of)) as watch:
-        returncode = supervisor.supervise(
+        returncode = supervisor.Supervisor(
             run, run.snapshot, environment, again.lock, signals, start=watch.start, watch=watch.look, is_shown=False
-        )
+        ).supervise()
     if returncode == 2 and run.refused.exists():
         text = run.refused.read_text(errors="replace").strip()
         raise Refused(f"{again.of} can't be repeated here. Its main.py says: {text}")

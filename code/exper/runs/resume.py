@@ -7,7 +7,7 @@ from exper.config import config_file
 from exper.core import host_info, paths, slurm
 from exper.core.errors import Refused
 from exper.repository.repository import Repository
-from exper.runs import commits, jobs, lifecycle, run_record, select, status
+from exper.runs import commits, jobs, lifecycle, run_record, select, status, tags
 
 _ENDING_SECONDS = 30
 _NODE_SECONDS = 120  # until the heartbeat of a failed node is stale
@@ -48,28 +48,33 @@ def resume_run(
     return Resumed(live, config)
 
 
-def choose_run(runs: list[paths.Run], *, is_named: bool) -> paths.Run:
-    """Return the run started last among those that can be resumed, after waiting for those that are just ending.
+def choose_run(project: paths.Project, text: str) -> paths.Run:
+    """Return the run that `tag/id` names or, for a tag alone, the run started last among those that can be resumed.
 
-    If none can be resumed, return the last run, which has finished. A pruned run is resumed only if `is_named`.
+    A run that is about to end is waited for. If no run can be resumed, the last one is returned: it has finished.
 
     Raises:
-        Refused: none can be resumed, and one is running or queued, or the last was pruned and is not named.
+        Refused: a run is active, or was pruned and only its tag is given.
     """
+    reference = tags.parse_reference(text)
+    tags.refuse_untagged(reference)
+    runs = select.runs(project, reference)
     states = {run: wait_for_end(run) for run in runs}
-    able = [run for run in runs if states[run] in status.UNFINISHED or (is_named and states[run] == "pruned")]
-    able = able or [run for run in runs if states[run] == "queued" and slurm.is_ours(run_record.read(run).get("job"))]
-    if able:
-        return max(able, key=lambda run: str(run_record.read(run)["sessions"][-1].get("started")))
-    busy = [run for run in runs if states[run] not in (*status.FINAL, "damaged")]
-    if busy:
-        raise _refusal(busy[-1], states[busy[-1]])
+    resumable = status.UNFINISHED if reference.number is None else (*status.UNFINISHED, "pruned")
+    candidates = [run for run in runs if states[run] in resumable] or [
+        run for run in runs if states[run] == "queued" and slurm.is_ours(run_record.read(run).get("job"))
+    ]
+    if candidates:
+        return max(candidates, key=lambda run: str(run_record.read(run)["sessions"][-1].get("started")))
+    for run in reversed(runs):
+        if states[run] in status.ACTIVE:
+            raise _active(run, states[run])
     if states[runs[-1]] == "pruned":
-        raise Refused(f"{runs[-1]} was pruned by its search. To go on with it all the same: continue {runs[-1]}")
+        raise Refused(f"{runs[-1]} was pruned by its search. To continue it anyway, type: continue {runs[-1]}")
     return runs[-1]
 
 
-def _refusal(run: paths.Run, state: str) -> Refused:
+def _active(run: paths.Run, state: str) -> Refused:
     record = run_record.read(run)
     if state in status.QUEUED:
         return Refused(f"{run} is queued, as {jobs.describe(record['job'])}. To take it out: exper cancel {run}")

@@ -12,7 +12,9 @@ from exper.runs import run_record
 
 UNFINISHED = ("failed", "interrupted", "died")
 QUEUED = ("queued", "queued?")  # the second: SLURM can't be asked
+ACTIVE = (*QUEUED, "running")
 FINAL = ("finished", "pruned")
+ENDED = (*FINAL, *UNFINISHED)
 HEARTBEAT_SECONDS = 15
 _FRESH_SECONDS = 90
 
@@ -20,22 +22,29 @@ _FRESH_SECONDS = 90
 def derive(run: paths.Run, record: run_record.Record) -> str:
     """Return queued, running, finished, failed, interrupted, pruned or died.
 
-    A stored `running` counts only while somebody holds the run's lock or, on another host, its heart beats. Of a job,
-    SLURM decides: it may have put a run that was cut off into the queue again, and of a queued one the job may be gone.
-    Where SLURM can't be asked, what is stored as queued is `queued?`.
+    A stored `running` counts only while a process holds the run's lock or, on another host, the heartbeat is fresh.
+    SLURM decides the status of a job: it may have requeued a run that was cut off, and a queued job may be gone. If
+    SLURM can't be asked, a stored `queued` becomes `queued?`.
     """
     stored = str(record["status"])
     job = record.get("job")
-    is_believed = stored == "queued" and (slurm.is_ours(job) or (not job and _is_held(run, record)))  # just submitted
-    if stored not in ("queued", "running") or is_believed or (stored == "running" and _is_held(run, record)):
+    if stored not in ("queued", "running"):
         return stored
-    if not job or slurm.is_ours(job):
-        return "died"
+    if stored == "running" and _is_held(run, record):
+        return "running"
+    is_ours = slurm.is_ours(job)
+    if stored == "queued" and (is_ours or (not job and _is_held(run, record))):  # without a job: just being submitted
+        return "queued"
+    return "died" if not job or is_ours else _status_of_job(run, record, job)
+
+
+def _status_of_job(run: paths.Run, record: run_record.Record, job: slurm.Job) -> str:
+    stored = str(record["status"])
     word = _word_on_job(run, job)
     if word is None:
         return "died" if stored == "running" else "queued?"
     if word == slurm.GONE:
-        return _if_unchanged(run, record, "died")
+        return _died_if_unchanged(run, record)
     return stored if word == slurm.RUNNING else "queued"
 
 
@@ -48,7 +57,7 @@ def read(run: paths.Run) -> str:
 
 
 def is_live(run: paths.Run) -> bool:
-    """Tell whether a process works on the run, whatever is recorded."""
+    """Tell whether a process works on the run, whatever its record says."""
     try:
         record = run_record.read(run)
     except Refused:
@@ -57,12 +66,12 @@ def is_live(run: paths.Run) -> bool:
 
 
 def is_busy(run: paths.Run) -> bool:
-    """Tell whether somebody works on a run, or may at any moment."""
+    """Tell whether a process works on a run, or may start to at any moment."""
     return is_live(run) or read(run) in QUEUED
 
 
 def mark_ending(run: paths.Run) -> None:
-    """Note that a run which still runs has been asked to end; its heartbeat says so."""
+    """Note in the heartbeat file that a running run has been asked to end."""
     if not is_ending(run):
         with contextlib.suppress(OSError):
             run.heartbeat.write_text("ending\n")
@@ -78,7 +87,7 @@ def is_ending(run: paths.Run) -> bool:
 def _is_held(run: paths.Run, record: run_record.Record) -> bool:
     if lock.is_held(run.lock):
         return True
-    return not host_info.is_here(record) and _heart_beats(run)
+    return not host_info.is_here(record) and _is_heartbeat_fresh(run)
 
 
 def _word_on_job(run: paths.Run, job: slurm.Job) -> str | None:
@@ -89,16 +98,16 @@ def _word_on_job(run: paths.Run, job: slurm.Job) -> str | None:
     return slurm.word(job, about.st_uid, about.st_mtime)
 
 
-def _if_unchanged(run: paths.Run, record: run_record.Record, state: str) -> str:
-    """Return `state`, unless the run has gone on since its record was read."""
+def _died_if_unchanged(run: paths.Run, record: run_record.Record) -> str:
+    """Return `died`, unless the run has a new session since `record` was read: then derive the status again."""
     try:
         now = run_record.read(run)
     except Refused:
-        return state
-    return state if now["sessions"] == record["sessions"] else derive(run, now)
+        return "died"
+    return "died" if now["sessions"] == record["sessions"] else derive(run, now)
 
 
-def _heart_beats(run: paths.Run) -> bool:
+def _is_heartbeat_fresh(run: paths.Run) -> bool:
     try:
         handle = os.open(run.heartbeat, os.O_RDONLY)  # an open makes NFS look at the server
     except OSError:
@@ -110,7 +119,7 @@ def _heart_beats(run: paths.Run) -> bool:
 
 
 def file_system_time(folder: Path) -> float:
-    """Return the time by the clock of the file system, which need not be this host's."""
+    """Return the time by the clock of the file system, which may differ from this host's."""
     with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=folder) as file:
         return os.fstat(file.fileno()).st_mtime
     return time.time()
