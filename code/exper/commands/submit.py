@@ -32,11 +32,9 @@ def submit(arguments: list[str], project: Project) -> int:
     options = _parser().parse_intermixed_args(words)
     cluster = slurm.check_here()
     command = create.recorded_command("submit", options)
-    with create.first_run(project, options, command, status="queued", threads=jobs.threads_from_flags(flags)) as (
-        live,
-        *_,
-    ):
-        _hand_over(project, live, flags, cluster)
+    threads = jobs.threads_from_flags(flags)
+    with create.first_run(project, options, command, status="queued", threads=threads) as first:
+        _hand_over(project, first.live, flags, cluster)
     return 0
 
 

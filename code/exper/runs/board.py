@@ -1,7 +1,7 @@
-"""The project's one background TensorBoard: started by `run`, found again by its lock, ended by `exper board stop`.
+"""The project's one background TensorBoard: started by `run`, recognised by its lock, ended by `exper board stop`.
 
-It is a process in a session of its own, `exper board serve`, that holds the lock as long as it lives and tells in its
-record where it answers. The lock is the truth: a record that a killed one has left means nothing.
+It is a process in a session of its own, `exper board serve`, that holds a lock while it lives and records its address.
+Only the lock counts: a killed TensorBoard leaves its record behind.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ _STOP_SECONDS = 15.0
 
 
 def read(project: paths.Project) -> Record | None:
-    """Return the record of the TensorBoard that runs, {} if it has told nothing so far, None if none runs."""
+    """Return the record of the running TensorBoard; {} if it has not written one yet, None if none runs."""
     if not lock.is_held(project.board.lock):
         return None
     with contextlib.suppress(FileNotFoundError, Refused):
@@ -35,7 +35,7 @@ def read(project: paths.Project) -> Record | None:
 
 
 def is_wanted(project: paths.Project, config: dict[str, Any]) -> bool:
-    """Tell whether `run` brings one up: for somebody who looks, has curves written, and has not stopped it."""
+    """Tell whether `run` starts TensorBoard: on a terminal, if event files are written and no user has stopped it."""
     if not logger_registry.has(config.get("logger"), "tensorboard") or project.board.stopped.exists():
         return False
     is_ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
@@ -43,7 +43,7 @@ def is_wanted(project: paths.Project, config: dict[str, Any]) -> bool:
 
 
 def start() -> "subprocess.Popen[bytes]":
-    """Start it, detached; of several that start at once, one gets the lock and the others end with 0."""
+    """Start a detached TensorBoard; of several that start at once, one gets the lock and the others exit with 0."""
     return subprocess.Popen(
         [sys.executable, "-I", str(_EXPER), "board", "serve"],
         cwd="/",
@@ -55,29 +55,30 @@ def start() -> "subprocess.Popen[bytes]":
 
 
 def start_error(project: paths.Project) -> str:
-    """Return the last words of one that did not start."""
+    """Return the reason why TensorBoard did not start."""
     if not os.access(project.board.folder if project.board.folder.exists() else project.result, os.W_OK):
         return f"{project.board.folder} can't be written"
     with contextlib.suppress(OSError):
         lines = project.board.log.read_text(errors="replace").strip().splitlines()
         if lines:
             return f"{lines[-1].removeprefix('board: ')} ({project.board.log})"
-    return "it left no word"
+    return "its log is empty"
 
 
 def stop(project: paths.Project) -> bool:
-    """End it, and keep `run` from starting another; return False if none ran.
+    """End TensorBoard, and keep `run` from starting another; return False if none ran.
 
     Raises:
         Refused: it runs on another host, or does not end.
     """
     project.board.folder.mkdir(parents=True, exist_ok=True)
     project.board.stopped.touch()
-    deadline, asked = time.monotonic() + _STOP_SECONDS, None
+    deadline = time.monotonic() + _STOP_SECONDS
+    asked = None
     while (record := read(project)) is not None:
         if record and not host_info.is_here(record):
             raise Refused(f"it runs on {record.get('host')}. Type there: exper board stop")
-        if record and record["pid"] != asked:  # {}: it has hardly begun, or just ended
+        if record and record["pid"] != asked:  # {}: it is just starting, or has just ended
             asked = record["pid"]
             _end(asked)
         if time.monotonic() > deadline:
@@ -96,11 +97,13 @@ def _end(pid: int) -> None:
 
 
 class Announcement:
-    """What a command tells of the background TensorBoard, once: where it is, as soon as it answers, or why not."""
+    """The one line that a command prints about TensorBoard: its address, once it answers, or why it did not start."""
 
     def __init__(self, project: paths.Project, config: dict[str, Any]) -> None:
-        """Look for it, and start it if it is wanted."""
-        self._project, self._is_told, self._looked = project, not is_wanted(project, config), 0.0
+        """Start TensorBoard if it is wanted and none runs."""
+        self._project = project
+        self._is_told = not is_wanted(project, config)
+        self._looked = 0.0
         self._process: subprocess.Popen[bytes] | None = None
         self._error = ""
         if not self._is_told and read(project) is None:
@@ -110,7 +113,7 @@ class Announcement:
                 self._error = error.strerror or str(error)
 
     def line(self, *, is_last: bool = False) -> str:
-        """Return the line to tell now; an empty one most of the time."""
+        """Return the line to print now; most of the time it is empty."""
         if self._is_told or (time.monotonic() - self._looked < _LOOK_SECONDS and not is_last):
             return ""
         self._looked = time.monotonic()

@@ -1,4 +1,4 @@
-"""The ids of a tag's runs: none is given twice."""
+"""The ids of a tag's runs. No id is given twice."""
 
 import contextlib
 
@@ -6,11 +6,18 @@ from exper.core import files, paths
 
 
 def highest(tag: paths.Tag) -> int:
-    """Return the highest id ever given, -1 if none was."""
-    return max([_written(tag), *(run.id for run in tag.runs())])
+    """Return the highest id ever given, or -1."""
+    return max([_saved(tag), *(run.id for run in tag.runs())])
 
 
-def _written(tag: paths.Tag) -> int:
+def save_highest(tag: paths.Tag) -> None:
+    """Save the highest id ever given; on a full disk, the folders of the runs still show it."""
+    if highest(tag) != _saved(tag):
+        with contextlib.suppress(OSError):
+            files.replace(tag.last_id, f"{highest(tag)}\n")
+
+
+def _saved(tag: paths.Tag) -> int:
     try:
         return int(tag.last_id.read_text())
     except (FileNotFoundError, ValueError):
@@ -26,18 +33,11 @@ def removed(tag: paths.Tag) -> list[int]:
 
 
 def record_removed(tag: paths.Tag, number: int) -> None:
-    """Write down that a run is about to be removed; on a full disk it can go all the same."""
+    """Record that a run is about to be removed; a full disk does not prevent the removal."""
     with contextlib.suppress(OSError), files.open_to_append(tag.removed_ids) as file:
         file.write(f"{number}\n".encode())
 
 
 def was_given(tag: paths.Tag, number: int) -> bool:
-    """Tell whether an id that no run has was given to one."""
-    return number in removed(tag) or (number == 0 and highest(tag) >= 0)  # of a tag's runs that one comes first
-
-
-def save_highest(tag: paths.Tag) -> None:
-    """Write the highest id down, if it is not; on a full disk, the folders of the runs still tell it."""
-    if highest(tag) != _written(tag):
-        with contextlib.suppress(OSError):
-            files.replace(tag.last_id, f"{highest(tag)}\n")
+    """Tell whether an id that no run has now was given before."""
+    return number in removed(tag) or (number == 0 and highest(tag) >= 0)  # 0 is a tag's first id

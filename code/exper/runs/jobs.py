@@ -1,19 +1,20 @@
-"""Jobs that train: the script that SLURM runs, and a queued run handed over with it."""
+"""Jobs that train: the script that SLURM runs, and the submission of a queued run or a search."""
 
 import os
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from exper.core import files, host_info, paths, slurm
 from exper.core.errors import Refused
-from exper.runs import lifecycle, remove, run_record
+from exper.runs import lifecycle, run_record
 
 _SCRIPT = """\
 #!/bin/sh
-# What SLURM runs. Two minutes before the time limit it sends SIGUSR1: training saves, and the job goes back into the
-# queue. What training prints is in the run's own log.
+# SLURM runs this script. Two minutes before the time limit it sends SIGUSR1: training saves, and the job goes back into
+# the queue. Training prints into the run's own log.
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --signal=B:USR1@120
@@ -21,17 +22,24 @@ EXPER_JOB=1 exec {command} >/dev/null
 """
 
 
+class Words(NamedTuple):
+    """The arguments of a command, and the flags of sbatch after `--`."""
+
+    arguments: list[str]
+    flags: list[str]
+
+
 def write_script(path: Path, project: paths.Project, command: Sequence[str], mode: int = 0o755) -> None:
-    """Write a script that starts a command of this project, in this Python, in the place of its shell."""
+    """Write a script that replaces its shell by a command of this project, in this Python."""
     words = [sys.executable, "-I", str(project.code / "exper"), *command]
     files.replace(path, _SCRIPT.format(command=shlex.join(words)), mode)
 
 
 def hand_over(project: paths.Project, live: lifecycle.LiveRun, flags: Sequence[str], cluster: str) -> slurm.Job:
-    """Hand a queued run, and what is to train it, to SLURM; let go of it and return its job.
+    """Submit a queued run to SLURM, and release its lock; return its job.
 
     Raises:
-        Refused: SLURM does not take it; the run is as it was before, or gone if it is new.
+        Refused: SLURM rejects it; the run is as before, or removed if it is new.
     """
     run = live.run
     try:
@@ -40,10 +48,7 @@ def hand_over(project: paths.Project, live: lifecycle.LiveRun, flags: Sequence[s
         job = slurm.sbatch([*words, str(run.job_script)], cluster)
         run_record.write(run, run_record.give_job(live.record, job))
     except Refused:
-        if live.previous is None:
-            remove.remove_run(project, run)
-        else:
-            files.replace(run.record, live.previous)
+        lifecycle.undo_session(project, live)
         raise
     finally:
         os.close(live.lock)
@@ -53,10 +58,10 @@ def hand_over(project: paths.Project, live: lifecycle.LiveRun, flags: Sequence[s
 def submit_search(
     project: paths.Project, tag: paths.Tag, command: Sequence[str], tasks: int, flags: Sequence[str]
 ) -> slurm.Job:
-    """Submit a search as an array of jobs, which share what it knows; return the job.
+    """Submit a search as an array of jobs that share its journal; return the job.
 
     Raises:
-        Refused: SLURM does not take it.
+        Refused: SLURM rejects it.
     """
     write_script(tag.job_script, project, command, 0o700)  # the URL of a database may hold a password
     output = f"--output={escape_pattern(tag.job_log.parent)}/{tag.job_log.name}"
@@ -68,7 +73,7 @@ def submit_search(
 
 
 def of_search(tag: paths.Tag) -> list[slurm.Job]:
-    """Return the jobs that a search was submitted as."""
+    """Return the jobs of a search that was submitted."""
     if not tag.jobs.exists():
         return []
     lines = [line.split(maxsplit=1) for line in tag.jobs.read_text().splitlines()]
@@ -76,28 +81,28 @@ def of_search(tag: paths.Tag) -> list[slurm.Job]:
 
 
 def state(job: slurm.Job) -> str | None:
-    """Return what SLURM says of a job of ours; None if it does not answer."""
+    """Return the state that SLURM reports for a job of this user; None if it does not answer."""
     return slurm.word(job, os.getuid(), 0.0)
 
 
 def is_over(job: slurm.Job) -> bool:
-    """Tell whether a job is gone for sure."""
+    """Tell whether SLURM confirms that a job is gone."""
     return state(job) == slurm.GONE
 
 
 def escape_pattern(path: Path) -> str:
-    """Return a path as sbatch takes it for output, where % begins a pattern."""
+    """Escape a path for sbatch's --output, where % begins a pattern."""
     return str(path).replace("%", "%%")
 
 
 def describe(job: slurm.Job | None) -> str:
-    """Return what names a job to a user."""
+    """Return the name of a job for a message."""
     return f"job {job['id']} of the cluster {job['cluster']!r}" if job else "a job that is being submitted"
 
 
 def threads_from_flags(flags: Sequence[str]) -> int:
-    """Return the threads of a run whose settings name none: the cores that sbatch's flags ask for, else SLURM's one."""
-    found = 1
+    """Return the thread count for a run without the setting: the cores in sbatch's flags, else SLURM's default of 1."""
+    threads = 1
     for flag, following in zip(flags, [*flags[1:], ""], strict=False):
         name, _, value = flag.partition("=")
         if name in ("-c", "--cpus-per-task"):
@@ -106,11 +111,11 @@ def threads_from_flags(flags: Sequence[str]) -> int:
             value = flag[2:]
         else:
             continue
-        found = int(value) if value.isascii() and value.isdigit() else found
-    return max(1, min(found, host_info.MAX_THREADS))
+        threads = int(value) if value.isascii() and value.isdigit() else threads
+    return max(1, min(threads, host_info.MAX_THREADS))
 
 
-def split_flags(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Return the words of a command, and the flags of sbatch that follow `--`."""
-    at = arguments.index("--") if "--" in arguments else len(arguments)
-    return arguments[:at], arguments[at + 1 :]
+def split_flags(words: list[str]) -> Words:
+    """Split the words of a command line at `--`."""
+    at = words.index("--") if "--" in words else len(words)
+    return Words(words[:at], words[at + 1 :])

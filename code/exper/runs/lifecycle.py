@@ -245,22 +245,27 @@ def train(
         returncode = training.supervise()
         if returncode == 2 and run.refused.exists():
             if not slurm.is_ours(record["job"]):
-                raise _undo(project, live)
+                raise _refusal(project, live)
             _log_refusal(run)  # nobody would see it; the run stays, as failed
         return _record_end(project, run, record, returncode, signals)
     finally:
         os.close(live.lock)
 
 
-def _undo(project: paths.Project, live: LiveRun) -> Refused:
-    """Put the run back as it was before, or remove a new one; return main.py's refusal."""
+def _refusal(project: paths.Project, live: LiveRun) -> Refused:
+    """Undo the session; return main.py's refusal."""
     text = live.run.refused.read_text(errors="replace").strip()
+    undo_session(project, live)
+    return Refused(text)
+
+
+def undo_session(project: paths.Project, live: LiveRun) -> None:
+    """Remove a new run; restore the record of a resumed one."""
     if live.previous is None:
         remove.remove_run(project, live.run)
     else:
-        live.run.refused.unlink()
+        live.run.refused.unlink(missing_ok=True)
         files.replace(live.run.record, live.previous)
-    return Refused(text)
 
 
 def _log_refusal(run: paths.Run) -> None:

@@ -1,7 +1,7 @@
 """Lists of experiments: one `<tag>/<id>` a line in `__statistic__/exper-list/<name>.txt`.
 
-They are the user's files, and an editor may save one at any moment. So lines are only ever appended, in one write;
-a list that is read and replaced would undo what was saved in between.
+They are the user's files, and an editor may save one at any moment. So lines are only ever appended, in one write:
+to read a list and replace it would undo a save in between.
 """
 
 import errno
@@ -12,16 +12,16 @@ from pathlib import Path
 from exper.core import files, lock, paths
 from exper.core.errors import Refused, did_you_mean
 
-RECORD = "record"  # the list that is meant where none is named
+RECORD = "record"  # the default list
 FINISHED = "finished"
 _TRIES = 100
 
 
 def append(project: paths.Project, name: str, *added: str) -> list[str]:
-    """Add lines to a list, each once, and return those that were not in it; the user's own stay byte for byte.
+    """Append the entries that a list lacks, and return them; the user's lines stay byte for byte.
 
     Raises:
-        Refused: the file does not keep what is written to it.
+        Refused: the file does not keep the lines that are written to it.
     """
     project.lists.mkdir(parents=True, exist_ok=True)
     path = project.list_file(name)
@@ -34,12 +34,12 @@ def append(project: paths.Project, name: str, *added: str) -> list[str]:
                     files.sync(path.parent)
                 return new
             _write(path, missing)
-            missing = _missing(path, added)  # an editor may have put another file in its place meanwhile
+            missing = _missing(path, added)  # an editor may have replaced the file meanwhile
     raise Refused(f"{path} does not keep the line {missing[0]!r}.")
 
 
 def check_writable(project: paths.Project, name: str) -> None:
-    """Refuse a list to which nothing can be added."""
+    """Refuse a list that can't be appended to."""
     path = project.list_file(name)
     try:
         append(project, name)
@@ -69,7 +69,7 @@ def _write(path: Path, added: list[str]) -> None:
 
 
 def remove(project: paths.Project, name: str, runs: set[str]) -> None:
-    """Take runs off a list."""
+    """Remove runs from a list."""
     path = project.list_file(name)
     if not path.exists():
         return
@@ -81,12 +81,12 @@ def remove(project: paths.Project, name: str, runs: set[str]) -> None:
 
 
 def search_entry(search: str) -> str:
-    """Return the line that means all trials of a search."""
+    """Return the entry for all trials of a search."""
     return f"{search}+*"
 
 
 def remove_search(project: paths.Project, search: str) -> None:
-    """Take the line that a search has put on the list of its name off it; a list of nothing else goes."""
+    """Remove a search's own entry from the list of its name, and the list if it is empty then."""
     path = project.list_file(search)
     if path.exists():
         remove(project, search, {search_entry(search)})
@@ -95,10 +95,10 @@ def remove_search(project: paths.Project, search: str) -> None:
 
 
 def entries(path: Path) -> list[str]:
-    """Return what a list names, line by line; comments, blank lines and line ends of any kind are left out.
+    """Return the entries of a list, without comments and blank lines; line ends can be of any kind.
 
     Raises:
-        Refused: it is no text in UTF-8.
+        Refused: it is not UTF-8 text.
     """
     content = path.read_bytes()
     if b"\0" in content:
@@ -115,7 +115,7 @@ def _entry(line: str) -> str:
 
 
 def find(project: paths.Project, word: str) -> Path:
-    """Return the file of the list that a word means: its name, or a path that ends in .txt.
+    """Return the file of a list, given its name or a path that ends in .txt.
 
     Raises:
         Refused: there is no such list; the nearest name is offered.
@@ -123,26 +123,26 @@ def find(project: paths.Project, word: str) -> Path:
     path = Path(word) if word.endswith(".txt") else project.list_file(word)
     check_name(path.stem if word.endswith(".txt") else word)
     if not path.is_file():
-        known = [one.stem for one in project.lists.glob("*.txt")]
+        names = [file.stem for file in project.lists.glob("*.txt")]
         words = "record" if word == RECORD else f"record -l {word} <tag>"
         make = "" if word.endswith(".txt") else f" To make it, type: {words}"
-        raise Refused(f"there is no list {word!r}.{did_you_mean(word, known)}{make}")
+        raise Refused(f"there is no list {word!r}.{did_you_mean(word, names)}{make}")
     check_not_shadowing(project, path)
     return path
 
 
 def check_not_shadowing(project: paths.Project, path: Path) -> None:
-    """Refuse a list elsewhere that has the name of one of the project's: files are called by this name."""
+    """Refuse a list elsewhere with the name of one of the project's lists: its files would overwrite theirs."""
     own = project.list_file(path.stem)
     if own.is_file() and path.is_file() and not own.samefile(path):
         raise Refused(
-            f"{path} is not the project's list {path.stem!r}, and would take the place of what was made of that."
+            f"{path} is not the project's list {path.stem!r}, and its files would overwrite those of that list."
             " Give it another name."
         )
 
 
 def check_name(name: str) -> None:
-    """Refuse what can't be the name of a list, whose title and table have files of that name too."""
+    """Refuse a name that a list, and the files of its title and table, can't have."""
     if not name.isprintable() or name.strip() != name or name.startswith((".", "-")) or "/" in name or not name:
         raise Refused(f"{name!r} can't be the name of a list: it is empty, hidden, an option or a path.")
     if len(os.fsencode(name)) > 200:

@@ -1,4 +1,4 @@
-"""Runs and tags taken back: gone at once for a reader, by one rename."""
+"""Remove runs and tags. For a reader a run is gone at once, by one rename."""
 
 import contextlib
 import shutil
@@ -11,43 +11,43 @@ from exper.runs import ids, lists, snapshot, staging, status
 
 
 def remove_run(project: paths.Project, run: paths.Run) -> None:
-    """Remove a run of ours; its id is never given again."""
-    _remove_runs(project, [run], lambda _: False)
+    """Remove a run whose lock the caller holds; its id is never given again."""
+    _remove_runs(project, [run], is_kept=lambda _: False)
 
 
 def remove_runs(project: paths.Project, runs: Iterable[paths.Run]) -> list[str]:
-    """Remove runs; their ids are never given again. Return a line for each that somebody has taken up meanwhile."""
+    """Remove runs; their ids are never given again. Return a line for each that has become busy and is kept."""
     return [f"{run} stays: it is being worked on by now" for run in _remove_runs(project, runs, status.is_busy)]
 
 
 def _remove_runs(
-    project: paths.Project, runs: Iterable[paths.Run], stays: Callable[[paths.Run], bool]
+    project: paths.Project, runs: Iterable[paths.Run], is_kept: Callable[[paths.Run], bool]
 ) -> list[paths.Run]:
-    gone: list[Path] = []
-    of: dict[paths.Tag, None] = {}
-    left = []
+    moved: list[Path] = []
+    tags: dict[paths.Tag, None] = {}
+    kept = []
     try:
         for run in runs:
             tag = project.tag(run.tag)
-            with lock.held(project.lock):  # under which runs are taken up
-                if stays(run):
-                    left.append(run)
+            with lock.held(project.lock):  # a run is resumed under this lock
+                if is_kept(run):
+                    kept.append(run)
                     continue
                 ids.save_highest(tag)
                 ids.record_removed(tag, run.id)
-                gone.append(staging.move_away(tag, run.folder))
-            of[tag] = None
+                moved.append(staging.move_away(tag, run.folder))
+            tags[tag] = None
     finally:
-        complete_removal(project, of, gone)
-    return left
+        complete_removal(project, tags, moved)
+    return kept
 
 
-def complete_removal(project: paths.Project, of: Iterable[paths.Tag], gone: Iterable[Path] = ()) -> None:
-    """Do what follows the removal of runs of these tags, which a kill may have cut off."""
-    lists.remove(project, lists.FINISHED, {str(run) for tag in of for run in removed_runs(tag)})
-    for folder in gone:
+def complete_removal(project: paths.Project, tags: Iterable[paths.Tag], moved: Iterable[Path] = ()) -> None:
+    """Finish the removal of runs of these tags, which a kill may have interrupted; `moved` are their folders."""
+    lists.remove(project, lists.FINISHED, {str(run) for tag in tags for run in removed_runs(tag)})
+    for folder in moved:
         shutil.rmtree(folder, ignore_errors=True)
-    for tag in of:
+    for tag in tags:
         snapshot.release(project, tag)  # it may have been the last run that had not finished
 
 
@@ -57,48 +57,48 @@ def removed_runs(tag: paths.Tag) -> list[paths.Run]:
 
 
 def remove_tags(project: paths.Project, repository: Repository, tags: list[TagObject]) -> list[str]:
-    """Delete git tags and what is remembered of them; return a line for each that stays, as a run of it has begun.
+    """Delete git tags and their folders; return a line for each tag that is kept because it has a new run.
 
     Raises:
-        TagTaken: one has been moved or deleted meanwhile; all stay.
+        TagTaken: a tag has been moved or deleted meanwhile; all are kept.
     """
     project.result.mkdir(exist_ok=True)
-    with lock.held(project.lock):  # under which runs are born
-        free = [one for one in tags if not project.tag(one.name).runs()]
+    with lock.held(project.lock):  # a run is created under this lock
+        free = [tag for tag in tags if not project.tag(tag.name).runs()]
         if free:
             repository.delete_tags(*free)
-    for one in free:
-        remove_tag_folder(project, project.tag(one.name))
-    return [f"the tag {one.name} stays: it has a run by now" for one in tags if one not in free]
+    for tag in free:
+        remove_tag_folder(project, project.tag(tag.name))
+    return [f"the tag {tag.name} stays: it has a run by now" for tag in tags if tag not in free]
 
 
 def remove_tag_folder(project: paths.Project, tag: paths.Tag) -> None:
-    """Remove the folder of a tag that has no runs, and with it the memory of its ids; a start is left alone.
+    """Remove the folder of a tag without runs, unless a run is being created in it: its ids are given anew.
 
-    A search's journal and the line of its list that it has made go too.
+    The journal of a search and its line in the list of its name are removed too.
     """
     if tag.folder.exists():
         with lock.held(project.lock):
             if not tag.runs():
-                _remove_folder(tag)
+                _remove_files(tag)
     lists.remove_search(project, tag.name)
 
 
-def undo_tag(project: paths.Project, repository: Repository, made: TagObject) -> None:
-    """Delete a tag that was made for a run that has not come to be, and its folder, unless another run has."""
-    tag = project.tag(made.name)
+def undo_tag(project: paths.Project, repository: Repository, tag: TagObject) -> None:
+    """Delete a tag that was made for a run which was not created, and its folder, unless it has another run."""
+    folder = project.tag(tag.name)
     with lock.held(project.lock):
-        if not tag.runs():
-            with contextlib.suppress(TagTaken):  # why it is taken back matters more
-                repository.delete_tags(made)
-            _remove_folder(tag)
+        if not folder.runs():
+            with contextlib.suppress(TagTaken):  # the error for which it is undone matters more
+                repository.delete_tags(tag)
+            _remove_files(folder)
 
 
-def _remove_folder(tag: paths.Tag) -> None:
+def _remove_files(tag: paths.Tag) -> None:
     staging.sweep(tag)
     shutil.rmtree(tag.snapshot, ignore_errors=True)
-    of_search = tag.folder.glob("search.*")  # journal, Optuna's lock beside it, and jobs
-    for path in (tag.last_id, tag.removed_ids, *of_search):
+    search_files = tag.folder.glob("search.*")  # the journal, Optuna's lock beside it, and the jobs
+    for path in (tag.last_id, tag.removed_ids, *search_files):
         path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # a start is under way in it, or it is not there
+    with contextlib.suppress(OSError):  # a run is being created in it, or it is not there
         tag.folder.rmdir()

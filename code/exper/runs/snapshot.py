@@ -1,4 +1,4 @@
-"""The copy of a commit that runs train from: byte for byte as committed, thrown away and made again at will."""
+"""The snapshot of a tag: a read-only copy of its commit, byte for byte, that its runs train from."""
 
 import os
 import shutil
@@ -24,10 +24,12 @@ def prepare(
     *,
     ours: paths.Run | None = None,
 ) -> None:
-    """Make sure that the tag's snapshot holds `commit`, exactly; a new one is made in `folder` and renamed.
+    """Make sure that the tag's snapshot holds exactly `commit`; a new one is written in `folder` and renamed.
+
+    `ours` is a run of the caller's, which does not count as using the snapshot.
 
     Raises:
-        Refused: it holds something else, and a live run uses it.
+        Refused: it holds other files, and a live run uses it.
     """
     made = folder / "snapshot"
     while True:
@@ -37,25 +39,25 @@ def prepare(
             return
         if not made.exists():
             write(made, repository, commit, project)
-        live = _put(project, tag, made, ours)
+        live = _replace(project, tag, made, ours)
         if live is None:
             return
-        # Else another start has put it there meanwhile, and it may be what we need.
+        # Another command may have put a snapshot there meanwhile, and it may be the right one: look again.
         if seen is not None and seen == _identity(tag.snapshot):
             raise Refused(f"{tag.snapshot} is not what {commit[:10]} holds, and {live} trains from it. Wait for it.")
 
 
 def _identity(folder: Path) -> tuple[int, int, int] | None:
-    """Return what another folder of that name would not have."""
+    """Return the identity of a folder, which a new folder of that name would not have."""
     try:
-        found = folder.stat()
+        stat_result = folder.stat()
     except FileNotFoundError:
         return None
-    return found.st_dev, found.st_ino, found.st_ctime_ns
+    return stat_result.st_dev, stat_result.st_ino, stat_result.st_ctime_ns
 
 
-def _put(project: paths.Project, tag: paths.Tag, made: Path, ours: paths.Run | None) -> paths.Run | None:
-    """Put `made` in the snapshot's place, unless a run uses what is there; return that run, or None."""
+def _replace(project: paths.Project, tag: paths.Tag, made: Path, ours: paths.Run | None) -> paths.Run | None:
+    """Replace the snapshot by `made`, unless a run uses it; return that run, or None."""
     old = made.with_name("old-snapshot")
     with lock.held(project.lock):
         live = [run for run in tag.runs() if run != ours and status.is_live(run)]
@@ -69,13 +71,13 @@ def _put(project: paths.Project, tag: paths.Tag, made: Path, ours: paths.Run | N
 
 
 def release(project: paths.Project, tag: paths.Tag, *, ours: paths.Run | None = None) -> None:
-    """Remove the tag's snapshot if all its runs are over for good, and none but `ours` is worked on; or it has none."""
+    """Remove the tag's snapshot if all its runs are finished or pruned, and no lock but that of `ours` is held."""
     with lock.held(project.lock):
         staging.sweep(tag)
-        unneeded = all(
+        is_unused = all(
             status.read(run) in status.FINAL and (run == ours or not lock.is_held(run.lock)) for run in tag.runs()
         )
-        if not unneeded or not tag.snapshot.exists():
+        if not is_unused or not tag.snapshot.exists():
             return
         folder = staging.move_away(tag, tag.snapshot)
     shutil.rmtree(folder, ignore_errors=True)
@@ -93,18 +95,18 @@ def write(folder: Path, repository: Repository, commit: str, project: Project) -
 
 
 def write_files(folder: Path, repository: Repository, entries: list[Entry], mode: Callable[[Entry], int]) -> None:
-    """Write files of a commit into a folder, byte for byte, with the mode that each is to have.
+    """Write files of a commit into a folder, byte for byte, each with its `mode`.
 
     Raises:
         Refused: an LFS object is not here.
     """
-    made = {os.fspath(folder)}
+    folders = {os.fspath(folder)}
     for entry, data in repository.contents(entries):  # paths as text: Path took a third of the time
         path = f"{folder}/{entry.path}"
         parent = os.path.dirname(path)
-        if parent not in made:
+        if parent not in folders:
             os.makedirs(parent, exist_ok=True)
-            made.add(parent)
+            folders.add(parent)
         if entry.is_link:
             os.symlink(data, os.fsencode(path))
             continue
@@ -119,19 +121,18 @@ def write_files(folder: Path, repository: Repository, entries: list[Entry], mode
 def is_whole(folder: Path, repository: Repository, commit: str, project: Project) -> bool:
     """Tell whether `folder` holds exactly the project's files of `commit`."""
     entries = repository.files(commit)
-    there = _files(folder)
     expected = {entry.path for entry in entries} | {project.data.name}
-    if there != expected or not _links_to(folder / project.data.name, os.fsencode(project.data.resolve())):
+    if _files(folder) != expected or not _links_to(folder / project.data.name, os.fsencode(project.data.resolve())):
         return False
     return all(_is_same(folder / entry.path, entry, data) for entry, data in repository.contents(entries))
 
 
 def _files(folder: Path) -> set[str]:
-    found = set()
+    paths_below = set()
     for parent, folders, names in os.walk(folder):
         links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
-        found |= {os.path.relpath(os.path.join(parent, name), folder) for name in names + links}
-    return found
+        paths_below |= {os.path.relpath(os.path.join(parent, name), folder) for name in names + links}
+    return paths_below
 
 
 def _is_same(path: Path, entry: Entry, data: bytes) -> bool:

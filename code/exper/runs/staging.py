@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from exper.core import files, host_info, lock, paths
 from exper.core.errors import Refused
@@ -20,22 +21,29 @@ _LOCK = "lock"
 _ABANDONED_SECONDS = 3600.0
 
 
+class Staged(NamedTuple):
+    """A folder that becomes a run, and the descriptor of the lock in it."""
+
+    folder: Path
+    lock: int
+
+
 @contextlib.contextmanager
-def new(project: paths.Project, tag: paths.Tag) -> Iterator[tuple[Path, int]]:
-    """Yield a locked folder and the lock; the folder is removed at the end, unless it has been renamed into a run.
+def new(project: paths.Project, tag: paths.Tag) -> Iterator[Staged]:
+    """Yield a new folder; the folder is removed at the end, unless it has been renamed into a run.
 
     Raises:
         Refused: the disk is full, or can't be written.
     """
     try:
-        with _created(project, tag) as folder_and_lock:
-            yield folder_and_lock
+        with _created(project, tag) as staged:
+            yield staged
     except OSError as error:
         raise Refused(f"no run can be put into {tag.folder}: {error.strerror or error}.") from None
 
 
 @contextlib.contextmanager
-def _created(project: paths.Project, tag: paths.Tag) -> Iterator[tuple[Path, int]]:
+def _created(project: paths.Project, tag: paths.Tag) -> Iterator[Staged]:
     project.result.mkdir(exist_ok=True)
     with lock.held(project.lock):
         tag.folder.mkdir(exist_ok=True)
@@ -44,7 +52,7 @@ def _created(project: paths.Project, tag: paths.Tag) -> Iterator[tuple[Path, int
         held = lock.take(folder / _LOCK)
         assert held is not None
     try:
-        yield folder, held
+        yield Staged(folder, held)
     finally:
         if folder.exists():  # it has not become a run
             os.close(held)

@@ -1,7 +1,7 @@
 """`python code/main.py`: a run of the working tree, without a tag, in `__result__/untagged/<id>/`.
 
-The process is its own supervisor, so that debuggers and profilers work; only the copying of its output is left to a
-process of its own, which outlives whatever happens to training.
+The process is its own supervisor, so that debuggers and profilers work. Only its output is copied by another process,
+which survives whatever happens to training.
 """
 
 import contextlib
@@ -18,22 +18,24 @@ from exper.core.messages import say
 from exper.core.signals import Signals
 from exper.runs import board, lifecycle, remove, run_record, supervisor, tags
 
-_OUT, _ERR = 1, 2
+_OUT = 1
+_ERR = 2
 
 
 class Untagged:
-    """A run of this very process: `with Untagged(project, command) as environment:`.
+    """A run of this process: `with Untagged(project, command) as environment:`.
 
-    `environment` is what a supervisor hands to training. What ends the block decides the run's status, as it decides
-    the exit code of a process: nothing or SystemExit(0) finishes it.
+    `environment` is that of training under a supervisor. The end of the block decides the run's status, as it decides
+    the exit code of a process: a return or SystemExit(0) finishes the run.
     """
 
     def __init__(self, project: paths.Project, command: list[str]) -> None:
-        """Keep where the run goes, and the command line as it is to be recorded."""
-        self._project, self._command = project, command
+        """Keep the project, and the command line to record."""
+        self._project = project
+        self._command = command
 
     def __enter__(self) -> dict[str, str]:
-        config = self._config()
+        config = self._read_config()
         record = run_record.new(tags.UNTAGGED, None, run_record.fresh_seed(), run_record.thread_count(config))
         with Signals() as signals:
             live = lifecycle.create(self._project, record, self._command, repository=None, signals=signals, least=0)
@@ -45,10 +47,10 @@ class Untagged:
         self._heart = contextlib.ExitStack()
         self._heart.enter_context(supervisor.heartbeat(live.run))
         master = self._redirect()
-        control, self._control = os.pipe()  # its other end stays open here: there is no supervisor to lose
-        handed = {"EXPER_LOCK": live.lock, "EXPER_CONTROL": control, "EXPER_OUTPUT": master}
-        ours = supervisor.environment(live.run, self._project.data, live.record)
-        return ours | {name: str(number) for name, number in handed.items()}
+        control, self._control = os.pipe()  # the other end stays open here: there is no supervisor to lose
+        descriptors = {"EXPER_LOCK": live.lock, "EXPER_CONTROL": control, "EXPER_OUTPUT": master}
+        environment = supervisor.environment(live.run, self._project.data, live.record)
+        return environment | {name: str(number) for name, number in descriptors.items()}
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for stream in (sys.stdout, sys.stderr):
@@ -60,20 +62,21 @@ class Untagged:
             self._relay.wait(timeout=2)
         self._heart.close()
         say(self._announcement.line(is_last=True))
-        run, returncode = self._live.run, exit_code(error)
+        run = self._live.run
+        returncode = _exit_code(error)
         if returncode == 2 and run.refused.exists():
             remove.remove_run(self._project, run)
             return
         run_record.write(run, run_record.end(self._live.record, lifecycle.outcome(returncode), returncode))
 
-    def _config(self) -> dict[str, Any]:
+    def _read_config(self) -> dict[str, Any]:
         try:
             return config_file.read((self._project.code / "config.py").read_bytes())
-        except (OSError, Refused):  # main.py says what is wrong with it
+        except (OSError, Refused):  # main.py reports the error
             return {}
 
     def _redirect(self) -> int:
-        """Send what is printed through a pseudo-terminal to the log as well; return our side of it."""
+        """Send all output through a pseudo-terminal, also to the log; return our side of it."""
         sys.stdout.flush()
         self._before = os.dup(_OUT), os.dup(_ERR)
         master, slave = terminal.open_terminal()
@@ -89,8 +92,8 @@ class Untagged:
         return master
 
 
-def exit_code(error: BaseException | None) -> int:
-    """Return the exit code of a process that `error` ends."""
+def _exit_code(error: BaseException | None) -> int:
+    """Return the exit code of a process that ends with `error`."""
     if error is None:
         return 0
     if not isinstance(error, SystemExit):
