@@ -1,1 +1,1 @@
-"""The page of `exper report`: what is gathered of the runs, and how it becomes one HTML file."""
+"""The page of `exper report`: the content of the runs, and the one HTML file that shows it."""

@@ -1,96 +1,106 @@
-"""The code of the runs: the commit and message of each tag, and what differs from the first one."""
+"""The code of the runs: each tag's commit, message and difference from the first; and the logs of failed runs."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from typing import NamedTuple
 
 from exper.core import paths
 from exper.core.errors import Refused
 from exper.repository.repository import Commit, Repository, TagObject
 from exper.runs import tags
-from exper.views.report import links
-from exper.views.report.content import Content
-from exper.views.report.markup import Html, count, element, join
+from exper.views.report.content import Content, Tail
+from exper.views.report.markup import Html, count, element, join, links
 
 MOST_LINES = 200  # of a difference
 
 
 @dataclass
 class Code:
-    """A commit that runs were made from, and its tag."""
+    """A commit that runs were trained from, and its tag."""
 
     tag: str
     hash: str
-    runs: list[int]  # their places in the report
+    runs: list[int]  # their indices in the report
     commit: Commit | None = None
     reason: str = ""  # the tag's message without trailers
-    changes: list[str] = field(default_factory=list)  # the `name=value` that `run` got
+    changes: list[str] = field(default_factory=list)  # `name=value`, as given to `run`
     notes: list[str] = field(default_factory=list)
-    difference: str | None = None  # to the first commit; None: it is the first, or there is none to show
+    difference: str | None = None  # to the first commit; None for that itself and for an unknown commit
 
 
-def of(project: paths.Project, contents: list[Content]) -> tuple[list[Code], str]:
-    """Return the commits in the order of the runs, and why git can't be asked, or nothing."""
-    found: dict[tuple[str, str], Code] = {}
-    for i, one in enumerate(contents):
-        if one.commit:
-            found.setdefault((one.run.tag, one.commit), Code(one.run.tag, one.commit, [])).runs.append(i)
-    codes = list(found.values())
+class Codes(NamedTuple):
+    """The commits of a report; `error` is empty, or says why git can't be asked about them."""
+
+    codes: list[Code]
+    error: str
+
+
+def of(project: paths.Project, contents: list[Content]) -> Codes:
+    """Return the commits in the order of the runs, with an error if git can't be asked."""
+    by_commit: dict[tuple[str, str], Code] = {}
+    for i, content in enumerate(contents):
+        if content.commit:
+            tag = content.run.tag
+            by_commit.setdefault((tag, content.commit), Code(tag, content.commit, [])).runs.append(i)
+    codes = list(by_commit.values())
     if not codes:
-        return [], ""
+        return Codes([], "")
     try:
-        _ask(Repository(project.root), codes)
+        _fill(Repository(project.root), codes)
     except Refused as error:
-        return codes, str(error)
-    return codes, ""
+        return Codes(codes, str(error))
+    return Codes(codes, "")
 
 
-def _ask(repository: Repository, codes: list[Code]) -> None:
+def _fill(repository: Repository, codes: list[Code]) -> None:
+    """Add what git knows of each commit."""
     commits = repository.commits([code.hash for code in codes])
     base = next((code for code in codes if code.hash in commits), None)
     for code in codes:
         code.commit = commits.get(code.hash)
-        _tell_of_tag(code, repository.tag(code.tag))
+        _add_tag(code, repository.tag(code.tag))
         if code.commit is None:
             code.notes.append("this repository has no such commit")
         elif base is not None and code is not base:
             code.difference = repository.difference(base.hash, code.hash)
 
 
-def _tell_of_tag(code: Code, tag: TagObject | None) -> None:
+def _add_tag(code: Code, tag: TagObject | None) -> None:
     if tag is None or tag.commit != code.hash:
-        where = "git has no such tag any more" if tag is None else f"the tag now points to {tag.commit[:10]}"
-        code.notes.append(where)
+        note = "git has no such tag any more" if tag is None else f"the tag now points to {tag.commit[:10]}"
+        code.notes.append(note)
         return
-    code.reason, code.changes = tags.reason(tag), tags.changes(tag)
+    code.reason = tags.reason(tag)
+    code.changes = tags.changes(tag)
 
 
-def commits(codes: list[Code], why_not: str, contents: list[Content]) -> Html:
-    """Return the commit behind each tag."""
-    notes = [element("p", why_not, class_="note")] if why_not else []
+def commits(codes: list[Code], error: str, contents: list[Content]) -> Html:
+    """Return an article about each commit."""
+    notes = [element("p", error, class_="note")] if error else []
     if not codes:
         notes.append(element("p", "No run was made from a commit.", class_="quiet"))
-    base = next((one for one in codes if one.commit), None)
-    return join(*notes, *(_commit(i, one, base, contents) for i, one in enumerate(codes)))
+    base = next((code for code in codes if code.commit), None)
+    return join(*notes, *(_commit(i, code, base, contents) for i, code in enumerate(codes)))
 
 
-def _commit(i: int, one: Code, base: Code | None, contents: list[Content]) -> Html:
-    subject = one.commit.subject if one.commit else ""
-    date = _date(one.commit) if one.commit else ""
-    about = [element("code", one.hash[:10]), date, count(len(one.runs), "run")]
+def _commit(i: int, code: Code, base: Code | None, contents: list[Content]) -> Html:
+    subject = code.commit.subject if code.commit else ""
+    date = _date(code.commit) if code.commit else ""
+    about = [element("code", code.hash[:10]), date, count(len(code.runs), "run")]
     return element(
         "article",
-        element("h3", one.tag),
+        element("h3", code.tag),
         element(
             "p",
             *(join(element("span", text), " ") for text in about if text),
-            links.to(one.runs, contents),
+            links(code.runs, contents),
             class_="about",
         ),
-        element("p", one.reason, class_="reason") if one.reason else None,
-        element("p", subject, class_="subject") if subject not in ("", _first_paragraph(one.reason)) else None,
-        element("p", *(join(element("mark", change), " ") for change in one.changes)) if one.changes else None,
-        *(element("p", note, class_="note") for note in one.notes),
-        _difference(one, base),
+        element("p", code.reason, class_="reason") if code.reason else None,
+        element("p", subject, class_="subject") if subject not in ("", _first_paragraph(code.reason)) else None,
+        element("p", *(join(element("mark", change), " ") for change in code.changes)) if code.changes else None,
+        *(element("p", note, class_="note") for note in code.notes),
+        _difference(code, base),
         id=f"code-{i}",
     )
 
@@ -106,15 +116,15 @@ def _date(commit: Commit) -> str:
         return "at an impossible time"
 
 
-def _difference(one: Code, base: Code | None) -> Html | None:
-    if one.difference is None or base is None:
+def _difference(code: Code, base: Code | None) -> Html | None:
+    if code.difference is None or base is None:
         return None
-    if not one.difference:
+    if not code.difference:
         return element("p", f"The same code as {base.tag}.", class_="quiet")
-    lines, more = _cut(one.difference)
+    lines, more = _cut(code.difference)
     total = next((line.strip() for line in lines if " changed, " in line), "different")
-    left = f"\n… and {more:,} more lines. Type: git diff {base.hash[:10]} {one.hash[:10]}" if more else ""
-    text = join(*(join(_diff_line(line), "\n") for line in lines), left)
+    rest = f"\n… and {more:,} more lines. Type: git diff {base.hash[:10]} {code.hash[:10]}" if more else ""
+    text = join(*(join(_diff_line(line), "\n") for line in lines), rest)
     head = element("summary", f"Compared with {base.tag}: {total}")
     return element("details", head, element("pre", text, tabindex=0, class_="diff"))
 
@@ -125,6 +135,19 @@ def _diff_line(line: str) -> Html:
 
 
 def _cut(difference: str) -> tuple[list[str], int]:
-    """Return the first lines of a difference, and how many are left out."""
+    """Return the first lines of a difference, and the number of lines left out."""
     lines = difference.split("\n")
     return lines[:MOST_LINES], max(0, len(lines) - MOST_LINES)
+
+
+def logs(contents: list[Content]) -> Html | None:
+    """Return the ends of the logs of runs that failed or died."""
+    shown = [_log(i, content, content.log) for i, content in enumerate(contents) if content.log is not None]
+    return join(*shown) if shown else None
+
+
+def _log(i: int, content: Content, log: Tail) -> Html:
+    extent = "the whole log" if log.is_whole else f"the last {count(len(log.lines), 'line')} of the log"
+    head = element("summary", element("h3", content.run), " ", content.ending, element("small", f" {extent}"))
+    text = "\n".join(log.lines) if log.lines else "(nothing was printed)"
+    return element("details", head, element("pre", text, tabindex=0), id=f"log-{i}", open=True)
