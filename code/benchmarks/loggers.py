@@ -9,7 +9,7 @@ The cost of sending loggers to training, in two tables:
    the CPU time of the sidecar and the programs that it starts, once it has imported its package. Training can't lose
    more time than that; the runs themselves differ by far more.
 
-Needs the four code/requirements-*.txt of the loggers; packages that are called directly get their own environments.
+Needs the four loggers' packages (code/exper/extras.txt); packages that are called directly get their own environments.
 """  # noqa: D415  the first line is to be typed
 
 import argparse

@@ -15,10 +15,11 @@ import importlib.util
 import io
 import signal
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
-SHORT = {"con": "continue", "re": "rerun"}
 
 
 def main() -> int:
@@ -29,11 +30,14 @@ def main() -> int:
     from exper.core.errors import Refused
     from exper.environment import ensure
 
-    command = SHORT.get(sys.argv[1], sys.argv[1]) if len(sys.argv) > 1 else "help"
+    command = sys.argv[1] if len(sys.argv) > 1 else "help"
     try:
         if command != "complete":  # completion makes no environment, and says nothing
             ensure(HERE.parent.parent)
-        code = _call(command, sys.argv[2:])
+        from exper import commands
+
+        command = commands.SHORT_NAMES.get(command, command)
+        code = _call(commands.find(command), sys.argv[2:])
         sys.stdout.flush()
     except BrokenPipeError:  # `| head` has seen enough
         return 128 + signal.SIGPIPE
@@ -86,13 +90,12 @@ def load_package() -> None:
     spec.loader.exec_module(package)
 
 
-def _call(command: str, arguments: "list[str]") -> int:
-    from exper import commands
+def _call(command: "Callable[[list[str], Any], int]", arguments: "list[str]") -> int:
     from exper.core import signals
     from exper.core.paths import Project
 
     try:
-        return commands.find(command)(arguments, Project(HERE.parent.parent))
+        return command(arguments, Project(HERE.parent.parent))
     except signals.Interrupted as error:
         if error.was_typed:
             _pass_on_ctrl_c()

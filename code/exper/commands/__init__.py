@@ -9,6 +9,9 @@ from exper.core.errors import Refused, did_you_mean
 from exper.core.paths import Project
 
 Command = Callable[[list[str], Project], int]
+SHORT_NAMES = {"con": "continue", "re": "rerun"}
+# The commands that source.sh gives a name of their own; the others would shadow too much of the user's shell.
+IN_SHELL = ("run", "continue", "rerun", "record", "title", "table", "expls", "expels", "itb", *SHORT_NAMES)
 _FOLDER = Path(__file__).parent
 _HIDDEN = ("complete", "help")
 

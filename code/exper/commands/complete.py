@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from exper import commands
 from exper.core import paths
 
-_SHORT = {"con": "continue", "re": "rerun"}
 _TAKE_A_VALUE = (
     *("-m", "--message", "--include", "-l", "--list", "--sort", "--group", "--format", "--metric", "-o", "--output"),
     *("--epoch", "--epochs", "--pictures", "-j", "--trials", "--seeds", "--sampler", "--pruner", "--storage"),
@@ -43,7 +42,7 @@ def _fitting(words: list[str], project: paths.Project) -> Iterator[str]:
 
 
 def _candidates(words: list[str], project: paths.Project) -> Iterable[str]:
-    command, given, current = _SHORT.get(words[0], words[0]), words[1:-1], words[-1]
+    command, given, current = commands.SHORT_NAMES.get(words[0], words[0]), words[1:-1], words[-1]
     if given and given[-1] in _VALUES:
         return _VALUES[given[-1]](project, current)
     if current.startswith("-") or "--" in given or (given and given[-1] in _TAKE_A_VALUE):

@@ -1,93 +1,97 @@
-"""What `logger` in config.py names: its parts, the packages that they need, and no passwords.
+"""The loggers that `logger` in config.py can name, the packages that they need, and no passwords. Imports none of them.
 
-`tensorboard` and `picture` write into the run; the others send what its files hold, and sender.py is the program that
-does it. Imports none of them.
+`tensorboard` and `picture` write into the run; the others send what its files hold, in a program of their own
+(exper/sidecars/sender.py).
 """
 
 import re
+import shlex
 from typing import Any, NamedTuple
 
-from exper.core import host_info
+from exper.core import packages
 from exper.core.errors import Refused, unknown_name
 
 OURS = ("tensorboard", "picture")
 Part = dict[str, Any]
 
 
-class Needs(NamedTuple):
-    """What a logger needs."""
+class Sender(NamedTuple):
+    """A logger that sends, `exper/sidecars/loggers/<name>.py`."""
 
-    package: str  # that has to be installed, in the spelling of `machine.versions`
+    class_name: str
+    package: str  # that has to be installed, in the spelling of `packages.installed`
     secret: str  # the variables that hold what config.py may not
 
 
-SENDING = {
-    "sacred": Needs("", "MONGO_URI, the whole of it"),
-    "mlflow": Needs("mlflow-skinny", "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
-    "wandb": Needs("wandb", "WANDB_API_KEY"),
-    "elasticsearch": Needs("elasticsearch", "ELASTICSEARCH_API_KEY, or ELASTICSEARCH_USERNAME and …_PASSWORD"),
+SENDERS = {
+    "sacred": Sender("Sacred", "", "MONGO_URI, the whole of it"),
+    "mlflow": Sender("MLflow", "mlflow-skinny", "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
+    "wandb": Sender("WandB", "wandb", "WANDB_API_KEY"),
+    "elasticsearch": Sender(
+        "Elasticsearch", "elasticsearch", "ELASTICSEARCH_API_KEY, or ELASTICSEARCH_USERNAME and …_PASSWORD"
+    ),
 }
-_MONGO = SENDING["sacred"]._replace(package="pymongo")
+_MONGO = SENDERS["sacred"]._replace(package="pymongo")
 _USER = re.compile(r"//[^/?#\s]*@")  # of a URL
 
 
 def named(logger: Any) -> list[Part]:
-    """Return the parts that `logger` names; a string is a part without arguments.
+    """Return each logger as a dict; a string is a logger without arguments.
 
     Raises:
         Refused: one is unknown or without a name, is there twice, or is ours and has arguments.
     """
-    found = [_part(one) for one in logger]
-    names = [part.get("name") for part in found]
-    for name, part in zip(names, found, strict=True):
+    parts = [_as_dict(entry) for entry in logger]
+    names = [part.get("name") for part in parts]
+    for name, part in zip(names, parts, strict=True):
         if not isinstance(name, str):
             raise Refused(f'logger: {part!r} has no name. Write {{"name": "mlflow"}}.')
-        if name not in (*OURS, *SENDING):
-            raise unknown_name("logger", name, (*OURS, *SENDING))
+        if name not in (*OURS, *SENDERS):
+            raise unknown_name("logger", name, (*OURS, *SENDERS))
         if names.count(name) > 1:
             raise Refused(f"logger: {name!r} is there twice. Keep one.")
         if name in OURS and len(part) > 1:
             raise unknown_name(f"logger.{name}", next(key for key in part if key != "name"), ())
-    return found
+    return parts
 
 
 def has(logger: Any, name: str) -> bool:
-    """Tell whether `logger`, which may be a stranger's and anything, names this one."""
-    return isinstance(logger, list | tuple) and any(_part(one).get("name") == name for one in logger)
+    """Tell whether `logger`, of which a user's program may make anything, names this logger."""
+    return isinstance(logger, list | tuple) and any(_as_dict(entry).get("name") == name for entry in logger)
 
 
 def sending(logger: Any) -> list[Part]:
-    """Return the parts that send what the run's files hold; of what a stranger calls `logger`, none."""
-    found = [_part(one) for one in logger] if isinstance(logger, list | tuple) else []
-    return [part for part in found if isinstance(part.get("name"), str) and part["name"] in SENDING]
+    """Return the loggers that send, of a `logger` of which a user's program may make anything."""
+    parts = [_as_dict(entry) for entry in logger] if isinstance(logger, list | tuple) else []
+    return [part for part in parts if isinstance(part.get("name"), str) and part["name"] in SENDERS]
 
 
-def _part(one: Any) -> Part:
-    return one if isinstance(one, dict) else {"name": one}
+def sender(part: Part) -> Sender:
+    """Return the table's entry for a logger that sends."""
+    return _MONGO if part["name"] == "sacred" and part.get("storage") == "mongo" else SENDERS[part["name"]]
 
 
 def check(logger: Any) -> None:
     """Refuse a logger whose package is missing, or that would record a password."""
     for part in sending(logger):
+        entry = sender(part)
         for setting, value in part.items():
             if isinstance(value, str) and _USER.search(value):
                 raise Refused(
                     f"logger.{part['name']}.{setting} has a user or a password in it, which would be recorded."
-                    f" Take it out, and set {needs(part).secret}."
+                    f" Take it out, and set {entry.secret}."
                 )
-        package = needs(part).package
-        if package and package not in host_info.versions():
+        if entry.package and entry.package not in packages.installed():
             raise Refused(
-                f"the logger {part['name']!r} needs the package {package}. Type:"
-                f" pip install -r code/requirements-{part['name']}.txt -c code/constraints.txt"
+                f"the logger {part['name']!r} needs the package {entry.package}. Type:"
+                f" pip install {shlex.join(packages.of_extra(part['name']))} -c code/constraints.txt"
             )
 
 
 def without_user(text: str) -> str:
-    """Return a text without the users and passwords of addresses in it."""
+    """Return a text without the users and passwords of the URLs in it."""
     return _USER.sub("//", text)
 
 
-def needs(part: Part) -> Needs:
-    """Return what a part needs."""
-    return _MONGO if part["name"] == "sacred" and part.get("storage") == "mongo" else SENDING[part["name"]]
+def _as_dict(entry: Any) -> Part:
+    return entry if isinstance(entry, dict) else {"name": entry}

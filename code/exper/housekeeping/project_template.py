@@ -14,7 +14,7 @@ from exper.repository.repository import Entry, Repository
 from exper.runs import snapshot
 
 EXAMPLES = {"classification": "digits", "segmentation": "shapes"}  # folders of code/examples
-_LEFT_OUT = ("code/tests/", "code/benchmarks/", "code/docs/", "code/requirements-dev.txt")
+_LEFT_OUT = ("code/tests/", "code/benchmarks/", "code/docs/")
 _AT_ROOT = (".gitignore", ".gitattributes")
 _README = """\
 # {name}

@@ -6,7 +6,7 @@ import functools
 import os
 
 from exper.config import config_file, logger_registry
-from exper.core import host_info
+from exper.core import packages
 from exper.core.errors import Refused
 from exper.core.messages import printable, say
 from exper.core.paths import Project
@@ -55,9 +55,9 @@ def fixed_seed(repository: Repository, commit: str) -> int:
 
 
 def requirements(repository: Repository, commit: str) -> set[str]:
-    """Return the packages that requirements.txt names, spelled as in `host_info.versions`."""
+    """Return the packages that requirements.txt names, spelled as in `packages.installed`."""
     lines = [line.partition("#")[0].strip() for line in _text(repository, commit, _REQUIREMENTS).splitlines()]
-    return {host_info.package_name(line) for line in lines if line and not line.startswith("-")}
+    return {packages.name_of(line) for line in lines if line and not line.startswith("-")}
 
 
 def _text(repository: Repository, commit: str, path: str) -> str:

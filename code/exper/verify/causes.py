@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from exper.core import host_info, paths, statistic_file
+from exper.core import packages, paths, statistic_file
 from exper.core.statistic_file import Statistic
 from exper.runs import run_record
 from exper.verify.comparison import THE_END, Comparison, Difference
@@ -107,7 +107,7 @@ def _earlier_values(difference: Difference, earlier: list[History]) -> list[str]
 
 def _unrecorded_code() -> list[str]:
     """Return the places outside the tag that code may come from."""
-    places = [f"the editable install of {name}: its code is not recorded" for name in host_info.editable_installs()]
+    places = [f"the editable install of {name}: its code is not recorded" for name in packages.editable()]
     if os.environ.get("PYTHONPATH"):
         places.append(f"PYTHONPATH {os.environ['PYTHONPATH']}: code from there is not recorded")
     return places

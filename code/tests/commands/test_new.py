@@ -12,7 +12,7 @@ from tests.conftest import CODE
 from tests.support import manager
 from tests.support.manager import exper, git, refused
 
-LEFT_OUT = ("code/tests", "code/benchmarks", "code/docs", "code/requirements-dev.txt", ".ci", "pyproject.toml")
+LEFT_OUT = ("code/tests", "code/benchmarks", "code/docs", ".ci", "pyproject.toml")
 
 
 def tracked(root: Path) -> set[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from exper import commands
 from exper.core import paths
 from tests.support import manager
 
@@ -22,7 +23,7 @@ else:
     print("".join(f"<{word}>" for word in sys.argv[1:]))
 sys.exit(int(os.environ.get("PROBE_EXIT", "0")))
 """
-COMMANDS = {"exper", "run", "continue", "con", "rerun", "re", "record", "title", "table", "expls", "expels", "itb"}
+COMMANDS = {"exper", *commands.IN_SHELL}
 
 
 @pytest.fixture(params=["bash", "zsh"])

@@ -150,16 +150,19 @@ def test_a_logger_that_hangs_does_not_hold_up_another(project: paths.Project, se
     sending.wait_sent(run)
 
 
-def test_a_missing_package_is_refused_before_anything_is_tagged(
-    project: paths.Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    imports = "from exper.core import host_info\n"
-    path = project.code / "exper" / "config" / "logger_registry.py"
-    path.write_text(path.read_text().replace(imports, f"{imports}host_info.versions = lambda: {{}}\n"))
+HIDE_MLFLOW = """
+every = installed
+installed = lambda: {name: version for name, version in every().items() if name != "mlflow-skinny"}
+"""
+
+
+def test_a_missing_package_is_refused_before_anything_is_tagged(project: paths.Project) -> None:
+    path = project.code / "exper" / "core" / "packages.py"
+    path.write_text(f"{path.read_text()}\n{HIDE_MLFLOW}")
     sending.prepare(project, ["mlflow"])
     told = refused(project, "run", "base")
     assert "the logger 'mlflow' needs the package mlflow-skinny" in told
-    assert "pip install -r code/requirements-mlflow.txt -c code/constraints.txt" in told
+    assert "pip install 'mlflow-skinny>=3.11' -c code/constraints.txt" in told
     assert tags(project) == []
     assert not project.tag("base").folder.exists()
 

@@ -18,11 +18,9 @@ Any of these methods may fail, or hang, at any moment; sender.py asks `missing` 
 import importlib
 from typing import Any
 
-from exper.config.logger_registry import Part
+from exper.config.logger_registry import SENDERS, Part
 from exper.core import components
 from exper.sidecars.loggers.run_info import RunInfo
-
-_CLASS = {"sacred": "Sacred", "mlflow": "MLflow", "wandb": "WandB", "elasticsearch": "Elasticsearch"}
 
 
 def check(setting: Part) -> None:
@@ -41,7 +39,8 @@ def sources(setting: Part) -> tuple[str, ...]:
 
 
 def _class(setting: Part) -> Any:
-    return getattr(importlib.import_module(f"exper.sidecars.loggers.{setting['name']}"), _CLASS[setting["name"]])
+    module = importlib.import_module(f"exper.sidecars.loggers.{setting['name']}")
+    return getattr(module, SENDERS[setting["name"]].class_name)
 
 
 def _arguments(setting: Part) -> dict[str, Any]:
