@@ -64,7 +64,7 @@ def _checked(text: str, project: paths.Project) -> Path:
         raise Refused(f"{text} is not empty. Name a folder that is not there yet.")
     if not folder.parent.is_dir():
         raise Refused(f"there is no folder {folder.parent}. Type: mkdir -p {shlex.quote(str(folder.parent))}")
-    top = project.root.resolve() if folder.is_relative_to(project.root.resolve()) else client.around(folder)
+    top = project.root.resolve() if folder.is_relative_to(project.root.resolve()) else client.enclosing(folder)
     if top is not None:
         outside = shlex.quote(os.path.relpath(top.parent / folder.name))
         raise Refused(f"{text} is inside {top}, where git would take it for a submodule. Type: exper new {outside}")

@@ -19,7 +19,8 @@ from exper.core.arguments import Parser
 from exper.core.errors import Refused
 from exper.core.messages import MOST, confirm_removal, say, warn
 from exper.housekeeping import spare
-from exper.repository.repository import Repository, TagObject, TagTaken
+from exper.repository.objects import TagObject
+from exper.repository.repository import Repository, TagTaken
 from exper.runs import jobs, remove, select, status, tags
 
 

@@ -27,7 +27,8 @@ from exper.core.errors import Refused
 from exper.core.messages import say, warn
 from exper.core.paths import Project
 from exper.core.signals import Signals
-from exper.repository.repository import Repository, TagObject
+from exper.repository.objects import TagObject
+from exper.repository.repository import Repository
 from exper.runs import commits, jobs, lifecycle, remove, run_record, tags
 from exper.search import options as plan
 from exper.search import space, trial

@@ -10,7 +10,8 @@ from exper.core import files
 from exper.core.errors import Refused
 from exper.core.paths import Project
 from exper.repository import client
-from exper.repository.repository import Entry, Repository
+from exper.repository.objects import Entry
+from exper.repository.repository import Repository
 from exper.runs import snapshot
 
 EXAMPLES = {"classification": "digits", "segmentation": "shapes"}  # folders of code/examples
@@ -59,7 +60,7 @@ def write(folder: Path, name: str, repository: Repository, commit: str, example:
     (folder / "README.md").write_text(_README.format(name=name))
     if example is not None:
         files.replace(Project(folder).code / "config.py", _config(repository, commit, example))
-    client.begin(folder, f"{name}, made by exper new")
+    client.create(folder, f"{name}, made by exper new")
     if example == "segmentation":
         _draw_shapes(Project(folder))
 

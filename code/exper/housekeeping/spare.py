@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from exper.core import files, lock, paths
 from exper.core.errors import Refused
-from exper.repository.repository import Repository, TagObject, TagTaken
+from exper.repository.objects import TagObject
+from exper.repository.repository import Repository, TagTaken
 from exper.runs import lists, run_record, select, staging, status
 from exper.runs import remove as removal
 from exper.runs.tags import UNTAGGED

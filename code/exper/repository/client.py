@@ -1,7 +1,4 @@
-"""The only file that starts git: without hooks, without a network, and without what a shell has said about another one.
-
-Nothing here knows of tags or of runs; repository.py asks.
-"""
+"""The only file that starts git: without hooks, without a network, without inherited GIT_* of another repository."""
 
 import contextlib
 import os
@@ -29,11 +26,11 @@ _GIT = (
 
 
 class GitFailed(Refused):
-    """git said no, for a reason that is not ours (a full disk, missing rights); the text is git's own."""
+    """git exited with an error that is not ours (a full disk, missing rights); the text is git's own."""
 
 
 def call(folder: Path, *words: str, stdin: bytes = b"", env: dict[str, str] | None = None) -> bytes:
-    """Return what git prints when it is called in a folder.
+    """Run git in a folder and return its output.
 
     Raises:
         GitFailed: it did not end with 0.
@@ -41,7 +38,7 @@ def call(folder: Path, *words: str, stdin: bytes = b"", env: dict[str, str] | No
     """
     # check-ignore takes every path literally, and refuses to be told so.
     options = [option for option in _GIT if option != "--literal-pathspecs" or words[0] != "check-ignore"]
-    # A session of its own: Ctrl-C is for us to notice, not for a git that is half done.
+    # A session of its own: Ctrl-C must not reach a git that is half done.
     done = subprocess.run(
         [*options, *words],
         input=stdin,
@@ -56,7 +53,7 @@ def call(folder: Path, *words: str, stdin: bytes = b"", env: dict[str, str] | No
 
 
 def ask(folder: Path, *words: str) -> str | None:
-    """Return what git answers, or None if it says no."""
+    """Return git's output without the final newline, or None if it exits with an error."""
     try:
         return call(folder, *words).decode(errors="surrogateescape").strip()  # a name need not be UTF-8
     except GitFailed:
@@ -64,7 +61,7 @@ def ask(folder: Path, *words: str) -> str | None:
 
 
 def blobs(folder: Path, names: Iterable[str]) -> Iterator[bytes]:
-    """Yield what each of these blobs holds, by one call; it ends before one that is not here."""
+    """Yield the content of each blob by one call; stop at the first one that is missing."""
     with tempfile.TemporaryFile() as wanted:
         wanted.write("".join(f"{name}\n" for name in names).encode())
         wanted.seek(0)
@@ -81,7 +78,7 @@ def blobs(folder: Path, names: Iterable[str]) -> Iterator[bytes]:
 
 
 def identity(folder: Path) -> dict[str, str]:
-    """Return the variables without which git would not know who commits: none if it knows by itself."""
+    """Return the variables that tell git who commits; none if it knows by itself."""
     if ask(folder, "var", "GIT_COMMITTER_IDENT") and ask(folder, "var", "GIT_AUTHOR_IDENT"):
         return {}
     names = [os.environ.get("USER", ""), os.environ.get("LOGNAME", ""), str(os.getuid())]
@@ -89,12 +86,12 @@ def identity(folder: Path) -> dict[str, str]:
         names.insert(2, pwd.getpwuid(os.getuid()).pw_name)
     name = next(name for name in names if re.search(r"\w", name))  # git takes no name without a letter
     email = f"{name}@{socket.gethostname()}"
-    return {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in
-            (("NAME", name), ("EMAIL", email))}  # fmt: skip
+    author = {"GIT_AUTHOR_NAME": name, "GIT_AUTHOR_EMAIL": email}
+    return author | {"GIT_COMMITTER_NAME": name, "GIT_COMMITTER_EMAIL": email}
 
 
-def around(folder: Path) -> Path | None:
-    """Return the top of the repository that would see a folder, there or not yet; None if none would.
+def enclosing(folder: Path) -> Path | None:
+    """Return the top of the repository that would track a folder, which need not exist; None if none would.
 
     Raises:
         GitFailed: git can't tell.
@@ -109,21 +106,31 @@ def around(folder: Path) -> Path | None:
     return top if ask(parent, "check-ignore", "--quiet", "--", f"{folder}/") is None else None
 
 
-def begin(folder: Path, message: str) -> None:
-    """Make a repository of a folder, and a first commit of all that is in it, also of what the user ignores."""
+def create(folder: Path, message: str) -> None:
+    """Make a repository of a folder, and a first commit of all its files, also of those that the user ignores."""
     call(folder, "init", "--quiet")
     call(folder, "add", "--all", "--force")
     call(folder, "commit", "--quiet", "--no-gpg-sign", f"--message={message}", env=identity(folder))
 
 
-def lines(answer: bytes) -> list[str]:
-    """Return the paths or lines that git has parted by a zero byte (-z)."""
+def split_zero(answer: bytes) -> list[str]:
+    """Return the paths or lines of an answer in which a zero byte ends each (-z)."""
     return [os.fsdecode(line) for line in answer.split(b"\0") if line]
 
 
-def text(words: str) -> bytes:
-    """Return what git is to be told; words of a command line need not be UTF-8."""
-    return words.encode(errors="surrogateescape")
+def join_zero(paths: list[str]) -> bytes:
+    """Return paths as git reads them with -z."""
+    return b"".join(os.fsencode(path) + b"\0" for path in paths)
+
+
+def split_lines(answer: bytes) -> list[str]:
+    """Return the lines of an answer; unlike `splitlines`, it splits a name only where it has a newline."""
+    return os.fsdecode(answer).split("\n")[:-1]
+
+
+def encode(text: str) -> bytes:
+    """Return the bytes of a text from a command line, which need not be UTF-8."""
+    return text.encode(errors="surrogateescape")
 
 
 def _environment() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a project's repository holds, and what we add to it; each method answers one question or makes one object.
+"""A project's repository: each method answers one question about it, or makes one object in it.
 
 Nothing here writes to the working tree, the index, HEAD, a branch or the stash. Commits are made through an index of
 our own, outside .git, and held by a tag alone.
@@ -9,58 +9,18 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from exper.core.errors import Refused
-from exper.repository import client, lfs
+from exper.repository import client, lfs, objects
 from exper.repository.client import GitFailed
+from exper.repository.objects import Change, Commit, Entry, TagObject, is_ours
 
 _HASH = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
-_LINK, _SUBMODULE = "120000", "160000"
 _ATTRIBUTES = ".gitattributes"
 _MANY_TAGS = 50  # from which on packing their objects pays
 _MOST_REMEMBERED = 1 << 26  # bytes
-
-
-@dataclass(frozen=True)
-class Change:
-    """An uncommitted change; `path` is relative to the project's root."""
-
-    path: str
-    kind: str  # modified, added, deleted, unmerged or untracked
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A file of a commit; `path` is relative to the project's root."""
-
-    mode: str  # 100644, 100755, 120000 (symbolic link)
-    blob: str
-    path: str
-
-    @property
-    def is_link(self) -> bool:
-        return self.mode == _LINK
-
-
-@dataclass(frozen=True)
-class TagObject:
-    """A tag as git has it; `object` is what the reference points to, `message` is empty for a lightweight one."""
-
-    name: str
-    object: str
-    commit: str
-    message: str
-
-
-@dataclass(frozen=True)
-class Commit:
-    """A commit as git has it; `date` is when it was made, in seconds since 1970."""
-
-    hash: str
-    date: int
-    subject: str
+Edits = Mapping[str, Callable[[bytes], bytes]]  # by path: from old content to new
 
 
 class TagTaken(Exception):
@@ -84,7 +44,7 @@ class Repository:
             raise Refused("git is not installed. Install it, with `apt install git` for example.") from None
         if answer.count(b"\n") != 3:
             raise Refused(f"the path of {root} has a line break, with which git's answers can't be read. Rename it.")
-        top, common, index = _lines(answer)
+        top, common, index = client.split_lines(answer)
         self.top = Path(top)
         self._common = root / common
         self._index = root / index
@@ -94,76 +54,66 @@ class Repository:
         self._attributes: set[Entry] = set()  # each .gitattributes of a listed commit, also of the folders above
         self._remembered: dict[str, bytes] = {}  # by blob
 
-    # -- what there is ---------------------------------------------------------------------------------------------
+    # -- questions ------------------------------------------------------------------------------------------------
 
     def head(self) -> str:
         """Return the commit that is checked out."""
-        found = self._commit_of("HEAD")
-        if found is None:
+        commit = self._commit_of("HEAD")
+        if commit is None:
             raise Refused("nothing is committed yet. Type: git add -A && git commit -m first")
-        return found
+        return commit
 
     def changes(self) -> list[Change]:
-        """Return what `head` does not hold: changed tracked files of the project, and untracked ones under code/."""
+        """Return the uncommitted changes: tracked files of the project that differ, and untracked files under code/."""
         status = self._git("status", "--porcelain=v2", "-z", "--no-renames", "--untracked-files=no", "--", ".")
-        found = [_parse_status(line) for line in client.lines(status)]
-        inside = [Change(change.path.removeprefix(self._prefix), change.kind) for change in found]
-        others = self._git("ls-files", "-z", "--others", "--exclude-standard", "--", "code")
-        inside += [Change(path, "untracked") for path in client.lines(others)]
-        return [change for change in inside if not is_ours(change.path)]
+        tracked = map(objects.change, client.split_zero(status))
+        changes = [Change(change.path.removeprefix(self._prefix), change.kind) for change in tracked]
+        untracked = self._git("ls-files", "-z", "--others", "--exclude-standard", "--", "code")
+        changes += [Change(path, "untracked") for path in client.split_zero(untracked)]
+        return [change for change in changes if not is_ours(change.path)]
 
     def tags(self) -> list[str]:
         """Return the names of all tags."""
-        return _lines(self._git("for-each-ref", "--format=%(refname:strip=2)", "refs/tags"))
+        return client.split_lines(self._git("for-each-ref", "--format=%(refname:strip=2)", "refs/tags"))
 
     def tag(self, name: str) -> TagObject | None:
         """Return the tag `name`, or None."""
-        found = self._ask("rev-parse", "--verify", "--quiet", f"refs/tags/{name}")
-        if not found:
+        tag = self._ask("rev-parse", "--verify", "--quiet", f"refs/tags/{name}")
+        if not tag:
             return None
         commit = self._commit_of(f"refs/tags/{name}")
         if not commit:
             raise Refused(f"the tag {name!r} is of no commit, so it holds no code. If it may go: git tag -d {name}")
-        content = self._git("cat-file", "tag", found).decode(errors="replace") if found != commit else ""
-        return TagObject(name, found, commit, content.partition("\n\n")[2])
+        content = self._git("cat-file", "tag", tag).decode(errors="replace") if tag != commit else ""
+        return TagObject(name, tag, commit, content.partition("\n\n")[2])
 
     def tags_of_commits(self) -> dict[str, TagObject]:
-        """Return all tags by name, but those of no commit, and without messages: by one call, however many."""
-        fields = ("refname:strip=2", "objectname", "objecttype", "*objectname", "*objecttype")
-        form = "%00".join(f"%({field})" for field in fields)
-        found = {}
-        for line in _lines(self._git("for-each-ref", f"--format={form}", "refs/tags")):
-            name, object_, kind, peeled, peeled_kind = line.split("\0")
-            if "commit" in (kind, peeled_kind):
-                found[name] = TagObject(name, object_, object_ if kind == "commit" else peeled, "")
-        return found
+        """Return the tags of commits by name, without their messages: one call of git, however many there are."""
+        answer = self._git("for-each-ref", f"--format={objects.TAG_FORMAT}", "refs/tags")
+        return {tag.name: tag for tag in objects.tags_of_commits(answer)}
 
     def commit_and_tree(self, tag: str) -> list[str]:
-        """Return the commit of a tag and the project's tree in it by one call; nothing if there are none."""
+        """Return the commit of a tag and the project's tree in it; an empty list if there are none."""
         name = f"refs/tags/{tag}"
         return (self._ask("rev-parse", "--quiet", f"{name}^{{commit}}", f"{name}:{self._prefix}") or "").split()
 
     def has_branch_or_remote(self, name: str) -> bool:
         """Tell whether `name` is a branch, a remote, or a branch of one."""
-        branch, remote = f"refs/heads/{name}", f"refs/remotes/{name}"
-        refs = _lines(self._git("for-each-ref", "--format=%(refname)", branch, remote))  # and all below these
-        return any(ref == branch or ref.startswith(remote) for ref in refs) or name in _lines(self._git("remote"))
+        branch = f"refs/heads/{name}"
+        remote = f"refs/remotes/{name}"
+        refs = client.split_lines(self._git("for-each-ref", "--format=%(refname)", branch, remote))  # and all below
+        if any(ref == branch or ref.startswith(remote) for ref in refs):
+            return True
+        return name in client.split_lines(self._git("remote"))
 
     def commits(self, hashes: Iterable[str]) -> dict[str, Commit]:
-        """Return those of these commits that are here, by hash."""
-        known = dict.fromkeys(name for name in hashes if _HASH.fullmatch(name))
-        answer = self._git("cat-file", "--batch", stdin="".join(f"{name}\n" for name in known).encode())
-        found: dict[str, Commit] = {}
-        while answer:
-            header, _, answer = answer.partition(b"\n")
-            name, kind, *size = header.decode().split()
-            if size:
-                content, answer = answer[: int(size[0])], answer[int(size[0]) + 1 :]
-                found |= {name: _parse_commit(name, content)} if kind == "commit" else {}
-        return found
+        """Return the commits of these hashes that are in the repository, by hash."""
+        wanted = dict.fromkeys(name for name in hashes if _HASH.fullmatch(name))
+        answer = self._git("cat-file", "--batch", stdin="".join(f"{name}\n" for name in wanted).encode())
+        return {commit.hash: commit for commit in objects.commits(answer)}
 
     def difference(self, old: str, new: str) -> str:
-        """Return what changed in the project between two commits: a summary, then a patch; nothing if nothing did."""
+        """Return the project's changes between two commits, a summary and then a patch; empty if there are none."""
         text = self._git(
             *("-c", "core.bigFileThreshold=256k", "-c", "core.quotePath=false"),  # a larger file differs, in one line
             *("diff-tree", "-r", "--patch-with-stat", "--find-renames", "--relative", "--no-color"),
@@ -172,14 +122,14 @@ class Repository:
         return text.decode(errors="backslashreplace").strip("\n")
 
     def changed_lines(self, old: str, new: str) -> dict[str, tuple[int, int] | None]:
-        """Return the project's files that differ between two commits: lines added and removed; None: no text."""
+        """Return the lines added and removed in each file that differs between two commits; None for a binary file."""
         options = ("-r", "--numstat", "-z", "--no-renames", "--relative", "--no-ext-diff", "--no-textconv")
-        found: dict[str, tuple[int, int] | None] = {}
-        for line in client.lines(self._git("diff-tree", *options, old, new, "--", ".")):
+        lines: dict[str, tuple[int, int] | None] = {}
+        for line in client.split_zero(self._git("diff-tree", *options, old, new, "--", ".")):
             added, removed, path = line.split("\t", 2)
             if not is_ours(path):
-                found[path] = None if added == "-" else (int(added), int(removed))
-        return found
+                lines[path] = None if added == "-" else (int(added), int(removed))
+        return lines
 
     def tree(self, commit: str) -> str | None:
         """Return the hash of the project's tree in `commit`, or None if the project was not there yet."""
@@ -219,9 +169,9 @@ class Repository:
             if self._type(commit, ""):
                 raise
             return []
-        entries = [entry for entry in _entries(listing) if not is_ours(entry.path)]
+        entries = [entry for entry in objects.entries(listing) if not is_ours(entry.path)]
         for entry in entries:
-            if entry.mode == _SUBMODULE:
+            if entry.mode == objects.SUBMODULE:
                 raise Refused(
                     f"{entry.path} is a submodule; a tag does not hold its files. Add them to this repository."
                 )
@@ -232,10 +182,12 @@ class Repository:
     def _attributes_above(self, commit: str) -> set[Entry]:
         folders = self._prefix.split("/")[:-1]
         paths = ["/".join([*folders[:depth], _ATTRIBUTES]) for depth in range(len(folders))]
-        return set(_entries(self._git("ls-tree", "-z", "--full-tree", commit, "--", *paths))) if paths else set()
+        if not paths:
+            return set()
+        return set(objects.entries(self._git("ls-tree", "-z", "--full-tree", commit, "--", *paths)))
 
     def _type(self, commit: str, path: str) -> str:
-        """Return what a commit has at a path of the project, "" for the project itself: "blob", "tree" or nothing.
+        """Return the type of object at a path of the project ("" for the project itself): blob, tree or "" for none.
 
         Raises:
             GitFailed: the commit is not here.
@@ -257,7 +209,7 @@ class Repository:
             yield entry, lfs.resolved(self._common, entry.path, data) if uses_lfs else data
 
     def remember(self, commit: str) -> None:
-        """Keep what the files of a commit hold, for commits that differ little from it; of a large one a part."""
+        """Keep a commit's file contents, up to 64 MB, for reading commits that differ little from it."""
         size = 0
         for entry, data in self._blobs(self.files(commit)):
             size += len(data)
@@ -271,9 +223,9 @@ class Repository:
             for entry, data in self._blobs(entries):
                 lfs.resolved(self._common, entry.path, data)
 
-    # -- what we make ----------------------------------------------------------------------------------------------
+    # -- new objects -----------------------------------------------------------------------------------------------
 
-    def commit(self, changes: list[Change], edits: Mapping[str, Callable[[bytes], bytes]], message: str) -> str:
+    def commit(self, changes: list[Change], edits: Edits, message: str) -> str:
         """Make a commit on top of HEAD that holds `changes` of the working tree, and then `edits` of files (by path).
 
         Only the object is made; nothing refers to it.
@@ -284,35 +236,32 @@ class Repository:
         head = self.head()
         with tempfile.TemporaryDirectory(prefix="exper-") as folder:
             index = os.path.join(folder, "index")
-            if self._index.exists():  # keeps what git knows of unchanged files, so that it need not read them again
-                shutil.copy2(self._index, index)  # with its time: what has that time, git does not believe unchanged
+            if self._index.exists():  # it knows which files are unchanged, so that git need not read them again
+                shutil.copy2(self._index, index)  # with its time: git reads a file of the same time once more
             env = {"GIT_INDEX_FILE": index}
             self._git("read-tree", "--reset", head, env=env)
             self._update(env, changes)
             return self._commit_index(env, head, edits, message)
 
-    def child(self, parent: str, edits: Mapping[str, Callable[[bytes], bytes]], message: str) -> str:
-        """Make a commit on top of `parent` that holds `edits` of its files; all else is as in `commit`."""
+    def child(self, parent: str, edits: Edits, message: str) -> str:
+        """Make a commit on top of `parent` that holds `edits` of its files; nothing refers to it."""
         with tempfile.TemporaryDirectory(prefix="exper-") as folder:
             env = {"GIT_INDEX_FILE": os.path.join(folder, "index")}
             self._git("read-tree", parent, env=env)
             return self._commit_index(env, parent, edits, message)
 
-    def _commit_index(
-        self, env: dict[str, str], parent: str, edits: Mapping[str, Callable[[bytes], bytes]], message: str
-    ) -> str:
+    def _commit_index(self, env: dict[str, str], parent: str, edits: Edits, message: str) -> str:
         """Make a commit of an index, after `edits` of its files."""
         for path, edit in edits.items():
             mode, blob = self._staged(path, env)
-            if mode == _LINK:
-                raise link_of(path)
+            if mode == objects.LINK:
+                raise objects.link_refused(path)
             edited = self._git("hash-object", "-w", "--stdin", stdin=edit(self._git("cat-file", "blob", blob)))
             info = f"{mode},{edited.decode().strip()},{self._prefix}{path}"
             self._git("update-index", "--cacheinfo", info, env=env)
         tree = self._git("write-tree", env=env).decode().strip()
-        commit = self._git(
-            "commit-tree", tree, "-p", parent, env=client.identity(self.root), stdin=client.text(message)
-        )
+        identity = client.identity(self.root)
+        commit = self._git("commit-tree", tree, "-p", parent, env=identity, stdin=client.encode(message))
         return commit.decode().strip()
 
     def create_tag(self, name: str, commit: str, message: str) -> TagObject:
@@ -324,7 +273,7 @@ class Repository:
         who = "GIT_COMMITTER_IDENT"
         tagger = self._ask("var", who) or os.fsdecode(self._git("var", who, env=client.identity(self.root))).strip()
         content = f"object {commit}\ntype commit\ntag {name}\ntagger {tagger}\n\n{message}"
-        tag = self._git("mktag", stdin=client.text(content)).decode().strip()
+        tag = self._git("mktag", stdin=client.encode(content)).decode().strip()
         nothing = "0" * len(tag)
         try:
             self._git("update-ref", f"refs/tags/{name}", tag, nothing)
@@ -335,7 +284,7 @@ class Repository:
         return TagObject(name, tag, commit, message)
 
     def delete_tags(self, *tags: TagObject) -> None:
-        """Delete tags if they still are what we know; all of them or none.
+        """Delete tags that have not moved since they were read; all of them or none.
 
         Raises:
             TagTaken: one has been moved or deleted meanwhile.
@@ -349,18 +298,18 @@ class Repository:
     def pack_tags(self, pattern: str, base: str) -> None:
         """Pack the references of tags into one file, so that thousands of them stay fast; branches stay as they are.
 
-        Where the tags of a pattern are many, their objects are packed too, as git would some day: all that is new
-        since the commit `base`, of which each tag's commit is a child.
+        If many tags match `pattern`, their objects are packed too, as git would do later: all objects that are new
+        since the commit `base`, the parent of each tag's commit.
         """
         self._git("pack-refs")
-        found = self._git("for-each-ref", "--format=%(objectname)", f"refs/tags/{pattern}")
-        if found.count(b"\n") >= _MANY_TAGS:
+        tags = self._git("for-each-ref", "--format=%(objectname)", f"refs/tags/{pattern}")
+        if tags.count(b"\n") >= _MANY_TAGS:
             name = self._common / "objects" / "pack" / "pack"
             options = ("--revs", "--incremental", "--non-empty", "--delta-base-offset", "--quiet")
-            self._git("pack-objects", *options, os.fspath(name), stdin=found + f"^{base}\n".encode())
+            self._git("pack-objects", *options, os.fspath(name), stdin=tags + f"^{base}\n".encode())
             self._git("prune-packed", "--quiet")
 
-    # -- how we ask ------------------------------------------------------------------------------------------------
+    # -- calls of git -------------------------------------------------------------------------------------------------
 
     def _git(self, *arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None) -> bytes:
         return client.call(self.root, *arguments, stdin=stdin, env=env)
@@ -373,11 +322,11 @@ class Repository:
 
     def _blobs(self, entries: list[Entry]) -> Iterator[tuple[Entry, bytes]]:
         others = [entry.blob for entry in entries if entry.blob not in self._remembered]
-        found = client.blobs(self.root, others) if others else iter(())
+        contents = client.blobs(self.root, others) if others else iter(())
         for entry in entries:
             data = self._remembered.get(entry.blob)
             if data is None:
-                data = next(found, None)
+                data = next(contents, None)
             if data is None:
                 commits = (commit for commit, listed in self._listed.items() if entry in listed)
                 raise _not_here(entry.path, next(commits, "HEAD"))
@@ -385,18 +334,18 @@ class Repository:
 
     def _update(self, env: dict[str, str], changes: list[Change]) -> None:
         """Bring changes of the working tree into an index, each path alone: `git add` would take all of a folder."""
-        gone = [os.fsencode(change.path) for change in changes if change.kind == "deleted"]
-        there = [os.fsencode(change.path) for change in changes if change.kind != "deleted"]
-        for paths, how in ((gone, ("--force-remove",)), (there, ("--add", "--replace"))):
+        deleted = [change.path for change in changes if change.kind == "deleted"]
+        others = [change.path for change in changes if change.kind != "deleted"]
+        for paths, options in ((deleted, ("--force-remove",)), (others, ("--add", "--replace"))):
             if paths:
-                self._git("update-index", *how, "-z", "--stdin", env=env, stdin=b"\0".join(paths) + b"\0")
+                self._git("update-index", *options, "-z", "--stdin", env=env, stdin=client.join_zero(paths))
 
     def _staged(self, path: str, env: dict[str, str]) -> tuple[str, str]:
         """Return mode and blob of a file in an index."""
-        found = self._git("ls-files", "-s", "-z", "--", path, env=env).split()
-        if not found:
+        fields = self._git("ls-files", "-s", "-z", "--", path, env=env).split()
+        if not fields:
             raise Refused(f"{path} is not committed, so there is nothing to change in it.")
-        return found[0].decode(), found[1].decode()
+        return fields[0].decode(), fields[1].decode()
 
     def _uses_lfs(self) -> bool:
         local = [self.top / _ATTRIBUTES, self._common / "info" / "attributes"]
@@ -404,50 +353,10 @@ class Repository:
         return lfs.is_used(committed + [path.read_bytes() for path in local if path.is_file()])
 
 
-def is_ours(path: str) -> bool:
-    """Tell whether a path of the project lies in /__*__, which no snapshot and no check for changes covers."""
-    first = path.partition("/")[0]
-    return len(first) > 4 and first.startswith("__") and first.endswith("__")
-
-
-def _lines(answer: bytes) -> list[str]:
-    """Return the lines of an answer; a path or name may hold what `splitlines` takes for a line end, too."""
-    return os.fsdecode(answer).split("\n")[:-1]
-
-
-def _entries(listing: bytes) -> Iterator[Entry]:
-    """Yield what `git ls-tree -z` lists."""
-    for line in client.lines(listing):
-        fields, _, path = line.partition("\t")
-        mode, _, blob = fields.split()
-        yield Entry(mode, blob, path)
-
-
-def link_of(path: str) -> Refused:
-    """Return the error for a symbolic link where what it points to is to be read."""
-    return Refused(f"{path} is a symbolic link, of which a commit holds no content. Commit a file in its place.")
-
-
 def _not_here(path: str, commit: str) -> GitFailed:
     return GitFailed(
         f"{path} of {commit[:10]} is not in this repository, a partial clone. Bring it: git archive {commit} >/dev/null"
     )
-
-
-def _parse_commit(name: str, content: bytes) -> Commit:
-    headers, _, message = content.decode(errors="replace").partition("\n\n")
-    date = re.search(r"(?m)^committer .* (\d+) [+-]\d+$", headers)
-    subject = " ".join(message.strip().partition("\n\n")[0].split())
-    return Commit(name, int(date[1]) if date else 0, subject)
-
-
-def _parse_status(line: str) -> Change:
-    """Read a line of `git status --porcelain=v2`; its path is relative to the top of the repository."""
-    if line.startswith("u"):
-        return Change(line.split(" ", 10)[10], "unmerged")
-    _, state, _, _, _, _, _, _, path = line.split(" ", 8)
-    kind = "deleted" if "D" in state else "added" if "A" in state else "modified"
-    return Change(path, kind)
 
 
 def _no_repository(root: Path, message: str) -> Refused:

@@ -10,7 +10,8 @@ from exper.core import packages
 from exper.core.errors import Refused
 from exper.core.messages import printable, say
 from exper.core.paths import Project
-from exper.repository.repository import Change, Repository, link_of
+from exper.repository.objects import Change, link_refused
+from exper.repository.repository import Repository
 from exper.runs import run_record, tags
 
 MAIN = "code/main.py"
@@ -35,7 +36,7 @@ def read_config(repository: Repository, commit: str) -> dict[str, config_file.Va
         raise Refused(f"{MAIN} is not committed, so there is nothing to train.")
     for file in files:
         if file.is_link and file.path in (CONFIG, _SEED, _FORMAT, _REQUIREMENTS):
-            raise link_of(file.path)
+            raise link_refused(file.path)
     written = _text(repository, commit, _FORMAT)
     if written.isdigit() and int(written) > run_record.FORMAT:
         raise Refused(f"the tagged code is of a newer Exper (format {written}). Update this project.")

@@ -10,7 +10,8 @@ from exper.config.config_file import Value
 from exper.core.errors import Refused
 from exper.core.paths import Project
 from exper.core.signals import Signals
-from exper.repository.repository import Repository, TagObject
+from exper.repository.objects import TagObject
+from exper.repository.repository import Repository
 from exper.runs import commits, lifecycle, remove, run_record, tags
 
 

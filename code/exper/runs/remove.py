@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from exper.core import lock, paths
-from exper.repository.repository import Repository, TagObject, TagTaken
+from exper.repository.objects import TagObject
+from exper.repository.repository import Repository, TagTaken
 from exper.runs import ids, lists, snapshot, staging, status
 
 

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from exper.core import paths
 from exper.core.errors import Refused, did_you_mean
 from exper.core.messages import printable
-from exper.repository.repository import Repository, TagObject
+from exper.repository.objects import TagObject
+from exper.repository.repository import Repository
 from exper.runs import lists, run_record, tags
 from exper.runs.tags import Reference
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from exper.core import files, lock, paths
 from exper.core.errors import Refused
 from exper.core.paths import Project
-from exper.repository.repository import Entry, Repository
+from exper.repository.objects import Entry
+from exper.repository.repository import Repository
 from exper.runs import staging, status
 
 _EXECUTABLE_MODE = "100755"

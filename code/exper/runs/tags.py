@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from exper.core import host_info
 from exper.core.arguments import Parser
 from exper.core.errors import Refused
-from exper.repository.repository import Repository, TagObject, TagTaken
+from exper.repository.objects import TagObject
+from exper.repository.repository import Repository, TagTaken
 from exper.runs import run_record
 
 UNTAGGED = "untagged"

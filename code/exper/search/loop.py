@@ -18,7 +18,7 @@ from exper.config.config_file import Value
 from exper.core import lock, paths
 from exper.core.errors import Refused
 from exper.core.signals import Signals
-from exper.repository.repository import TagObject
+from exper.repository.objects import TagObject
 from exper.runs import commits, lifecycle, lists, remove, status
 from exper.search import outcome
 from exper.search import server as warm

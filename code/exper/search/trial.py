@@ -9,7 +9,8 @@ from exper.config import config_file
 from exper.config.config_file import Value
 from exper.core import paths
 from exper.core.errors import Refused
-from exper.repository.repository import Repository, TagObject, TagTaken
+from exper.repository.objects import TagObject
+from exper.repository.repository import Repository, TagTaken
 from exper.runs import commits, tags
 from exper.search import space
 from exper.search.space import Space

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exper.core.errors import Refused
-from exper.repository.repository import TagObject
+from exper.repository.objects import TagObject
 from exper.runs import tags
 
 

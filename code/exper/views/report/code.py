@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from exper.core import paths
 from exper.core.errors import Refused
-from exper.repository.repository import Commit, Repository, TagObject
+from exper.repository.objects import Commit, TagObject
+from exper.repository.repository import Repository
 from exper.runs import tags
 from exper.views.report.content import Content, Tail
 from exper.views.report.markup import Html, count, element, join, links
