@@ -1,4 +1,4 @@
-"""Look at TensorBoards over HTTP, and make runs for them: without torch, with the event files that training writes."""
+"""Ask TensorBoards over HTTP, and make runs for them: without torch, with the event files that training writes."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ _FLAGS = [
     *("--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update"),
     *("--disable-sync", "--no-first-run"),
 ]
-# What the template leaves, without torch: a curve of 1, 2, 3, settings and results.
+# The template's files, written without torch: a curve of 1, 2, 3, settings and results.
 CURVES = (
     manager.READY
     + """\
@@ -41,13 +41,13 @@ CONFIG = "epochs = 3\nlogger = ['tensorboard']\n"
 
 
 def get(address: str, path: str) -> Any:
-    """Return what TensorBoard answers."""
+    """Return TensorBoard's JSON answer."""
     with _ask(address + path) as answer:
         return json.load(answer)
 
 
 def post(address: str, path: str, content: dict[str, Any]) -> Any:
-    """Return what one of the plugins answers to JSON."""
+    """Return a plugin's answer to JSON."""
     about = {"Content-Type": "application/json"}
     request = urllib.request.Request(address + path, json.dumps(content).encode(), about)
     with _ask(request) as answer:
@@ -64,7 +64,7 @@ def runs(address: str) -> list[str]:
 
 
 def curve(address: str, run: str, tag: str) -> list[tuple[int, float]]:
-    """Return the points of a curve; none if there is no such curve."""
+    """Return the points of a curve; none if it does not exist."""
     with contextlib.suppress(urllib.error.HTTPError):
         found = get(address, f"data/plugin/scalars/scalars?run={run}&tag={tag}")
         return [(step, value) for _, step, value in found]
@@ -73,10 +73,10 @@ def curve(address: str, run: str, tag: str) -> list[tuple[int, float]]:
 
 @contextlib.contextmanager
 def page(address: str) -> Iterator[Any]:
-    """Yield the page of a TensorBoard in a real Chromium."""
+    """Yield the page at an address in a real Chromium."""
     from playwright.sync_api import sync_playwright
 
-    near: dict[str, Any] = {**os.environ, "TMPDIR": "/tmp"}  # the path of a socket may not be long
+    near: dict[str, Any] = {**os.environ, "TMPDIR": "/tmp"}  # the path of a socket must be short
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=PROGRAM, args=_FLAGS, env=near)
         try:
@@ -89,7 +89,7 @@ def page(address: str) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def opened(project: paths.Project, *words: str, **options: Any) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    """Type `itb` and yield the address that it prints; Ctrl-C ends it in the end, if nothing else has."""
+    """Type `itb` and yield the address that it prints; end it with Ctrl-C, unless it has ended."""
     itb = manager.start(project, "itb", *words, stderr=None, **options)
     assert itb.stdout is not None
     try:
@@ -104,14 +104,14 @@ def opened(project: paths.Project, *words: str, **options: Any) -> Iterator[tupl
 
 
 def address_in(text: str) -> str:
-    """Return the address in what a command prints."""
+    """Return the address in a command's output."""
     found = re.search(r"http://\S+", text)
     assert found, text
     return found[0]
 
 
 def of_project(project: paths.Project) -> list[psutil.Process]:
-    """Return the background TensorBoards of a project that run."""
+    """Return the processes of a project's background TensorBoards."""
     launch = str(project.code / "exper")
     found = []
     for process in psutil.process_iter():
@@ -122,7 +122,7 @@ def of_project(project: paths.Project) -> list[psutil.Process]:
 
 
 def end_all(project: paths.Project) -> None:
-    """End what a test has left."""
+    """End the TensorBoards that a test has left."""
     left = of_project(project)
     for process in left:
         process.terminate()

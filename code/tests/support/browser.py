@@ -1,4 +1,4 @@
-"""A real headless Chromium that opens what we made, and keeps pictures of it where the variable ARTIFACTS names."""
+"""A real headless Chromium that opens pages of ours and keeps pictures of them in the folder $ARTIFACTS."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ needed = pytest.mark.skipif(PROGRAM is None, reason="chromium is not installed: 
 
 @contextlib.contextmanager
 def opened(path: Path, **options: Any) -> Iterator[Any]:
-    """Yield the page of a file; make sure that it asked for nothing else, opened no dialog and met no error."""
+    """Yield the page of a file; fail if it requests anything else, opens a dialog or reports an error."""
     from playwright.sync_api import sync_playwright
 
     seen: list[str] = []

@@ -1,4 +1,4 @@
-"""A small server that speaks as much of Elasticsearch as the logger needs, and that fails on demand."""
+"""A small server with as much of Elasticsearch's API as the logger needs; it fails on demand."""
 
 import json
 import time
@@ -11,10 +11,11 @@ from tests.support import loopback
 
 
 class Elastic(loopback.Server):
-    """Indices of documents; `fault` is what goes wrong: "", "500", "hang", "slow", or "cut" (done, and no answer)."""
+    """Indices of documents; `fault` is "", "500", "hang", "slow", or "cut": carried out, not answered."""
 
     def __init__(self, port: int = 0) -> None:
-        self.fault, self.writes = "", Counter[str]()  # writes of each document
+        self.fault = ""
+        self.writes = Counter[str]()  # of each document
         self.mappings: dict[str, Any] = {}
         self.secrets: set[str | None] = set()
         self.documents: dict[str, dict[str, Any]] = {}

@@ -1,4 +1,4 @@
-"""A small HTTP server on loopback, in a thread of the tests, to be told how it answers."""
+"""A small HTTP server on loopback, in a thread of the tests. A subclass decides its answers."""
 
 import abc
 import contextlib
@@ -9,7 +9,7 @@ from typing import TypeVar
 
 
 class Server(abc.ABC):
-    """Hands each request, with its body, to `answer`."""
+    """Pass each request and its body to `answer`."""
 
     def __init__(self, port: int = 0) -> None:
         ours = self
@@ -51,7 +51,7 @@ def until_stopped(server: _Server) -> Iterator[_Server]:
 
 
 def send(request: BaseHTTPRequestHandler, status: int, headers: dict[str, str], body: bytes) -> None:
-    """Answer, unless who has asked is gone."""
+    """Answer, unless the client is gone."""
     with contextlib.suppress(OSError):
         request.send_response(status)
         for name, value in headers.items():

@@ -56,7 +56,7 @@ def prepare(project: paths.Project, logger: Any, epochs: int = 6, **more: Any) -
 
 
 def senders(run: paths.Run) -> list[psutil.Process]:
-    """Return the processes that send a run."""
+    """Return the senders at work on a run."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
@@ -66,18 +66,18 @@ def senders(run: paths.Run) -> list[psutil.Process]:
 
 
 def wait_sent(run: paths.Run, seconds: float = 60) -> None:
-    """Wait until the program that sends has ended."""
+    """Wait until the sender has ended."""
     wait_for(lambda: not senders(run), seconds)
 
 
 def send_all(run: paths.Run) -> None:
-    """Wait until the program that sends has ended, and send what a busy machine left it no time for."""
+    """Wait until the sender has ended, and send what it had no time for on a busy machine."""
     wait_sent(run)
     manager.exper(run.project, "send", str(run), timeout=90)
 
 
 def sent(run: paths.Run, name: str) -> Any:
-    """Return what a logger remembers."""
+    """Return a logger's memory."""
     return json.loads((run.sent / f"{name}.json").read_text())
 
 
@@ -89,6 +89,6 @@ def history(run: paths.Run) -> list[dict[str, Any]]:
 
 
 def kill(run: paths.Run, *pids: int) -> None:
-    """Kill these and whatever sends the run."""
+    """Kill these processes and the senders of the run."""
     for pid in (*pids, *(process.pid for process in senders(run))):
         os.kill(pid, 9)

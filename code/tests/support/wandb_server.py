@@ -1,4 +1,4 @@
-"""As much of W&B's server as its client needs to send a run: what arrives of history is kept by run and line."""
+"""As much of W&B's server as its client needs to send a run. The lines of history are kept by run and number."""
 
 import gzip
 import json
@@ -10,7 +10,7 @@ from tests.support import loopback
 
 
 class Server(loopback.Server):
-    """Runs with their lines, which the client sends with the number of the first."""
+    """Runs with their lines; the client sends lines with the number of the first."""
 
     def __init__(self) -> None:
         self.lines: dict[str, dict[int, dict[str, Any]]] = {}
@@ -40,7 +40,8 @@ class Server(loopback.Server):
             self.lines.setdefault(run, {})[number] = json.loads(line)
 
     def _graphql(self, content: dict[str, Any]) -> dict[str, Any]:
-        query, given = content["query"], content.get("variables") or {}
+        query = content["query"]
+        given = content.get("variables") or {}
         if "upsertBucket" in query:
             name = str(given.get("name") or given.get("id"))
             self.names[name] = given.get("displayName") or self.names.get(name, "")

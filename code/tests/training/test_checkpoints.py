@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from exper.core.checkpoint_file import is_whole
-from exper.training import checkpoints as checkpoint
+from exper.training import checkpoints
 from exper.training.checkpoints import Checkpoints
 from tests.support import play
 
@@ -154,10 +154,11 @@ def test_the_newest_is_that_which_the_thread_is_writing(tmp_path: Path, monkeypa
         time.sleep(0.2)
         write(path, content)
 
-    write, checkpoints = checkpoint.write, begun(tmp_path, background=True)
-    monkeypatch.setattr(checkpoint, "write", slow)
-    checkpoints.save(content(4), None)
-    newest = checkpoints.newest()
+    write = checkpoints.write
+    monkeypatch.setattr(checkpoints, "write", slow)
+    folder = begun(tmp_path, background=True)
+    folder.save(content(4), None)
+    newest = folder.newest()
     assert newest is not None
     assert newest["epoch"] == 4
 

@@ -1,4 +1,4 @@
-"""Runs that start from the weights of others, all under one __result__, played in this process."""
+"""Runs that start from the weights of other runs, all under the same __result__, trained in this process."""
 
 import hashlib
 import os
@@ -88,8 +88,10 @@ def test_without_an_average_and_a_best_epoch_it_is_the_last_model(
 def test_a_part_of_the_weights_is_enough(begun: Callable[..., paths.Run], source: paths.Run) -> None:
     run = begun({"from": "first/0", "only": "body"})
     fresh = begun(None)
-    start, wanted, other = weights(run, "0"), weights(source, "1", "ema"), weights(fresh, "0")
-    assert {name: one == wanted[name] for name, one in start.items()} == {
+    start = weights(run, "0")
+    wanted = weights(source, "1", "ema")
+    other = weights(fresh, "0")
+    assert {name: weight == wanted[name] for name, weight in start.items()} == {
         "body.1.weight": True, "body.1.bias": True, "head.weight": False, "head.bias": False
     }  # fmt: skip
     assert start["head.weight"] == other["head.weight"]  # as without: to load draws nothing

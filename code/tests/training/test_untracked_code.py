@@ -38,7 +38,8 @@ def test_only_what_is_neither_in_the_copy_nor_installed_is_outside(root: Path) -
 
 
 def test_the_digest_is_of_all_files_that_are_loaded(root: Path) -> None:
-    before, package = found(root), root.parent / "src" / "edited"
+    before = found(root)
+    package = root.parent / "src" / "edited"
     (package / "unused.py").write_text("x = 1\n")
     assert found(root) == before
     (package / "part.py").write_text("lr = 2\n")

@@ -36,7 +36,8 @@ def test_its_files_are_those_of_a_file_storage_observer(project: paths.Project) 
     exper(project, "run", "base")
     sending.wait_sent(run)
     check(project, run)
-    about, found = record(project, "base/0"), read(project, "run")
+    about = record(project, "base/0")
+    found = read(project, "run")
     assert found.keys() >= _RUN
     assert found["experiment"].keys() == _EXPERIMENT
     assert found["status"] == "COMPLETED"

@@ -18,13 +18,15 @@ RECORDS = [b"small", b"", os.urandom(3 * BLOCK), b"x" * (BLOCK // 2), b"last"]
 def written(path: Path, records: list[bytes]) -> Path:
     content = b":W&B" + b"\x9d\xbe\x00"
     for record in records:
-        left, is_first = record, True
+        left = record
+        is_first = True
         while left or is_first:
             room = BLOCK - len(content) % BLOCK
             if room < HEADER:
                 content += bytes(room)
                 continue
-            data, left = left[: room - HEADER], left[room - HEADER :]
+            data = left[: room - HEADER]
+            left = left[room - HEADER :]
             kind = (FULL if is_first else LAST) if not left else (FIRST if is_first else MIDDLE)
             content += struct.pack("<IHB", zlib.crc32(bytes([kind]) + data), len(data), kind) + data
             is_first = False

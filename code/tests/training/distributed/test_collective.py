@@ -189,8 +189,8 @@ def test_a_wrong_setting_leaves_no_tag(together: Together) -> None:
 
 
 def test_an_image_that_would_be_alone_in_a_process_is_refused_where_that_is_too_few(together: Together) -> None:
-    model, optimizer = "model={'name': 'resnet18', 'width': 2}", "optimizer={'name': 'adam'}"
-    code, output = together.exper("run", "alone", model, optimizer)
+    changes = ("model={'name': 'resnet18', 'width': 2}", "optimizer={'name': 'adam'}")
+    code, output = together.exper("run", "alone", *changes)
     assert code == 2, output
     assert output.strip().splitlines()[-1] == (
         "run: data.batch_size = 14: of 57 training samples, with accumulate = 2 in 2 processes, one image is left"

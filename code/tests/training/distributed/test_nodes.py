@@ -48,7 +48,8 @@ def of_run(run: paths.Run, further: bool) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            environment, words = process.environ(), process.cmdline()
+            environment = process.environ()
+            words = process.cmdline()
         except psutil.Error:
             continue
         is_its = environment.get("EXPER_RUN") == str(run.folder) and "main.py" in " ".join(words)
@@ -96,7 +97,8 @@ def test_what_is_killed_leaves_nothing_behind(victim: str, together: Together) -
     with together.held():
         run = submitted(together, victim, "-f")
         wait_until_held(run)
-        first, further = of_run(run, further=False), of_run(run, further=True)
+        first = of_run(run, further=False)
+        further = of_run(run, further=True)
         assert len(first) == len(further) == 2
         launcher, rank = sorted(further, key=lambda one: "RANK" in one.environ())
         pid = {"supervisor": manager.record(together.project, f"{victim}/0")["pid"], "launcher": launcher.pid}

@@ -45,13 +45,14 @@ def test_the_table_of_layers() -> None:
 @pytest.mark.parametrize(("name", "arguments"), MODELS)
 def test_the_table_is_short_whole_and_changes_nothing(name: str, arguments: dict[str, Any]) -> None:
     model = built(name, (3, 32, 32), 5, **arguments)
-    before, random = {key: one.clone() for key, one in model.state_dict().items()}, torch.get_rng_state()
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    random = torch.get_rng_state()
     rows = model_summary.summary(model, (3, 32, 32)).splitlines()
     assert len(rows) <= model_summary.MAX_LINES
     total = sum(int(row.rpartition(" ")[2].replace(",", "")) for row in rows)
     assert model_summary.parameters(model) == f"{total:,} parameters"
     assert torch.equal(random, torch.get_rng_state())
-    assert all(torch.equal(one, before[key]) for key, one in model.state_dict().items())
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
     assert all(module.training for module in model.modules())
 
 
@@ -77,7 +78,8 @@ class Caching(nn.Module):
 
 
 def test_a_model_keeps_nothing_of_the_pass_for_the_table() -> None:
-    model, before = Caching(), random.getstate()
+    model = Caching()
+    before = random.getstate()
     assert model_summary.summary(model, (1, 2, 2)).split() == ["linear", "Linear", "2", "10"]
     assert random.getstate() == before
     assert model(torch.ones(3, 1, 2, 2)).isfinite().all()
@@ -120,10 +122,11 @@ def test_batch_normalization_of_one_pixel_needs_two_images(
     name: str, arguments: dict[str, Any], side: int, needs: bool
 ) -> None:
     model = built(name, (3, side, side), 5, **arguments)
-    before, random = {key: one.clone() for key, one in model.state_dict().items()}, torch.get_rng_state()
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    random = torch.get_rng_state()
     assert model_summary.needs_two(model, (3, side, side)) == needs
     assert torch.equal(random, torch.get_rng_state())
-    assert all(torch.equal(one, before[key]) for key, one in model.state_dict().items())
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
     if needs:
         with pytest.raises(ValueError, match="more than 1 value per channel"):
             model(torch.rand(1, 3, side, side))

@@ -1,4 +1,4 @@
-"""What TensorBoard shows beside curves, read back as TensorBoard reads it."""
+"""TensorBoard's histograms, ratios, activations, images and graph, read back as TensorBoard reads them."""
 
 import io
 from pathlib import Path
@@ -75,7 +75,8 @@ def test_histograms_hold_every_number_of_a_weight(seen: paths.Run) -> None:
 def test_a_continued_run_shows_what_an_unbroken_one_does(
     seen: paths.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, settings = play.born(tmp_path / "0"), play.small(see=ALL)
+    run = play.born(tmp_path / "0")
+    settings = play.small(see=ALL)
     whole = checkpoints.Checkpoints.save
 
     def broken(self: Any, content: dict[str, Any], best: int | None) -> None:
@@ -97,7 +98,8 @@ class Known(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], classes: int) -> None:
         super().__init__()
-        self.scale, self.layer = nn.Parameter(torch.full((10,), 2.0)), nn.Identity()
+        self.scale = nn.Parameter(torch.full((10,), 2.0))
+        self.layer = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         fixed = torch.tensor([0.0] * 5 + [1.0] * 5)
@@ -111,7 +113,8 @@ def test_ratios_and_activations_are_what_their_names_say(tmp_path: Path, monkeyp
     see = {"ratios": 1, "activations": 1, "histograms": 1}
     play.train(run, play.small(model={"name": "known"}, see=see, epochs=1, **changes))
     found = contents(run)
-    (_, gradient), (_, ratio) = found["gradient/scale"][0], found["ratio/scale"][0]
+    _, gradient = found["gradient/scale"][0]
+    _, ratio = found["ratio/scale"][0]
     assert ratio == pytest.approx(0.1 * gradient.sum_squares**0.5 / 40**0.5, rel=1e-5)
     first = {kind: found[f"activation/layer/{kind}"][0][1] for kind in ("mean", "deviation", "zeros")}
     assert first == {"mean": 0.5, "deviation": 0.5, "zeros": 0.5}

@@ -33,8 +33,8 @@ def lines(run: paths.Run) -> list[dict[str, Any]]:
     return [json.loads(line) for line in run.hardware.read_text().splitlines()]
 
 
-def looked_at(run: paths.Run, seconds: float = 0.0, every_seconds: float = 100.0) -> Hardware:
-    """Look at the hardware for so many seconds."""
+def sampled(run: paths.Run, seconds: float = 0.0, every_seconds: float = 100.0) -> Hardware:
+    """Sample the hardware for so many seconds."""
     hardware = Hardware(run, every_seconds, [], lambda: 7)
     hardware.begin(lambda *_: None)
     time.sleep(seconds)
@@ -45,11 +45,13 @@ def looked_at(run: paths.Run, seconds: float = 0.0, every_seconds: float = 100.0
 # -- with training -----------------------------------------------------------------------------------------------------
 
 
-def test_looking_changes_no_number_of_training(tmp_path: Path) -> None:
-    plain, watched = play.born(tmp_path / "0"), play.born(tmp_path / "1")
+def test_sampling_changes_no_number_of_training(tmp_path: Path) -> None:
+    plain = play.born(tmp_path / "0")
+    watched = play.born(tmp_path / "1")
     play.train(plain, play.small())
     play.train(watched, play.small(hardware_every_seconds=0.01))
-    found, expected = play.end(watched), play.end(plain)
+    found = play.end(watched)
+    expected = play.end(plain)
     peak = found["statistic"].pop("peak")
     for end in (found, expected):
         end["statistic"]["hparam"].pop("hardware_every_seconds")
@@ -98,11 +100,11 @@ def test_a_short_run_of_the_template_has_a_line_its_peaks_and_a_panel(tmp_path: 
 
 def test_a_torn_line_is_repaired_and_earlier_sessions_stay(tmp_path: Path) -> None:
     run = paths.Run(tmp_path)
-    looked_at(run)
+    sampled(run)
     first = run.hardware.read_bytes()
     before = json.loads(first) | {"machine/memory_gb": 1e6, "gpu0/watts": 700.0}
     run.hardware.write_text(json.dumps(before) + '\n{"time": 17')
-    peak = looked_at(run).peak
+    peak = sampled(run).peak
     assert [line["machine/memory_gb"] == 1e6 for line in lines(run)] == [True, False]
     assert (peak["machine/memory_gb"], peak["gpu0/watts"]) == (1e6, 700.0)
     assert "time" not in peak
@@ -112,7 +114,7 @@ def test_a_torn_line_is_repaired_and_earlier_sessions_stay(tmp_path: Path) -> No
 def test_a_damaged_file_costs_the_earlier_peaks_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = paths.Run(tmp_path)
     run.hardware.write_text('{"time": 1, "gpu0/watts": 700.0}\nx\n')
-    assert set(looked_at(run).peak) >= OF_MACHINE
+    assert set(sampled(run).peak) >= OF_MACHINE
     assert "peaks are those of this session: " in capsys.readouterr().out
     assert run.hardware.read_text().startswith('{"time": 1, "gpu0/watts": 700.0}\nx\n{"time":')
 
@@ -164,7 +166,7 @@ def test_bytes_written_to_the_disk_count(tmp_path: Path) -> None:
     assert meter.sample()["disk/write_mb_per_second"] >= 0
 
 
-def test_several_processes_are_looked_at_by_the_first_for_all(tmp_path: Path) -> None:
+def test_several_processes_are_sampled_by_the_first_for_all(tmp_path: Path) -> None:
     run = play.born(tmp_path / "0", threads=2)
     code = tmp_path / "project" / "code"
     campaign.make_project(code.parent)
@@ -182,7 +184,7 @@ def test_several_processes_are_looked_at_by_the_first_for_all(tmp_path: Path) ->
     assert "peak" in play.statistic(run)
 
 
-def test_a_gpu_that_trains_is_looked_at() -> None:
+def test_a_gpu_that_trains_is_sampled() -> None:
     if not torch.cuda.is_available():
         pytest.skip("THERE IS NO GPU: what is recorded of one is not tested")
     held = torch.zeros(2**28, device="cuda")  # 1 GiB
