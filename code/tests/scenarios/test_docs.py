@@ -37,10 +37,8 @@ def _section(page: Path, heading: str) -> str:
 
 
 @pytest.mark.parametrize("name", commands.names())
-def test_every_command_has_help_with_an_example_and_is_documented_with_all_options(
-    project: paths.Project, name: str
-) -> None:
-    shown = exper(project, name, "-h").stdout
+def test_every_command_has_help_with_an_example_and_is_documented_with_all_options(name: str) -> None:
+    shown = exper(paths.Project(ROOT), name, "-h").stdout
     assert "Example" in shown
     assert commands.summary(name) in " ".join(shown.split())
     assert re.search(rf"\b{name}\b", PAGES[0].read_text()), "README.md does not name it"
