@@ -1,40 +1,40 @@
-"""The names that config.py binds and their types; a setting of your own is one line there and one here."""
+"""The names and types of all settings; a setting of your own is a line in config.py and a line here."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from exper.core.components import Count, Positive, Share
+from exper.core.components import Count, Decay, Positive
 
-Part = dict[str, Any]  # {"name": ..., argument: ...}
+Component = dict[str, Any]  # {"name": ..., argument: ...}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What config.py says; main.py refuses other names and types before anything is loaded."""
+    """The settings of config.py; main.py refuses other names and types before it loads anything."""
 
     epochs: Count
     epoch_length: Count | None
-    data: Part
-    transform: list[Part]
-    model: Part
-    pretrained: str | Part | None
-    loss: Part | list[Part]
-    metric: list[Part]
-    optimizer: Part
-    scheduler: Part | None
+    data: Component
+    transform: list[Component]
+    model: Component
+    pretrained: str | Component | None
+    loss: Component | list[Component]
+    metric: list[Component]
+    optimizer: Component
+    scheduler: Component | None
     accumulate: Count
     clip: Positive | None
     amp: Literal["bf16", "fp16"] | None
-    ema: Share | None
+    ema: Decay | None
     compiled: bool
     monitor: str | None
-    early_stop: Part | None
-    checkpoint: Part
+    early_stop: Component | None
+    checkpoint: Component
     device: str
     processes: Count | None
     threads: Count | None
     deterministic: bool
-    logger: list[str | Part]
+    logger: list[str | Component]
     log_every_steps: Count | None
     see: dict[str, Any] = field(default_factory=dict)
     hardware_every_seconds: Positive | None = None

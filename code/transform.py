@@ -1,7 +1,10 @@
-"""Transforms by name, of whole batches on the device; random ones draw once for each image.
+"""Transforms by name: functions of whole batches on the device; random ones draw anew for each image.
 
-Pixels are bytes, or 0..1, until `normalize`. Beside those at the end of this file, config.py can name any class of
-torchvision.transforms.v2: {"name": "v2.ColorJitter", "hue": 0.1}. Of these, random ones go image by image: slower.
+Pixels are bytes in 0..255 or floats in 0..1 until `normalize`. Besides the functions at the end of this file, config.py
+can name any class of torchvision.transforms.v2, such as {"name": "v2.ColorJitter", "hue": 0.1}. The random ones among
+those are slower, because they are applied image by image.
+
+Legend: B images, C channels, H height, W width, 1 a dimension to broadcast.
 """
 
 import functools
@@ -24,7 +27,13 @@ Scale = Annotated[float, "from 0 to 0.9", 0, 0.9]
 
 
 def normalize(image_BCHW: Tensor, random: Generator | None, mean: list[float], std: list[float]) -> Tensor:  # noqa: ARG001
-    """Subtract `mean` and divide by `std`, one number for each channel, of pixels in 0..1; bytes are 255 times that."""
+    """Subtract `mean` and divide by `std`: one number a channel, for pixels in 0..1. Return floats.
+
+    Bytes give the same result as the floats in 0..1 that they stand for.
+
+    Raises:
+        ValueError: the images have another number of channels.
+    """
     largest = 255 if image_BCHW.dtype == torch.uint8 else 1
     shift_C11, scale_C11 = _shift_and_scale(tuple(mean), tuple(std), largest, image_BCHW.device)
     if not len(mean) == len(std) == image_BCHW.shape[1]:
@@ -39,20 +48,21 @@ def _shift_and_scale(mean: tuple[float, ...], std: tuple[float, ...], largest: i
     return torch.stack([-mean_C11 / std_C11, 1 / (largest * std_C11)]).float().to(device)
 
 
-# -- geometry: of masks, too ---------------------------------------------------------------------------------------
+# -- geometry: a mask or a target image moves with its image --------------------------------------------------------
 
 
 def crop(image_BCHW: Tensor, random: Generator, padding: Count) -> Tensor:
-    """Add `padding` zeros on all sides and cut each image back to its size at a random place."""
-    batch, *sides = image_BCHW.shape
-    row_B, column_B = torch.randint(2 * padding + 1, (2, batch), generator=random)
+    """Pad each side with `padding` zeros and cut each image back to its size at a random place.
+
+    With `flip` the usual augmentation of CIFAR (He et al., Deep Residual Learning, 2015, section 4.2: padding = 4).
+    """
+    batch, _, height, width = image_BCHW.shape
+    place_2B = torch.randint(2 * padding + 1, (2, batch), generator=random)
+    row_B, column_B = place_2B.to(image_BCHW.device, non_blocking=True)
     padded_BCHW = functional.pad(image_BCHW, [padding] * 4)
-    of_image, of_channel, of_row, of_column = padded_BCHW.stride()
-    first_B = torch.arange(0, batch * of_image, of_image)  # where in memory each image begins; then, what is cut of it
-    first_B.add_(row_B, alpha=of_row).add_(column_B, alpha=of_column)
-    places = (batch - 1) * of_image + 2 * padding * (of_row + of_column) + 1
-    cut_NCHW = padded_BCHW.as_strided([places, *sides], [1, of_channel, of_row, of_column])  # at each place: a view
-    return cut_NCHW.index_select(0, first_B.to(image_BCHW.device, non_blocking=True))
+    # a view, not a copy: of each image every window of H x W, by its first row and column
+    window_BCRSHW = padded_BCHW.unfold(2, height, 1).unfold(3, width, 1)
+    return window_BCRSHW[torch.arange(batch, device=image_BCHW.device), :, row_B, column_B]
 
 
 def flip(image_BCHW: Tensor, random: Generator, p: Share = 0.5) -> Tensor:
@@ -70,61 +80,71 @@ def vertical_flip(image_BCHW: Tensor, random: Generator, p: Share = 0.5) -> Tens
 
 
 def affine(image_BCHW: Tensor, random: Generator, degrees: Degrees = 0, shift: Share = 0, scale: Scale = 0) -> Tensor:
-    """Turn, shift and scale each image about its centre, and fill with zeros.
+    """Rotate, shift and scale each image about its centre and fill with zeros; return the image's own dtype.
+
+    The sampling grid is that of Jaderberg et al., Spatial Transformer Networks, 2015, equation 1.
 
     Args:
-        image_BCHW: bytes or floats, of which neighbours are mixed, or class numbers (int64), which are kept.
-        random: draws each amount evenly between its limits.
-        degrees: the largest turn, either way.
-        shift: the largest shift, either way, as a share of height and width.
+        image_BCHW: bytes or floats, which are interpolated, or class numbers (int64), which stay whole.
+        random: draws each amount uniformly between its limits.
+        degrees: the largest rotation in either direction.
+        shift: the largest shift in either direction, as a share of height and width.
         scale: sizes are multiplied by 1 - scale to 1 + scale.
     """
     batch, _, height, width = image_BCHW.shape
     turn_B, down_B, right_B, larger_B = 2 * torch.rand(4, batch, generator=random) - 1
-    size_B, turn_B = 1 + scale * larger_B, turn_B * math.radians(degrees)
-    cos_B, sin_B = turn_B.cos() / size_B, turn_B.sin() / size_B
+    size_B = 1 + scale * larger_B
+    angle_B = turn_B * math.radians(degrees)
+    cos_B = angle_B.cos() / size_B
+    sin_B = angle_B.sin() / size_B
     row_1 = [cos_B, sin_B * (height / width), 2 * shift * right_B]  # coordinates go from -1 to 1 across an image
     row_2 = [-sin_B * (width / height), cos_B, 2 * shift * down_B]
     matrix_B23 = torch.stack([torch.stack(row, 1) for row in (row_1, row_2)], 1)
     matrix_B23 = matrix_B23.to(image_BCHW.device, non_blocking=True)
-    place_BHW2 = functional.affine_grid(matrix_B23, [batch, 1, height, width], align_corners=False)
+    grid_BHW2 = functional.affine_grid(matrix_B23, [batch, 1, height, width], align_corners=False)
     mode = "nearest" if image_BCHW.dtype == torch.int64 else "bilinear"
-    return _as_before(functional.grid_sample(image_BCHW.float(), place_BHW2, mode, align_corners=False), image_BCHW)
+    return _as_dtype_of(image_BCHW, functional.grid_sample(image_BCHW.float(), grid_BHW2, mode, align_corners=False))
 
 
 def rotate(image_BCHW: Tensor, random: Generator, degrees: Degrees) -> Tensor:
-    """Turn each image by up to `degrees`, either way, and fill with zeros."""
+    """Rotate each image by up to `degrees` in either direction and fill with zeros."""
     return affine(image_BCHW, random, degrees)
 
 
-# -- of images alone -----------------------------------------------------------------------------------------------
+# -- images only: targets stay as they are --------------------------------------------------------------------------
 
 
 def brightness(image_BCHW: Tensor, random: Generator, by: Share) -> Tensor:
-    """Multiply the pixels of each image by 1 - `by` to 1 + `by`."""
-    return _contrast(image_BCHW, torch.zeros(1), random, by)
+    """Multiply the pixels of each image by 1 - `by` to 1 + `by`, as torchvision's ColorJitter does."""
+    return _blend(torch.zeros(1), image_BCHW, random, by)
 
 
 def contrast(image_BCHW: Tensor, random: Generator, by: Share) -> Tensor:
-    """Multiply the distances of pixels from the mean of their image by 1 - `by` to 1 + `by`."""
-    return _contrast(image_BCHW, image_BCHW.float().mean((1, 2, 3), keepdim=True), random, by)
+    """Multiply each pixel's distance from the image's mean by 1 - `by` to 1 + `by`.
+
+    The mean is over all channels; torchvision's ColorJitter takes the mean of the grey image.
+    """
+    return _blend(image_BCHW.float().mean((1, 2, 3), keepdim=True), image_BCHW, random, by)
 
 
-def _contrast(image_BCHW: Tensor, from_B111: Tensor, random: Generator, by: float) -> Tensor:
+def _blend(base_B111: Tensor, image_BCHW: Tensor, random: Generator, by: float) -> Tensor:
+    """Return base + factor * (image - base), with a factor drawn for each image, within the range of pixels."""
     largest = 255 if image_BCHW.dtype == torch.uint8 else 1
     factor_B111 = 1 + by * (2 * torch.rand(len(image_BCHW), 1, 1, 1, generator=random) - 1)
     factor_B111 = factor_B111.to(image_BCHW.device, non_blocking=True)
-    changed_BCHW = torch.lerp(from_B111.to(image_BCHW.device), image_BCHW.float(), factor_B111)
-    return _as_before(changed_BCHW.clamp(0, largest), image_BCHW)
+    blended_BCHW = torch.lerp(base_B111.to(image_BCHW.device), image_BCHW.float(), factor_B111)
+    return _as_dtype_of(image_BCHW, blended_BCHW.clamp(0, largest))
 
 
-def _as_before(float_BCHW: Tensor, image_BCHW: Tensor) -> Tensor:
-    """Return `float_BCHW` in the type that the image came in."""
+def _as_dtype_of(image_BCHW: Tensor, float_BCHW: Tensor) -> Tensor:
     return float_BCHW if image_BCHW.is_floating_point() else float_BCHW.round().to(image_BCHW.dtype)
 
 
 def erase(image_BCHW: Tensor, random: Generator, share: Share) -> Tensor:
-    """Put zeros into a box of `share` of the height and width, anywhere, partly outside too (DeVries, Taylor 2017)."""
+    """Set a box of `share` of the height and width to zero; its centre may be anywhere in the image.
+
+    DeVries and Taylor, Improved Regularization of Convolutional Neural Networks with Cutout, 2017, section 3.2.
+    """
     batch, _, *sides = image_BCHW.shape
     centre_2B1 = torch.rand(2, batch, 1, generator=random)
     is_in_BH, is_in_BW = (
@@ -147,11 +167,12 @@ TRANSFORM = RANDOM | {"normalize": normalize}
 
 
 class Step:
-    """One of the functions above, with its arguments."""
+    """A function of this file with its arguments."""
 
-    def __init__(self, part: dict[str, Any]) -> None:
-        self.function, self.arguments = components.check("transform", part, TRANSFORM, leading=2)
-        self.is_random, self.is_geometry = self.function in RANDOM.values(), self.function in GEOMETRY.values()
+    def __init__(self, component: dict[str, Any]) -> None:
+        self.function, self.arguments = components.check("transform", component, TRANSFORM, leading=2)
+        self.is_random = self.function in RANDOM.values()
+        self.is_geometry = self.function in GEOMETRY.values()
 
     def __call__(self, image_BCHW: Tensor, target: Tensor, random: Any) -> Samples:
         if target.ndim < 3 or not self.is_geometry:
@@ -164,31 +185,85 @@ class Step:
         return image_BCHW, self.function(target, random, **self.arguments)
 
 
-def _step(part: dict[str, Any]) -> Any:
-    if not str(part.get("name")).startswith("v2."):
-        return Step(part)
-    import transform_v2  # and with it torchvision: 1.5 s, which others need not wait for
+class TorchvisionStep:
+    """A class of torchvision.transforms.v2, named "v2.<class>".
 
-    return transform_v2.Step(part)
+    It gets whole batches if it draws nothing; else single images, because it would draw only once for a batch.
+    """
+
+    def __init__(self, component: dict[str, Any]) -> None:
+        from torchvision.transforms import v2  # takes 1.5 s, which other transforms don't wait for
+
+        classes = {f"v2.{name}": item for name, item in vars(v2).items() if _is_subclass(item, v2.Transform)}
+        self.name = component["name"]
+        try:
+            self.transform = components.build("transform", component, classes)
+        except TypeError as error:
+            raise Refused(f"transform = {component!r}: {error}") from error
+        draws = {"make_params", "forward"} & vars(classes[self.name]).keys()
+        self.is_random = bool(draws) or "Random" in self.name or self.name == "v2.GaussianNoise"
+
+    def __call__(self, image_BCHW: Tensor, target: Tensor, random: Generator | None) -> Samples:
+        try:
+            if self.is_random:
+                return self._apply_to_each(image_BCHW, target, random)
+            return self._apply(image_BCHW, target)
+        except Exception as error:  # torchvision raises many kinds
+            raise ValueError(f"{self.name}: {error}") from error
+
+    def _apply(self, image: Tensor, target: Tensor) -> Samples:
+        """Transform an image or a batch; a target with pixels moves along, without interpolation."""
+        from torchvision import tv_tensors
+
+        mask = tv_tensors.Mask(target) if target.ndim >= image.ndim - 1 else None
+        image, mask = self.transform(tv_tensors.Image(image), mask)
+        return image.as_subclass(Tensor), target if mask is None else mask.as_subclass(Tensor)
+
+    def _apply_to_each(self, image_BCHW: Tensor, target: Tensor, random: Generator | None) -> Samples:
+        seeds = torch.randint(2**62, (len(image_BCHW),), generator=random).tolist()
+        gpu = [image_BCHW.device.index] if image_BCHW.is_cuda else []
+        # torchvision draws from torch's own generators: the CPU's, and for noise that of the image's device
+        generators = [torch.default_generator, *(torch.cuda.default_generators[number] for number in gpu)]
+        samples = []
+        with torch.random.fork_rng(gpu):
+            for seed, image_CHW, target_of_image in zip(seeds, image_BCHW, target, strict=True):
+                for generator in generators:
+                    generator.manual_seed(seed)
+                samples.append(self._apply(image_CHW, target_of_image))
+        images, targets = zip(*samples, strict=True)
+        return torch.stack(images), torch.stack(targets)
+
+
+def _is_subclass(item: Any, parent: type) -> bool:
+    return isinstance(item, type) and issubclass(item, parent)
+
+
+def _step(component: dict[str, Any]) -> Step | TorchvisionStep:
+    return TorchvisionStep(component) if str(component.get("name")).startswith("v2.") else Step(component)
 
 
 class Transform:
-    """The list `transform` of config.py, one after the other."""
+    """The list `transform` of config.py: steps applied one after the other.
+
+    Raises:
+        Refused: an unknown name or a wrong argument; or brightness or contrast after normalize.
+    """
 
     def __init__(self, listed: list[dict[str, Any]]) -> None:
-        self._listed, self.steps = listed, [_step(part) for part in listed]
-        names = [part["name"] for part in listed]
+        self._listed = listed
+        self.steps = [_step(component) for component in listed]
+        names = [component["name"] for component in listed]
         for name in {"brightness", "contrast"} & {*names}:
             if "normalize" in names[: names.index(name)]:
                 raise Refused(f"transform: {name} needs pixels in 0..1. Put it before normalize.")
 
     def __call__(self, image_BCHW: Tensor, target: Tensor, random: Generator | None) -> Samples:
-        """Return the batch as the model gets it; without `random`, random transforms are left out.
+        """Return the batch as the model gets it: images are floats, targets as they came.
 
         Args:
-            image_BCHW: bytes, or 0..1.
-            target: as `as_target` returns it. What has pixels, (B, H, W) or (B, C, H, W), goes where the image's go.
-            random: what is drawn depends on it alone.
+            image_BCHW: bytes in 0..255, or floats in 0..1.
+            target: as `as_target` returns it. A target with pixels, (B, H, W) or (B, C, H, W), moves with its image.
+            random: the only source of randomness; None leaves out random steps, as for validation and test.
         """
         for step in self.steps:
             if random is not None or not step.is_random:
@@ -198,19 +273,20 @@ class Transform:
         return image_BCHW / 255 if image_BCHW.dtype == torch.uint8 else image_BCHW, target
 
     def divided(self) -> tuple["Transform | None", "Transform"]:
-        """Return `normalize`, if it comes first and so can be done ahead, and what is left to do to batches."""
+        """Return the leading `normalize`, which can be applied once to the whole data set, and the other steps."""
         if not self._listed or self._listed[0]["name"] != "normalize":
             return None, self
         return Transform(self._listed[:1]), Transform(self._listed[1:])
 
     def check(self, image_BCHW: Tensor, target: Tensor) -> tuple[int, ...]:
-        """Return the shape of an image (C, H, W) as the model gets it.
+        """Try all steps on a few samples; return the shape of an image (C, H, W) as the model gets it in evaluation.
 
         Raises:
-            Refused: a step can't be done, with its arguments or with such images.
+            Refused: the images are integers other than bytes, or a step fails on them.
         """
-        if image_BCHW.ndim == 4 and "int" in (kind := str(image_BCHW.dtype)) and image_BCHW.dtype != torch.uint8:
-            raise Refused(f"data: images are {kind}. Make them torch.uint8, of 0 to 255, or floats of 0 to 1.")
+        dtype = str(image_BCHW.dtype)
+        if image_BCHW.ndim == 4 and "int" in dtype and image_BCHW.dtype != torch.uint8:
+            raise Refused(f"data: images are {dtype}. Make them torch.uint8, of 0 to 255, or floats of 0 to 1.")
         shapes = []
         for random in (random_state.generator("check"), None):
             try:

@@ -166,7 +166,7 @@ def build_state(folder: Path, steps: int) -> State:
     monitor = Monitor("max train/acc", ["train/acc"])
     checkpoints = checkpoint.Checkpoints(run.checkpoint)
     model, _, _ = network(steps)
-    optimizers = Optimizers(model, {"name": "adam", "lr": LR}, {"name": "one_cycle"}, steps, 100)
+    optimizers = Optimizers(model, {"name": "adam", "lr": LR}, {"name": "cosine_warmup_decay"}, steps, 100)
     scaler = GradScaler("cpu", enabled=False)
     return State(model, optimizers, scaler, None, Totals(ACCURACY), monitor, record, checkpoints, 1, {})
 

@@ -31,7 +31,7 @@ loss = {"name": "cross_entropy", "label_smoothing": 0.0}
 metric = [{"name": "acc"}]
 
 optimizer = {"name": "adam", "lr": 0.003, "weight_decay": 0.0}
-scheduler = {"name": "one_cycle", "peak": 0.3}  # None: a constant learning rate
+scheduler = {"name": "cosine_warmup_decay", "peak": 0.3}  # None: a constant learning rate
 accumulate = 1  # parts that a batch is computed in, one after the other, where it does not fit into memory
 clip = None  # largest norm of the gradient, such as 1.0
 amp = None  # mixed precision: "bf16", or "fp16" with a scaled loss for older GPUs

@@ -12,6 +12,7 @@ Function = Callable[..., Any]
 Count = Annotated[int, "at least 1", 1, math.inf]
 Positive = Annotated[float, "above 0", math.ulp(0), math.inf]
 Share = Annotated[float, "from 0 to 1", 0, 1]
+Decay = Annotated[float, "at least 0 and below 1", 0, math.nextafter(1, 0)]
 
 _TYPE_NAMES = {int: "a whole number", float: "a number", str: "a string", bool: "True or False", dict: "a dict"}
 
@@ -27,7 +28,7 @@ def check(
 ) -> tuple[Function, dict[str, Any]]:
     """Return the function and the arguments that `build` would use; `also` are names that config.py may add to them."""
     if not isinstance(component, dict) or not isinstance(component.get("name"), str):
-        raise Refused(f'{setting} = {component!r}: write a part, such as {{"name": "{next(iter(choices))}"}}.')
+        raise Refused(f'{setting} = {component!r}: write a component, such as {{"name": "{next(iter(choices))}"}}.')
     name = component["name"]
     if name not in choices:
         raise unknown_name(f"{setting}.name", name, choices)

@@ -31,8 +31,8 @@ def test_a_part_is_called_with_its_arguments() -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ("part", 'write a part, such as {"name": "part"}'),
-        ({"size": 1}, "write a part"),
+        ("part", 'write a component, such as {"name": "part"}'),
+        ({"size": 1}, "write a component"),
         ({"name": "prat"}, "x.name: 'prat' is unknown. Did you mean 'part'? Known: adam, part."),
         ({"name": "part"}, "x lacks 'size'"),
         (

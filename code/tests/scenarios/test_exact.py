@@ -173,7 +173,7 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
     },
     "fp16, groups of groups, everything": {
         "optimizer": {"name": "sgd", "lr": 0.05, "groups": {"body": {"groups": {"stem": {"momentum": 0.5}}}}},
-        "scheduler": {"name": "one_cycle", "warmup": 0.1, "rates": [0.1, 0.2]},
+        "scheduler": {"name": "cosine_warmup_decay", "warmup": 0.1, "rates": [0.1, 0.2]},
         "model": {"name": "resnet18", "width": 2, "stem": "large"},
         "amp": "fp16",
         "accumulate": 2,

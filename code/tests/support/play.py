@@ -84,7 +84,7 @@ def small(**changes: Any) -> dict[str, Any]:
             {"name": "flip", "p": 0.5},
             {"name": "noise"},
         ],
-        scheduler={"name": "one_cycle"},
+        scheduler={"name": "cosine_warmup_decay"},
         clip=1.0,
         ema=0.9,
         log_every_steps=1,

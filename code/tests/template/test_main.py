@@ -40,7 +40,8 @@ def part(setting: str, /, **changes: Any) -> dict[str, Any]:
         ({"epochs": "3"}, "epochs = '3'"),
         ({"deterministic": 1}, "deterministic = 1: must be True or False"),
         ({"clip": -1.0}, "clip = -1.0: must be a number above 0 or None."),
-        ({"ema": 2}, "ema = 2: must be a number from 0 to 1 or None."),
+        ({"ema": 2}, "ema = 2: must be a number at least 0 and below 1 or None."),
+        ({"ema": 1.0}, "ema = 1.0: must be a number at least 0 and below 1 or None."),  # it would never move
         (
             part("optimizer", name="adm"),
             "optimizer.name: 'adm' is unknown. Did you mean 'adam'? Known: adam, adamw, rmsprop, sgd.",
@@ -55,7 +56,7 @@ def part(setting: str, /, **changes: Any) -> dict[str, Any]:
             {"optimizer": {"conv1": {"name": "adam"}}},
             "optimizer: nothing changes conv2.weight. Add a part for: conv2, ",
         ),
-        ({"optimizer": {"conv1": {"lr": 0.1}}}, "optimizer.conv1 = {'lr': 0.1}: write a part, such as"),
+        ({"optimizer": {"conv1": {"lr": 0.1}}}, "optimizer.conv1 = {'lr': 0.1}: write a component, such as"),
         (
             part("optimizer", groups={"conv3": {"lr": 1.0}}),
             "optimizer.groups: 'conv3' is unknown. Did you mean 'conv2'?",
@@ -93,7 +94,7 @@ def part(setting: str, /, **changes: Any) -> dict[str, Any]:
         ({"pretrained": {"from": "a/0", "onyl": "body"}}, "pretrained: 'onyl' is unknown. Did you mean 'only'?"),
         ({"pretrained": "torchvision"}, 'only the model "torchvision" has such weights.'),
         (part("loss", name="cross-entropy"), "Did you mean 'cross_entropy'?"),
-        ({"loss": []}, "loss = []: write a part, such as"),
+        ({"loss": []}, "loss = []: write a component, such as"),
         ({"loss": [{"name": "dice", "weight": -1}]}, "loss.weight = -1: must be a number above 0."),
         ({"loss": [{"name": "dice"}, {"name": "fokal"}]}, "loss.name: 'fokal' is unknown. Did you mean 'focal'?"),
         (part("loss", class_weights=[1.0, 2.0]), "loss.class_weights = [1.0, 2.0]: the data have 10 classes."),
@@ -111,7 +112,7 @@ def part(setting: str, /, **changes: Any) -> dict[str, Any]:
         (part("data", batchsize=3), "data: 'batchsize' is unknown. Did you mean 'batch_size'?"),
         (part("data", batch_size=0), "data.batch_size = 0"),
         (part("data", workers=-1), "data.workers = -1: must be a whole number at least 0."),
-        ({"scheduler": {}}, 'scheduler = {}: write a part, such as {"name": "constant"}.'),
+        ({"scheduler": {}}, 'scheduler = {}: write a component, such as {"name": "constant"}.'),
         (part("optimizer", foreach=True, fused=True), "`fused` and `foreach` cannot be `True` together."),
         (
             part("data", batch_size=8) | {"model": {"name": "resnet18", "width": 2}},
@@ -419,4 +420,4 @@ def test_every_choice_is_documented_with_its_arguments(setting: str, choices: di
     for name, function in choices.items():
         assert re.search(rf"(^|[ |`]){re.escape(name)}([ ,|`]|$)", section, re.MULTILINE), name
         own = [] if setting == "optimizer" else inspect.signature(function).parameters
-        assert all(one in section for one in own if one not in ("shape", "classes")), name
+        assert all(one in section for one in own if one not in ("shape", "classes", "optimizer", "steps")), name

@@ -173,10 +173,10 @@ def test_a_frozen_name_is_refused_with_the_reason() -> None:
 @pytest.mark.parametrize(
     ("optimizer", "scheduler", "monitor", "says"),
     [
-        ({}, None, None, 'optimizer = {}: write a part, such as {"name": "sgd"}.'),
-        ({"body": 3}, None, None, "optimizer.body = 3: write a part"),
-        ({"lr": 0.1}, None, None, "optimizer.lr = 0.1: write a part"),
-        ({"body": {"lr": 0.1}}, None, None, "optimizer.body = {'lr': 0.1}: write a part"),
+        ({}, None, None, 'optimizer = {}: write a component, such as {"name": "sgd"}.'),
+        ({"body": 3}, None, None, "optimizer.body = 3: write a component"),
+        ({"lr": 0.1}, None, None, "optimizer.lr = 0.1: write a component"),
+        ({"body": {"lr": 0.1}}, None, None, "optimizer.body = {'lr': 0.1}: write a component"),
         ({"body": {"name": "adm"}}, None, None, "optimizer.body.name: 'adm' is unknown. Did you mean 'adam'?"),
         ({"body": ADAM | {"momentum": 0.9}}, None, None, "optimizer.body: 'momentum' is unknown. Known: amsgrad,"),
         (ADAM | {"betas": [0.9, 1.5]}, None, None, "Invalid beta parameter at index 1: 1.5"),
@@ -194,7 +194,7 @@ def test_a_frozen_name_is_refused_with_the_reason() -> None:
         (ADAM | {"lr": 0.0}, {"name": "constant", "rates": [0.1]}, None, "rates need an lr above 0"),
         (ADAM | {"foreach": True, "fused": True}, None, None, "cannot be `True` together"),
         (ADAM | {"groups": {"body": {"foreach": True, "fused": True}}}, None, None, "optimizer.groups.body = {"),
-        (ADAM, {}, None, 'scheduler = {}: write a part, such as {"name": "constant"}.'),
+        (ADAM, {}, None, 'scheduler = {}: write a component, such as {"name": "constant"}.'),
     ],
 )
 def test_wrong_arguments_are_refused_without_a_model(
