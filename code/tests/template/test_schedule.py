@@ -7,7 +7,7 @@ import torch
 from torch.optim import Optimizer, lr_scheduler
 
 from exper.core.errors import Refused
-from schedule import SCHEDULER, rate
+from schedule import SCHEDULER, Rate, rate
 
 
 def optimizer(*rates: float) -> Optimizer:
@@ -87,7 +87,9 @@ def test_curves_are_those_of_torch() -> None:
 def two_groups(kind: str) -> Optimizer:
     """Return an optimizer of two groups whose weights change with each step."""
     groups = [{"params": [torch.ones(2, requires_grad=True)], "lr": lr} for lr in (0.1, 0.02)]
-    return {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop}[kind](groups, lr=0.1)
+    kinds: dict[str, Any] = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop}
+    built: Optimizer = kinds[kind](groups, lr=0.1)
+    return built
 
 
 def learn(of: Optimizer, schedule: Any, steps: int) -> list[list[Any]]:
@@ -238,6 +240,7 @@ def test_a_plateau_does_not_look_while_rates_and_warmup_last() -> None:
         own.step()
         own.step()
         own.end_epoch(-epoch)
+    assert isinstance(own, Rate)
     assert own.factor(10) == pytest.approx(0.01)  # the third epoch is the first that counts, and progress
 
 
