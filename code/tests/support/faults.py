@@ -1,4 +1,4 @@
-"""A proxy before a real server that fails on demand: "500", "hang", "slow", or "cut" (done, and no answer)."""
+"""A proxy before a real server that fails on demand: "500", "hang", "slow", or "cut" (carried out, not answered)."""
 
 import contextlib
 import http.client
@@ -9,10 +9,11 @@ from tests.support import loopback
 
 
 class Proxy(loopback.Server):
-    """What it is asked it asks the server at `port`, unless `fault` says otherwise."""
+    """Forward each request to the server at `port`, unless `fault` says otherwise."""
 
     def __init__(self, port: int) -> None:
-        self.fault, self._to = "", port
+        self.fault = ""
+        self._to = port
         super().__init__()
 
     def answer(self, request: BaseHTTPRequestHandler, body: bytes) -> None:

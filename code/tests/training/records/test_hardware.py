@@ -15,10 +15,8 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from exper.core import paths
-from exper.statistic import history
 from exper.training.distributed import device
 from exper.training.records.hardware import Hardware, Meter
-from exper.views import plotting
 from tests.support import campaign, manager, play
 from tests.support.manager import the_run
 
@@ -198,47 +196,3 @@ def test_a_gpu_that_trains_is_sampled() -> None:
 def test_a_gpu_that_can_not_be_asked_costs_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(Meter(["GPU-00000000-0000-0000-0000-000000000000"]).sample()) >= OF_MACHINE
     assert "hardware.jsonl has no GPU: " in capsys.readouterr().out
-
-
-# -- curves ------------------------------------------------------------------------------------------------------------
-
-
-def written(run: paths.Run, times: list[float], **numbers: float) -> None:
-    with open(run.hardware, "a") as file:
-        for at in times:
-            line = {"time": at, "step": 1, "machine/cpu_percent": 50.0, "machine/memory_percent": 25.0, **numbers}
-            file.write(json.dumps(line) + "\n")
-
-
-def test_curves_go_by_minutes_and_cut_pauses_short(tmp_path: Path) -> None:
-    run = paths.Run(tmp_path)
-    assert history.hardware(run) == {}
-    written(run, [1000.0 + 60 * minute for minute in range(4)], **{"gpu0/percent": 90.0, "gpu0/memory_percent": 10.0})
-    written(run, [90_000.0 + 60 * minute for minute in range(2)], **{"gpu0/percent": 90.0})
-    written(run, [5.0])  # the clock was set back
-    found = history.hardware(run)
-    assert list(found) == ["CPU", "memory", "GPU 0", "memory of GPU 0"]
-    assert found["CPU"] == ([0.0, 1.0, 2.0, 3.0, 6.0, 7.0, 7.0], [50.0] * 7)
-    assert found["memory of GPU 0"] == ([0.0, 1.0, 2.0, 3.0], [10.0] * 4)
-
-
-def test_of_a_long_run_some_points_are_drawn(tmp_path: Path) -> None:
-    run = paths.Run(tmp_path)
-    written(run, [float(10 * number) for number in range(9000)])
-    assert 1000 < len(history.hardware(run)["CPU"].x) <= 2000
-
-
-def test_the_picture_of_a_run_has_a_panel_more_unless_that_file_is_damaged(tmp_path: Path) -> None:
-    run = paths.Run(tmp_path / "base" / "0")
-    run.folder.mkdir(parents=True)
-    run.history.write_text('{"epoch": 1, "val/loss": 1.0}\n{"epoch": 2, "val/loss": 0.5}\n')
-    without = plotting.of_run(run)
-    run.hardware.write_text("x\n")
-    assert plotting.of_run(run) == without
-    run.hardware.write_text("")
-    written(run, [0.0, 60.0])
-    assert plotting.of_run(run) != without
-    assert [panel.title for panel in plotting.panels(["val/loss", "hardware, % CPU", "step/loss", "lr"])] == [
-        *("val/loss", "lr", "step/loss"),
-        "hardware, %",
-    ]
