@@ -1,7 +1,7 @@
-"""TensorBoard's HParams tab, with the rows of the table: the same names, the same numbers, of finished runs only.
+"""TensorBoard's HParams tab with the rows of the table: the same names and numbers, of finished runs only.
 
-Nothing is written for it: TensorBoard's own plugin asks here what the event files hold of it. So no single points stand
-among the curves, and numbers keep their 64 bits.
+Nothing is written for it: TensorBoard's own plugin reads from here instead of the event files. So no single points
+stand among the curves, and numbers keep their 64 bits.
 """
 
 import sys
@@ -17,7 +17,7 @@ from tensorboard.plugins.hparams import api_pb2, backend_context, hparams_plugin
 from exper.core import paths
 from exper.statistic import rows
 
-_KEPT_SECONDS = 1.0  # one page asks several times
+_KEPT_SECONDS = 1.0  # a page asks several times
 _STATUS = {
     "finished": api_pb2.STATUS_SUCCESS,
     "failed": api_pb2.STATUS_FAILURE,
@@ -28,7 +28,7 @@ Contents = dict[str, dict[str, bytes]]
 
 
 def in_place_of(plugin: Any, choose: Callable[[], list[paths.Run]]) -> Any:
-    """Return a plugin as it is; of HParams one that shows the runs that `choose` returns."""
+    """Return a plugin as it is; in place of HParams, one that shows the runs that `choose` returns."""
     return _Loader(choose) if plugin is hparams_plugin.HParamsPlugin else plugin
 
 
@@ -53,7 +53,7 @@ class _Plugin(hparams_plugin.HParamsPlugin):  # type: ignore[misc]
 
 
 class _Curves:
-    """The scalars plugin, asked for the curve of a metric: of `metric/best/val/acc` that is `val/acc`."""
+    """The scalars plugin; the curve of the metric `metric/best/val/acc` is `val/acc`."""
 
     def __init__(self, scalars: Any) -> None:
         self._scalars = scalars
@@ -66,7 +66,7 @@ class _Curves:
 
 
 class _Rows(backend_context.Context):  # type: ignore[misc]
-    """What the plugin would find in event files, beside what a stranger's main.py has written there for it."""
+    """The rows as the plugin reads them from event files, added to what a user's own program has written there."""
 
     def __init__(self, context: Any, choose: Callable[[], list[paths.Run]]) -> None:
         super().__init__(context)
@@ -81,31 +81,35 @@ class _Rows(backend_context.Context):  # type: ignore[misc]
     def settings(self) -> Contents:
         """Return the settings and the status of each run that has settings."""
         mixed = _mixed(self._rows())
-        names = metadata.SESSION_START_INFO_TAG, metadata.SESSION_END_INFO_TAG
-        found = {row["run"]: (_settings(row, mixed), _end(row)) for row in self._rows()}
-        return {run: dict(zip(names, both, strict=True)) for run, both in found.items() if both[0]}
+        contents = {}
+        for row in self._rows():
+            settings = _settings(row, mixed)
+            if settings:
+                tags = {metadata.SESSION_START_INFO_TAG: settings, metadata.SESSION_END_INFO_TAG: _end(row)}
+                contents[row["run"]] = tags
+        return contents
 
     def hparams_metadata(self, *which: Any, **options: Any) -> Contents:
         theirs: Contents = super().hparams_metadata(*which, **options)
         return theirs | self.settings()
 
     def scalars_metadata(self, *which: Any) -> Contents:
-        """Return the names of metrics: ours are no curves, and no curve of ours is a metric."""
+        """Return the names of metrics: those of rows, and curves that a user's own summaries name; no other curves."""
         theirs = super().hparams_metadata(*which)
         curves = {run: tags for run, tags in super().scalars_metadata(*which).items() if run in theirs}
         ours = {row["run"]: dict.fromkeys(_metrics(row), b"") for row in self._rows()}
         return curves | {run: names for run, names in ours.items() if names}
 
     def read_last_scalars(self, *which: Any, **options: Any) -> dict[str, dict[str, Any]]:
-        found: dict[str, dict[str, Any]] = dict(super().read_last_scalars(*which, **options))
+        scalars: dict[str, dict[str, Any]] = dict(super().read_last_scalars(*which, **options))
         for row in self._rows():
             ours = {name: provider.ScalarDatum(0, 0.0, value) for name, value in _metrics(row).items()}
-            found[row["run"]] = {**found.get(row["run"], {}), **ours}
-        return found
+            scalars[row["run"]] = {**scalars.get(row["run"], {}), **ours}
+        return scalars
 
 
 def _encodable(row: rows.Row) -> rows.Row:
-    """Return a row whose names and texts can be sent: bytes that were not UTF-8 are escapes."""
+    """Return a row whose names and texts are valid UTF-8: other bytes become escapes."""
     return {_utf8(name): _utf8(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
@@ -114,28 +118,27 @@ def _utf8(text: str) -> str:
 
 
 def _metrics(row: rows.Row) -> dict[str, float]:
-    found = {name: value for name, value in row.items() if name.startswith("metric/")}
-    return {name: float(value) for name, value in found.items() if _kind(value) is float}
+    return {name: float(value) for name, value in row.items() if name.startswith("metric/") and _kind(value) is float}
 
 
 def _kind(value: Any) -> type:
-    """Return bool, float for what the page can show as a number, or str for what it shows as text."""
+    """Return bool; float for a number that the page can show; str for anything else, which it shows as text."""
     if isinstance(value, bool):
         return bool
     return float if isinstance(value, (int, float)) and abs(value) <= sys.float_info.max else str
 
 
-def _mixed(found: list[rows.Row]) -> set[str]:
-    """Return the settings that are numbers here and text there, such as None: to be compared they become text."""
+def _mixed(of_runs: list[rows.Row]) -> set[str]:
+    """Return the settings that are numbers in some runs and text, such as None, in others; they are shown as text."""
     kinds: dict[str, set[type]] = {}
-    for row in found:
+    for row in of_runs:
         for name, value in row.items():
             kinds.setdefault(name, set()).add(_kind(value))
     return {name for name, of_name in kinds.items() if len(of_name) > 1}
 
 
 def _settings(row: rows.Row, mixed: set[str]) -> bytes:
-    """Return the settings as an event file would hold them."""
+    """Return the settings as an event file holds them; empty if there are none."""
     info = plugin_data_pb2.SessionStartInfo()
     for name, value in row.items():
         if name.startswith("hparam/"):

@@ -1,4 +1,4 @@
-"""TensorBoard in this process, over links to the runs that are wanted: each is called `tag/id`."""
+"""TensorBoard in this process, on a folder of links to the chosen runs, each under the name `tag/id`."""
 
 import contextlib
 import http.client
@@ -28,7 +28,7 @@ Choose = Callable[[], list[paths.Run]]
 
 
 class Links:
-    """A folder with a link `<tag>/<id>` to the event files of each wanted run; TensorBoard sees nothing else."""
+    """A folder with a link `<tag>/<id>` to the event files of each chosen run; TensorBoard sees nothing else."""
 
     def __init__(self, folder: Path) -> None:
         """Begin with an empty folder."""
@@ -36,7 +36,7 @@ class Links:
         self._made: set[str] = set()
 
     def update(self, runs: list[paths.Run]) -> None:
-        """Add what is new and remove what is no longer wanted, or no longer there."""
+        """Add links to new runs, and remove those of other runs."""
         wanted = {str(run): run.tensorboard for run in runs}
         for name in self._made - set(wanted):
             (self.folder / name).unlink(missing_ok=True)
@@ -45,17 +45,17 @@ class Links:
         self._made = set(wanted)
         for name, target in wanted.items():
             link = self.folder / name
-            if not os.path.islink(link):  # new; or somebody has tidied up the temporary files
+            if not os.path.islink(link):  # new, or a cleaner of temporary files has removed it
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(target)
 
 
 @contextlib.contextmanager
 def serving(choose: Choose, flags: list[str]) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Serve the runs that `choose` returns; yield the address, once it answers, and what brings the links up to date.
+    """Serve the runs that `choose` returns; yield the address, once it answers, and a function that updates the links.
 
     Raises:
-        Refused: TensorBoard does not take these flags, is not installed, or can't have the port.
+        Refused: TensorBoard rejects these flags, is not installed, or the port is taken.
     """
     with _temporary() as folder, _children_ended():
         links = Links(folder)
@@ -66,21 +66,21 @@ def serving(choose: Choose, flags: list[str]) -> Iterator[tuple[str, Callable[[]
 
 
 def keep(update: Callable[[], None], is_over: Callable[[], bool] = lambda: False) -> None:
-    """Keep the links up to date until it is over; of large projects less often, so that it costs next to nothing."""
+    """Keep the links up to date; the pause grows with the time that an update takes, to 2 % of a core at most."""
     while not is_over():
         started = time.monotonic()
-        with contextlib.suppress(OSError):  # it is tried again
+        with contextlib.suppress(OSError):  # the next update may succeed
             update()
         time.sleep(max(_LEAST_PAUSE_SECONDS, 50 * (time.monotonic() - started)))
 
 
 @contextlib.contextmanager
 def _temporary() -> Iterator[Path]:
-    """Yield a folder that is gone in the end; those of killed ones go as well."""
+    """Yield a temporary folder; also remove those that killed processes have left."""
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
             about = path.lstat()
-            is_old = time.time() - about.st_mtime > _OLD_SECONDS  # a new one may not have its lock so far
+            is_old = time.time() - about.st_mtime > _OLD_SECONDS  # a new folder may have no lock yet
             if is_old and about.st_uid == os.getuid() and not lock.is_held(path / _LOCK):
                 shutil.rmtree(path)
     with tempfile.TemporaryDirectory(prefix=_PREFIX) as name:
@@ -100,7 +100,7 @@ def _launch(folder: str, choose: Choose, flags: list[str]) -> str:
         for _ in range(_ATTEMPTS):
             try:
                 return str(board.launch())
-            except SystemExit:  # another one took the port between the question whether it is free and the answer
+            except SystemExit:  # another process took the port since it was checked
                 continue
             except Exception as error:
                 if not hasattr(error, "msg"):  # of a TensorBoardServerException
@@ -110,7 +110,7 @@ def _launch(folder: str, choose: Choose, flags: list[str]) -> str:
 
 
 def _configured(folder: str, choose: Choose, flags: list[str], said: io.StringIO) -> Any:
-    """Return a TensorBoard that is ready to be launched."""
+    """Return a TensorBoard that is ready to launch."""
     _check(flags)
     try:
         from tensorboard import default, program
@@ -135,7 +135,7 @@ def _last_line(said: io.StringIO) -> str:
 
 
 def _check(flags: list[str]) -> None:
-    """Refuse flags that have no meaning here: what is shown is chosen by runs."""
+    """Refuse flags that conflict with the choice of runs."""
     wrong = [flag for flag in flags if flag.startswith(("--logdir", "--db", "--inspect", "--version"))]
     if wrong:
         raise Refused(f"{wrong[0]} has no meaning here: name the runs to show, then -- and other flags of TensorBoard.")
@@ -163,7 +163,7 @@ def _answers(address: str) -> bool:
 
 @contextlib.contextmanager
 def _children_ended() -> Iterator[None]:
-    """End TensorBoard's data server with the block."""
+    """Kill TensorBoard's data server at the end of the block."""
     before = psutil.Process().children()
     try:
         yield
