@@ -43,3 +43,8 @@ def confirm_removal(*, yes: bool) -> None:
         raise Refused("nothing removed: nobody to ask. Add --yes.")
     if input("Remove? [y/N] ").strip().lower() not in ("y", "yes"):
         raise Refused("nothing removed.")
+
+
+def count(number: int, noun: str) -> str:
+    """Return `1 file` or `2,000 files`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,4 +1,4 @@
-"""Which checkpoints can go: all but those to be kept, those to go on from, and those that other runs started from."""
+"""Spare checkpoints: all but those to keep, those to continue from, and those that other runs started from."""
 
 import re
 from collections.abc import Iterable
@@ -8,14 +8,15 @@ from typing import NamedTuple
 
 from exper.core import checkpoint_file, files, lock, paths, statistic_file
 from exper.core.errors import Refused
-from exper.housekeeping.spare import Spare, count
+from exper.core.messages import count
+from exper.housekeeping.spare import Spare
 from exper.runs import status, tags
 
 _RUN = re.compile(r"([^/@]+/[0-9]+)(?:@.*)?")
 
 
 class Keep(NamedTuple):
-    """Which checkpoints of a run are to be kept."""
+    """The checkpoints of a run to keep."""
 
     best: bool
     last: bool
@@ -37,21 +38,21 @@ def parse(text: str) -> Keep:
 
 
 def started_from(runs: Iterable[paths.Run]) -> dict[str, set[str]]:
-    """Return the checkpoints that the runs took their first weights from, by the run that has them."""
-    found: dict[str, set[str]] = {}
+    """Return the files that the runs took their first weights from, by the run that has them."""
+    needed: dict[str, set[str]] = {}
     for run in runs:
         about = statistic_file.read_if_readable(run).section("pretrained")
         match = _RUN.fullmatch(str(about.get("from")))
         if match:
-            found.setdefault(match[1], set()).add(str(about.get("file")))
-    return found
+            needed.setdefault(match[1], set()).add(str(about.get("file")))
+    return needed
 
 
 def of_run(project: paths.Project, run: paths.Run, keep: Keep, needed: set[str]) -> Spare | None:
-    """Return what can go of a run's checkpoints, if anything.
+    """Return the spare checkpoints of a run, if it has any.
 
     Raises:
-        Refused: none would stay, one that is to stay is corrupt, or the run is damaged.
+        Refused: none would stay, one to keep is corrupt, or the run is damaged.
     """
     there = checkpoint_file.names(run.checkpoint)
     spare = _spare(run, keep, needed, there)
@@ -63,7 +64,7 @@ def of_run(project: paths.Project, run: paths.Run, keep: Keep, needed: set[str])
 
 
 def _spare(run: paths.Run, keep: Keep, needed: set[str], there: list[str]) -> list[Path]:
-    """Return what can go: links, then the files that they lead to; so a kill leaves no link to nothing."""
+    """Return the paths to remove: links before the files that they lead to, so that a kill leaves no dangling link."""
     state = status.read(run)
     has_finished = state == "finished"
     best = _best(run, there)
@@ -89,27 +90,27 @@ def _spare(run: paths.Run, keep: Keep, needed: set[str], there: list[str]) -> li
 
 
 def _best(run: paths.Run, there: list[str]) -> set[str]:
-    """Return the checkpoint of the best epoch: as statistic.json tells it, and before that was saved, an older one."""
+    """Return the checkpoint of the best epoch; after a kill, statistic.json and the link may name different epochs."""
     best = statistic_file.read_if_readable(run).metrics("best").get("epoch")
     link = run.checkpoint / "epoch_best.path"
-    found = {f"epoch_{best}.path", *([str(link.readlink())] if link.is_symlink() else [])}
-    return found.intersection(there)
+    names = {f"epoch_{best}.path", *([str(link.readlink())] if link.is_symlink() else [])}
+    return names.intersection(there)
 
 
 def _newest_whole(run: paths.Run, there: list[str]) -> set[str]:
-    """Return the newest two that verify, and what is newer than they."""
-    found: set[str] = set()
+    """Return the newest two checkpoints that verify, and any newer corrupt ones."""
+    newest: set[str] = set()
     whole = 0
     for name in there:
         if whole == 2:
             break
-        found.add(name)
+        newest.add(name)
         whole += checkpoint_file.is_whole(run.checkpoint / name)
-    return found
+    return newest
 
 
 def _remove(project: paths.Project, run: paths.Run, spare: list[Path], there: list[str]) -> str | None:
-    with lock.held(project.lock):  # a run is taken up under it
+    with lock.held(project.lock):  # a run is continued under the same lock
         if not run.folder.exists():
             return None
         if status.is_busy(run) or checkpoint_file.names(run.checkpoint) != there:

@@ -1,4 +1,4 @@
-"""A new project out of this one: what is committed of its code, without results, history, tests and documentation."""
+"""A new project from this one: its committed code, without results, history, tests and documentation."""
 
 import os
 import subprocess
@@ -43,10 +43,10 @@ models into `code/model/`, each a file and a line in its `__init__.py`; `code/ex
 
 
 def write(folder: Path, name: str, repository: Repository, commit: str, example: str | None) -> None:
-    """Write a project of this name, with its first commit, into a folder; without an example it keeps its config.py.
+    """Write a project and its first commit into a folder; `example` replaces its config.py.
 
     Raises:
-        Refused: the commit lacks the example, or git refuses.
+        Refused: the commit lacks the example, or git fails.
     """
     snapshot.write_files(folder, repository, _entries(repository, commit), partial(_mode, files.umask()))
     for ours in ("__data__", "__result__", "__statistic__"):
@@ -54,9 +54,10 @@ def write(folder: Path, name: str, repository: Repository, commit: str, example:
         if readme is not None:
             (folder / ours).mkdir()
             (folder / ours / "README.md").write_bytes(readme)
-    license_, copied = repository.file(commit, "LICENSE"), Project(folder).code / "exper" / "LICENSE"
-    if license_ is not None and not copied.exists():
-        copied.write_bytes(license_)
+    license_text = repository.file(commit, "LICENSE")
+    license_file = Project(folder).code / "exper" / "LICENSE"
+    if license_text is not None and not license_file.exists():
+        license_file.write_bytes(license_text)
     (folder / "README.md").write_text(_README.format(name=name))
     if example is not None:
         files.replace(Project(folder).code / "config.py", _config(repository, commit, example))

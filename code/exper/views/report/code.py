@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 from exper.core import paths
 from exper.core.errors import Refused
+from exper.core.messages import count
 from exper.repository.objects import Commit, TagObject
 from exper.repository.repository import Repository
 from exper.runs import tags
 from exper.views.report.content import Content, Tail
-from exper.views.report.markup import Html, count, element, join, links
+from exper.views.report.markup import Html, element, join, links
 
 MOST_LINES = 200  # of a difference
 

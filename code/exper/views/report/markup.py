@@ -83,11 +83,6 @@ def number(content: Any) -> float | None:
     return content if is_number and abs(content) < math.inf else None
 
 
-def count(number: int, noun: str) -> str:
-    """Return `1 run` or `2 runs`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 # -- marks of runs -----------------------------------------------------------------------------------------------------
 
 

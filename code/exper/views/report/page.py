@@ -8,9 +8,10 @@ from pathlib import Path
 from string import Template
 
 from exper.core import paths
+from exper.core.messages import count
 from exper.views.report import code, curves, details, markup, table
 from exper.views.report.content import Content
-from exper.views.report.markup import Html, count, element, join
+from exper.views.report.markup import Html, element, join
 
 FOLDER = Path(__file__).parent / "assets"
 STYLE = ("uplot/uPlot.min.css", "page.css")
