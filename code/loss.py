@@ -7,18 +7,17 @@ Legend: B images, K classes, H height, W width, P pixels. Shapes below are of im
 masks they are (B, K, H, W) and (B, H, W). Targets are class numbers in 0..K-1; where K is 1, they are in 0..1.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from exper.core import components
-from exper.core.components import Positive, Share
+from exper.core.components import Component, Positive, Share
 from exper.core.errors import Refused
 
 Weight = Annotated[float, "at least 0", 0, torch.inf]
-Component = dict[str, Any]
 
 
 class CrossEntropy(nn.Module):

@@ -3,9 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from exper.core.components import Count, Decay, Positive
-
-Component = dict[str, Any]  # {"name": ..., argument: ...}
+from exper.core.components import Component, Count, Decay, Positive
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ import shlex
 from typing import Any, NamedTuple
 
 from exper.core import packages
+from exper.core.components import Component
 from exper.core.errors import Refused, unknown_name
 
 OURS = ("tensorboard", "picture")
-Part = dict[str, Any]
 
 
 class Sender(NamedTuple):
@@ -35,7 +35,7 @@ _MONGO = SENDERS["sacred"]._replace(package="pymongo")
 _USER = re.compile(r"//[^/?#\s]*@")  # of a URL
 
 
-def named(logger: Any) -> list[Part]:
+def named(logger: Any) -> list[Component]:
     """Return each logger as a dict; a string is a logger without arguments.
 
     Raises:
@@ -60,13 +60,13 @@ def has(logger: Any, name: str) -> bool:
     return isinstance(logger, list | tuple) and any(_as_dict(entry).get("name") == name for entry in logger)
 
 
-def sending(logger: Any) -> list[Part]:
+def sending(logger: Any) -> list[Component]:
     """Return the loggers that send, of a `logger` of which a user's program may make anything."""
     parts = [_as_dict(entry) for entry in logger] if isinstance(logger, list | tuple) else []
     return [part for part in parts if isinstance(part.get("name"), str) and part["name"] in SENDERS]
 
 
-def sender(part: Part) -> Sender:
+def sender(part: Component) -> Sender:
     """Return the table's entry for a logger that sends."""
     return _MONGO if part["name"] == "sacred" and part.get("storage") == "mongo" else SENDERS[part["name"]]
 
@@ -93,5 +93,5 @@ def without_user(text: str) -> str:
     return _USER.sub("//", text)
 
 
-def _as_dict(entry: Any) -> Part:
+def _as_dict(entry: Any) -> Component:
     return entry if isinstance(entry, dict) else {"name": entry}

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from exper.core.errors import Refused, unknown_name
 
 Function = Callable[..., Any]
+Component = dict[str, Any]  # {"name": ..., argument: ...}, as config.py writes it
 Count = Annotated[int, "at least 1", 1, math.inf]
 Positive = Annotated[float, "above 0", math.ulp(0), math.inf]
 Share = Annotated[float, "from 0 to 1", 0, 1]

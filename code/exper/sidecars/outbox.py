@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from exper.config import logger_registry
-from exper.config.logger_registry import Part
 from exper.core import files, paths, statistic_file
+from exper.core.components import Component
 from exper.core.errors import Refused
 from exper.runs import run_record, status
 
 Memory = dict[str, Any]
 
 
-def parts(run: paths.Run) -> list[Part]:
+def parts(run: paths.Run) -> list[Component]:
     """Return the loggers that send this run, as its config.py names them."""
     return logger_registry.sending(statistic_file.read_or_empty(run).settings.get("logger"))
 

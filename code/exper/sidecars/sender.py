@@ -17,8 +17,8 @@ if __name__ == "__main__":
     sys.path.append(str(Path(__file__).parents[2]))
 
 from exper.config import logger_registry
-from exper.config.logger_registry import Part
 from exper.core import lock, paths
+from exper.core.components import Component
 from exper.core.follower import Follower
 from exper.runs import status
 from exper.sidecars import loggers, outbox, process
@@ -38,7 +38,7 @@ _SHARE = 0.0075  # of a core may be spent on sending, once a logger has started:
 class Worker(threading.Thread):
     """Sends the records of a run to one logger."""
 
-    def __init__(self, run: paths.Run, setting: Part) -> None:
+    def __init__(self, run: paths.Run, setting: Component) -> None:
         super().__init__(name=setting["name"], daemon=True)
         self.error = ""
         self.is_idle = False

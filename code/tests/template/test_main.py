@@ -391,12 +391,12 @@ def test_config_names_what_every_project_has() -> None:
     assert paths.Run(Path("x/0")).checkpoint.name == "checkpoint"
 
 
-PARTS_PAGE = play.CODE / "docs" / "reference" / "parts.md"
+COMPONENTS_PAGE = play.CODE / "docs" / "reference" / "components.md"
 
 
 def documented() -> list[tuple[str, Any]]:
-    """Return the settings in the code blocks of docs/reference/parts.md."""
-    blocks = re.findall(r"```python\n(.*?)```", PARTS_PAGE.read_text(), re.DOTALL)
+    """Return the settings in the code blocks of docs/reference/components.md."""
+    blocks = re.findall(r"```python\n(.*?)```", COMPONENTS_PAGE.read_text(), re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
     return [next(iter(config_file.read(line.encode()).items())) for line in lines]
 
@@ -416,7 +416,7 @@ def test_documented_settings_are_taken(name: str, value: Any) -> None:
      ("scheduler", SCHEDULER)],
 )  # fmt: skip
 def test_every_choice_is_documented_with_its_arguments(setting: str, choices: dict[str, Any]) -> None:
-    section = PARTS_PAGE.read_text().partition(f"## {setting}\n")[2].partition("\n## ")[0]
+    section = COMPONENTS_PAGE.read_text().partition(f"## {setting}\n")[2].partition("\n## ")[0]
     for name, function in choices.items():
         assert re.search(rf"(^|[ |`]){re.escape(name)}([ ,|`]|$)", section, re.MULTILINE), name
         own = [] if setting == "optimizer" else inspect.signature(function).parameters

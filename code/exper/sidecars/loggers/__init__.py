@@ -18,30 +18,31 @@ Any of these methods may fail, or hang, at any moment; sender.py asks `missing` 
 import importlib
 from typing import Any
 
-from exper.config.logger_registry import SENDERS, Part
+from exper.config.logger_registry import SENDERS
 from exper.core import components
+from exper.core.components import Component
 from exper.sidecars.loggers.run_info import RunInfo
 
 
-def check(setting: Part) -> None:
+def check(setting: Component) -> None:
     """Refuse arguments that a logger does not take."""
     components.check_arguments(f"logger.{setting['name']}", _arguments(setting), _class(setting), leading=1)
 
 
-def build(setting: Part, info: RunInfo) -> Any:
+def build(setting: Component, info: RunInfo) -> Any:
     """Return the logger that an entry of config.py's `logger` names."""
     return _class(setting)(info, **_arguments(setting))
 
 
-def sources(setting: Part) -> tuple[str, ...]:
+def sources(setting: Component) -> tuple[str, ...]:
     """Return the files whose lines a logger sends."""
     return getattr(_class(setting), "sources", ("history",))
 
 
-def _class(setting: Part) -> Any:
+def _class(setting: Component) -> Any:
     module = importlib.import_module(f"exper.sidecars.loggers.{setting['name']}")
     return getattr(module, SENDERS[setting["name"]].class_name)
 
 
-def _arguments(setting: Part) -> dict[str, Any]:
+def _arguments(setting: Component) -> dict[str, Any]:
     return {name: value for name, value in setting.items() if name != "name"}
