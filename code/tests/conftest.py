@@ -1,4 +1,4 @@
-"""What every test starts from: nothing of the user's, and a small project in a real repository."""
+"""Fixtures of all tests: an isolated environment, and a small project in a real repository."""
 
 import os
 import shutil
@@ -23,9 +23,9 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def isolate(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     """Give tests a home of their own, an author, and the Python that runs them as the active environment."""
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):  # nohup, and & in a script, ignore them for us
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):  # nohup, and & in a script, make us ignore them
         if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, lambda *_: None)  # what we start does not inherit that
+            signal.signal(number, lambda *_: None)  # children do not inherit a handler
     for name in os.environ:
         if name.startswith(_INHERITED):
             monkeypatch.delenv(name)
@@ -39,16 +39,17 @@ def isolate(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
         "LANG": "C.UTF-8",
         "LC_ALL": "C.UTF-8",
         "TERM": "xterm",
-        "CI": "true",  # no test brings up a TensorBoard in the background, but those that mean to
+        "CI": "true",  # no background TensorBoard, except in its own tests
     }
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> paths.Project:
-    """Return a project with one commit: the real source.sh and manager, a main.py that prints, a small config.py."""
-    root = tmp_path / "it's a próject"
+@pytest.fixture(scope="session")
+def _template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the root of the project that tests get a copy of."""
+    folder = tmp_path_factory.mktemp("template")
+    root = folder / "project"
     (root / "code").mkdir(parents=True)
     shutil.copytree(CODE / "exper", root / "code" / "exper", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy2(CODE / "source.sh", root / "code")
@@ -59,9 +60,24 @@ def project(tmp_path: Path) -> paths.Project:
     (root / "code" / "config.py").write_text(
         "epochs = 3\noptimizer = {'name': 'sgd', 'lr': 0.1}  # too high for ResNets\n"
     )
-    _git(root, "init", "--quiet", "--initial-branch=main")
-    _git(root, "add", "--all")
-    _git(root, "commit", "--quiet", "--message=first")
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(patch, folder / "home")
+        _git(root, "init", "--quiet", "--initial-branch=main")
+        _git(root, "add", "--all")
+        _git(root, "commit", "--quiet", "--message=first")
+        _git(root, "repack", "-a", "-d", "-q")  # one file is copied faster than 150
+    return root
+
+
+@pytest.fixture
+def project(tmp_path: Path, _template: Path) -> paths.Project:
+    """Return a project with one commit: the real source.sh and manager, a main.py that prints, a small config.py."""
+    return copy_project(paths.Project(_template), tmp_path / "it's a próject")
+
+
+def copy_project(project: paths.Project, root: Path) -> paths.Project:
+    """Return a copy of a project, with its repository and its runs."""
+    shutil.copytree(project.root, root, symlinks=True)
     return paths.Project(root)
 
 

@@ -1,118 +1,62 @@
-"""`python code/main.py` by hand: a run without a tag, which is its own supervisor."""
+"""`program.this_run`: the run that a supervisor hands over, or an untagged one; and how its block ends."""
 
-import json
-import os
-import signal
 import subprocess
 import sys
-from typing import Any
-
-import pexpect
-import pytest
 
 from exper.core import paths
 from tests.support import manager
-from tests.support.manager import log, nothing_left, record, refused, state, write
+from tests.support.manager import exper, log, record, state, write
 
-BY_HAND = """\
-import os, pathlib, sys
-sys.path.append(str(pathlib.Path(__file__).parent))
-from exper.core import paths
-from exper.runs.untagged import Untagged
-with Untagged(paths.Project(pathlib.Path(__file__).resolve().parent.parent), ["python", "code/main.py"]) as environment:
-    run = pathlib.Path(environment["EXPER_RUN"])
+MAIN = """\
+import pathlib, sys
+CODE = pathlib.Path(__file__).resolve().parent
+sys.path.append(str(CODE))
+from exper import program
+from exper.core.errors import Refused
+with program.this_run(CODE) as run:
+    {body}
 """
 
 
-def _by_hand(project: paths.Project, body: str, **options: Any) -> "subprocess.CompletedProcess[str]":
-    write(project, main=BY_HAND + "".join(f"    {line}\n" for line in body.splitlines()))
-    words = [sys.executable, str(project.code / "main.py")]
-    settings: dict[str, Any] = {"capture_output": True, "timeout": 30, "start_new_session": True} | options
-    return subprocess.run(words, cwd=project.root, text=True, check=False, **settings)
+def _by_hand(project: paths.Project, body: str, *words: str) -> "subprocess.CompletedProcess[str]":
+    write(project, main=MAIN.format(body=body))
+    command = [sys.executable, str(project.code / "main.py"), *words]
+    return subprocess.run(command, cwd=project.root, text=True, capture_output=True, check=False, timeout=60)
 
 
-@pytest.mark.parametrize(
-    ("body", "code", "status"),
-    [("pass", 0, "finished"), ("sys.exit(0)", 0, "finished"), ("1 / 0", 1, "failed"), ("sys.exit(3)", 3, "failed"),
-     ("sys.exit('no')", 1, "failed"), ("sys.exit(130)", 130, "interrupted")],
-)  # fmt: skip
-def test_what_ends_it_decides_exit_code_and_status(project: paths.Project, body: str, code: int, status: str) -> None:
-    assert _by_hand(project, body).returncode == code
-    assert state(project, "untagged/0") == status
+def test_without_a_supervisor_it_is_an_untagged_run_with_its_command_line(project: paths.Project) -> None:
+    done = _by_hand(project, "print(run.files, run.seed)", "--debug")
+    assert done.returncode == 0
+    assert record(project, "untagged/0")["command"] == ["python", "code/main.py", "--debug"]
+    assert log(project, "untagged/0") == [f"untagged/0 {record(project, 'untagged/0')['seed']}"]
 
 
-def test_what_is_printed_is_on_the_terminal_and_in_the_log(project: paths.Project) -> None:
-    done = _by_hand(project, "print('out')\nprint('err', file=sys.stderr)\nos.system('echo child')\n")
-    assert log(project, "untagged/0") == ["out", "err", "child"]
-    assert done.stdout.splitlines() == ["out", "err", "child"]
+def test_under_a_supervisor_it_is_the_run_that_is_handed_over_and_most_of_the_manager_stays_out(
+    project: paths.Project,
+) -> None:
+    loaded = "sorted(name for name in sys.modules if name.startswith(('exper.runs', 'exper.repository')))"
+    write(project, main=MAIN.format(body=f"print(run.files, run.seed, {loaded})"))
+    exper(project, "run", "base", "-f")
+    assert log(project, "base/0") == ["base/0 42 []"]
 
 
-def test_it_is_in_no_list_and_says_that_it_can_not_be_repeated(project: paths.Project) -> None:
-    with nothing_left_but_the_run(project):
-        _by_hand(project, "pass")
-    assert manager.finished(project) == []
-    assert record(project, "untagged/0")["commit"] is None
-    assert record(project, "untagged/0")["reproducible"] is False
-
-
-class nothing_left_but_the_run:  # noqa: N801  # reads as a statement
-    """Make sure that no tag is made."""
-
-    def __init__(self, project: paths.Project) -> None:
-        self.project = project
-
-    def __enter__(self) -> None:
-        self.before = manager.tags(self.project)
-
-    def __exit__(self, *_: object) -> None:
-        assert manager.tags(self.project) == self.before
-
-
-def test_ids_count_up(project: paths.Project) -> None:
-    _by_hand(project, "pass")
-    _by_hand(project, "pass")
-    assert [run.id for run in project.tag("untagged").runs()] == [0, 1]
-
-
-@pytest.mark.parametrize("words", [["continue", "untagged"], ["rerun", "untagged/0"], ["rerun", "untagged", "-f"]])
-def test_continue_and_rerun_refuse_it(project: paths.Project, words: list[str]) -> None:
-    _by_hand(project, "1 / 0")
-    with nothing_left(project):
-        assert "untagged" in refused(project, *words)
-
-
-def test_killed_it_has_died(project: paths.Project) -> None:
-    _by_hand(project, f"os.kill(os.getpid(), {int(signal.SIGKILL)})")
-    manager.wait_for(lambda: state(project, "untagged/0") == "died")
-
-
-def test_it_is_running_while_it_runs(project: paths.Project) -> None:
-    body = "from exper.runs import status\nprint(status.read(paths.Run(run)))\n"
-    _by_hand(project, body)
-    assert log(project, "untagged/0") == ["running"]
-
-
-def test_a_refused_one_leaves_no_run(project: paths.Project) -> None:
-    done = _by_hand(project, "(run / 'refused').write_text('lr')\nsys.exit(2)\n")
+def test_a_refusal_by_hand_is_printed_without_traceback_and_leaves_no_run(project: paths.Project) -> None:
+    done = _by_hand(project, "raise Refused('lr must be above 0. Write 0.1.')")
     assert done.returncode == 2
+    assert "main.py: lr must be above 0. Write 0.1." in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
     assert project.tag("untagged").runs() == []
 
 
-def test_a_debugger_works_on_a_terminal(project: paths.Project) -> None:
-    write(project, main=BY_HAND + "    secret = 40\n    breakpoint()\n    print('went on')\n")
-    words = [str(project.code / "main.py")]
-    with pexpect.spawn(sys.executable, words, cwd=project.root, timeout=20, encoding="utf-8") as terminal:
-        terminal.expect_exact("(Pdb) ")
-        terminal.sendline("p secret + 2")
-        terminal.expect("42")
-        terminal.sendline("c")
-        terminal.expect("went on")
-        terminal.expect(pexpect.EOF)
-    assert state(project, "untagged/0") == "finished"
+def test_a_refusal_under_a_supervisor_takes_back_run_and_tag(project: paths.Project) -> None:
+    write(project, main=MAIN.format(body="raise Refused('lr must be above 0.')"))
+    with manager.nothing_left(project):
+        assert "lr must be above 0." in manager.refused(project, "run", "base")
 
 
-def test_secrets_on_the_command_line_and_in_the_environment_are_not_recorded(project: paths.Project) -> None:
-    write(project, main=BY_HAND + "    print('ran')\n")
-    words = [sys.executable, str(project.code / "main.py"), "--token=hunter2"]
-    subprocess.run(words, cwd=project.root, env=os.environ | {"API_KEY": "hunter2"}, check=True, capture_output=True)
-    assert "hunter2" not in json.dumps(record(project, "untagged/0"))
+def test_the_traceback_of_an_error_is_in_the_log_once(project: paths.Project) -> None:
+    assert _by_hand(project, "1 / 0").returncode == 1
+    assert state(project, "untagged/0") == "failed"
+    lines = log(project, "untagged/0")
+    assert lines.count("Traceback (most recent call last):") == 1
+    assert lines[-1] == "ZeroDivisionError: division by zero"

@@ -36,7 +36,8 @@ def test_a_run_is_taken_off_and_all_else_stays(project: paths.Project) -> None:
 
 def test_ten_processes_lose_no_line(project: paths.Project) -> None:
     script = (
-        "import sys; sys.path[:0] = [sys.argv[1]]\nfrom pathlib import Path\nfrom exper import lists, paths\n"
+        "import sys; sys.path[:0] = [sys.argv[1]]\nfrom pathlib import Path\n"
+        "from exper.core import paths\nfrom exper.runs import lists\n"
         "for number in range(20): lists.append(paths.Project(Path(sys.argv[2])), 'all', f'{sys.argv[3]}/{number}')\n"
     )
     words = [sys.executable, "-c", script, str(project.code), str(project.root)]
