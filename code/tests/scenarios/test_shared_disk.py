@@ -1,6 +1,6 @@
-"""Results on a disk that several hosts share, and copies of it: nothing rests on locks that another host may not see.
+"""Results on a disk that several hosts share, and copies of it: no promise needs a lock that another host can't see.
 
-A second host name is real; another kernel is not to be had here, so its record is written as it would write it.
+The second host name is real; a second kernel is simulated by its record.
 """
 
 import concurrent.futures
@@ -26,7 +26,7 @@ _CAN_RENAME = shutil.which("unshare") and not subprocess.run([*_OTHER_NAME, "tru
 
 
 def _pass_seconds(project: paths.Project, name: str, seconds: float) -> None:
-    """Let the last heartbeat of a run be older."""
+    """Make the last heartbeat of a run older."""
     os.utime(manager.the_run(project, name).heartbeat, (time.time() - seconds,) * 2)
 
 
@@ -55,7 +55,8 @@ def test_a_copy_of_a_run_in_the_middle_is_readable_and_goes_on_once_it_is_dead(
 def test_a_run_that_another_host_has_just_taken_up_is_refused(project: paths.Project) -> None:
     write(project, main="raise SystemExit(1)")
     exper(project, "run", "base", code=1)
-    run, repository = manager.the_run(project, "base/0"), Repository(project.root)
+    run = manager.the_run(project, "base/0")
+    repository = Repository(project.root)
     seen = run_record.read(run)
     now = run_record.begin(seen, ["continue", "base/0"])
     now["sessions"][-1] |= _ELSEWHERE

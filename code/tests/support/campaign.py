@@ -1,10 +1,10 @@
-"""Kill runs at random moments, continue them, and compare with a run that never broke.
+"""Kill runs at random moments, continue them, and compare them with an uninterrupted run.
 
     python code/tests/support/campaign.py --kills 100
 
-Each kill is a SIGKILL of the supervisor, of training, or of both; sometimes the newest checkpoint is then torn or has
-a bit flipped. In the end history.jsonl (but for "seconds"), the metrics and the digest of the weights must be those of
-the unbroken run. test_campaign.py does a short one.
+Each kill is a SIGKILL of the supervisor, of training, or of both; sometimes the newest checkpoint is then truncated or
+gets a flipped bit. At the end history.jsonl (without "seconds"), which holds the digest of the weights, and the metrics
+must equal those of the uninterrupted run. test_campaign.py runs a short campaign.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def finish(root: Path, *words: str) -> int:
 
 
 def result(run: Path) -> dict[str, Any]:
-    """Return what must not depend on kills: history without times, and all metrics."""
+    """Return the results that must not depend on kills: history without times, and all metrics."""
     lines = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
     for line in lines:
         line.pop("seconds", None)
@@ -59,7 +59,7 @@ def result(run: Path) -> dict[str, Any]:
 
 
 def kill(supervisor: "subprocess.Popen[bytes]", whom: str) -> None:
-    """SIGKILL the supervisor, training or both, and wait until none is left."""
+    """SIGKILL the supervisor, training or both, and wait for the end."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(supervisor.pid)
         training = process.children(recursive=True)
@@ -72,7 +72,7 @@ def kill(supervisor: "subprocess.Popen[bytes]", whom: str) -> None:
 
 
 def damage(run: Path, chance: random.Random) -> str:
-    """Tear or flip a bit of the newest checkpoint, if there is another before it."""
+    """Truncate the newest checkpoint or flip a bit of it, if there is an older one."""
     checkpoints = sorted((run / "checkpoint").glob("epoch_*[0-9].path"), key=lambda path: path.stat().st_mtime_ns)
     checkpoints = [path for path in checkpoints if not path.is_symlink()]
     if len(checkpoints) < 2:
@@ -104,14 +104,16 @@ def break_run(root: Path, tag: str, kills: int, chance: random.Random, longest_s
 
 
 def campaign(folder: Path, kills: int, chance: random.Random) -> bool:
-    """Break runs until `kills` are reached; tell whether all ended as the unbroken one."""
+    """Kill runs until `kills` are reached; tell whether all ended as the uninterrupted run."""
     root = make_project(folder / "project")
     started = time.monotonic()
     assert finish(root, "run", "whole", "-f", *SETTINGS) == 0, (root.parent / "output").read_text()
     seconds = time.monotonic() - started
-    whole, done = result(root / "__result__/whole/0"), 0
+    whole = result(root / "__result__/whole/0")
+    done = 0
     while done < kills:
-        tag, more = f"broken{done}", min(chance.randrange(5, 15), kills - done)
+        tag = f"broken{done}"
+        more = min(chance.randrange(5, 15), kills - done)
         break_run(root, tag, more, chance, seconds)
         done += more
         is_same = result(root / f"__result__/{tag}/0") == whole

@@ -1,6 +1,6 @@
-"""Type commands at the manager, as a user does, and look at what they leave.
+"""Run commands as a user does, and read the files that they leave.
 
-The training here is a stranger's: small scripts that know nothing of Exper but what it puts into their environment.
+Training is a small script here, which knows of Exper only its environment variables.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ import pytest
 from exper.core import paths
 from exper.runs import run_record, status
 
-# What a training script begins with: it tells its pid, and that it has begun.
+# The start of a training script: ready() publishes its pid, so that a test knows that it has started.
 READY = """\
 import os, pathlib, signal, sys, time
 run = pathlib.Path(os.environ["EXPER_RUN"])
@@ -78,7 +78,7 @@ def command(project: paths.Project, *arguments: str) -> list[str]:
 
 
 def exper(project: paths.Project, *arguments: str, code: int = 0, **options: Any) -> "subprocess.CompletedProcess[str]":
-    """Run a command to its end, in a session of its own, and make sure of its exit code."""
+    """Run a command to its end, in a session of its own, and assert its exit code."""
     settings: dict[str, Any] = {"cwd": project.root, "stdin": subprocess.DEVNULL, "timeout": 60} | options
     if "stdout" not in options:
         settings["capture_output"] = True
@@ -90,7 +90,7 @@ def exper(project: paths.Project, *arguments: str, code: int = 0, **options: Any
 
 
 def refused(project: paths.Project, *arguments: str, **options: Any) -> str:
-    """Run a command that is refused, in three lines or a listing and with no traceback; return what it says."""
+    """Run a command that is refused without a traceback; return its message."""
     error: str = exper(project, *arguments, code=2, **options).stderr
     assert "Traceback" not in error
     return error
@@ -98,7 +98,7 @@ def refused(project: paths.Project, *arguments: str, **options: Any) -> str:
 
 @contextlib.contextmanager
 def asked(project: paths.Project, *arguments: str) -> Iterator["pexpect.spawn[str]"]:
-    """Start a command at a terminal, which has asked whether to remove; behind the block it has ended."""
+    """Start a command on a terminal, up to its question before a removal; after the block it has ended."""
     program, *words = command(project, *arguments)
     with pexpect.spawn(program, words, timeout=20, encoding="utf-8") as terminal:
         terminal.expect("Remove")
@@ -114,7 +114,7 @@ can_mount = pytest.mark.skipif(not _CAN_MOUNT, reason="only root can mount a sma
 def on_a_small_disk(
     project: paths.Project, folder: Path, *arguments: str
 ) -> tuple["subprocess.CompletedProcess[str]", list[str]]:
-    """Run a command for which `folder` is on a disk of 100 kB; return how it ended, and the names left there."""
+    """Run a command for which `folder` is on a disk of 100 kB; return the process and the names left on the disk."""
     folder.mkdir(parents=True, exist_ok=True)
     script = 'left=$1; shift; mount -t tmpfs -o size=100k none "$0" && "$@"; code=$?; ls -A "$0" >"$left"; exit $code'
     with tempfile.NamedTemporaryFile("r") as left:
@@ -124,7 +124,7 @@ def on_a_small_disk(
 
 
 def on_a_read_only_disk(project: paths.Project, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run a command for which `folder` can only be read."""
+    """Run a command for which `folder` is on a read-only disk."""
     script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
     words = [*_MOUNTS, script, str(folder), *command(project, *arguments)]
     return subprocess.run(words, cwd=project.root, capture_output=True, text=True, timeout=60)
@@ -136,7 +136,7 @@ needs_stranger = pytest.mark.skipif(not _CAN_BE_STRANGER, reason="the system all
 
 
 def as_stranger(project: paths.Project, *words: str) -> "subprocess.CompletedProcess[str]":
-    """Run a command as a user who has no passwd entry, no HOME, no name, and no rights of root."""
+    """Run a command as a user without passwd entry, HOME, name or root's rights."""
     bare = [word for name in ("HOME", "USER", "LOGNAME", "GIT_CONFIG_GLOBAL") for word in ("-u", name)]
     line = [*_AS_STRANGER, "env", *bare, *command(project, *words)]
     return subprocess.run(line, capture_output=True, text=True, cwd="/", timeout=60)
@@ -153,7 +153,7 @@ def start(project: paths.Project, *arguments: str, **options: Any) -> "subproces
 def training(
     project: paths.Project, *arguments: str, run: str | None = None, **options: Any
 ) -> Iterator[tuple["subprocess.Popen[str]", int]]:
-    """Start a command whose main.py calls ready(); yield the supervisor and training's pid; end both at the end."""
+    """Run a command for which `folder` is on a disk of 100 kB; return the process and the names left there."""
     at = the_run(project, run or f"{arguments[1]}/0")
     (at.folder / "ready").unlink(missing_ok=True)
     supervisor = start(project, *arguments, **options)
@@ -171,11 +171,11 @@ def training(
 
 
 def end(supervisor: "subprocess.Popen[str]", training: int) -> None:
-    """Kill a command and what it trains (0: nothing yet), as far as they are there."""
-    for one in (supervisor.pid, training):
+    """Kill a command and its training (pid 0: not started), if they still run."""
+    for pid in (supervisor.pid, training):
         with contextlib.suppress(ProcessLookupError):
-            if one and (one != supervisor.pid or supervisor.poll() is None):
-                os.kill(one, signal.SIGKILL)
+            if pid and (pid != supervisor.pid or supervisor.poll() is None):
+                os.kill(pid, signal.SIGKILL)
     if supervisor.stdout:
         supervisor.stdout.close()
     supervisor.wait(10)
@@ -198,14 +198,14 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
 
 
 def write(project: paths.Project, **files: str) -> None:
-    """Write files of code/, `main="…"` is code/main.py, and commit everything."""
+    """Write files of code/ (`main="…"` is code/main.py) and commit everything."""
     for name, text in files.items():
         (project.code / f"{name}.py").write_text(textwrap.dedent(text))
     commit(project)
 
 
 def commit(project: paths.Project) -> None:
-    """Commit all there is."""
+    """Commit everything."""
     git(project.root, "add", "--all")
     git(project.root, "commit", "--quiet", "--allow-empty", "--message=next")
 
@@ -227,7 +227,7 @@ def record(project: paths.Project, name: str) -> run_record.Record:
 
 
 def edit_record(project: paths.Project, name: str, **changes: Any) -> None:
-    """Change a run's record, also in its last session."""
+    """Change keys of a run's record, and those of them that its last session has."""
     at = the_run(project, name)
     now = json.loads(at.record.read_text()) | changes
     now["sessions"][-1] |= {key: value for key, value in changes.items() if key in now["sessions"][-1]}
@@ -235,7 +235,7 @@ def edit_record(project: paths.Project, name: str, **changes: Any) -> None:
 
 
 def log(project: paths.Project, name: str) -> list[str]:
-    """Return the lines of a run's log, without those that mark a session."""
+    """Return the lines of a run's log, without the headers of sessions."""
     lines = the_run(project, name).log.read_text(errors="surrogateescape").splitlines()
     return [line for line in lines if not line.startswith("===")]
 
@@ -252,14 +252,14 @@ def finished(project: paths.Project) -> list[str]:
 
 
 def left(project: paths.Project) -> list[str]:
-    """Return what is in __result__, but the lock."""
+    """Return the names in __result__, without the lock."""
     return sorted(path.name for path in project.result.glob("*") if path.name not in (".lock", "README.md"))
 
 
 def of_the_user(root: Path) -> dict[str, Any]:
-    """Return everything of the user's that no command may touch: files with their times, index, HEAD, branches, stash.
+    """Return all that no command may touch: the user's files with their times, index, HEAD, branches and stash.
 
-    The manager's own bytecode and what is under /__*__ are not the user's.
+    The manager's bytecode and files below /__*__ are not the user's.
     """
     folder = Path(git(root, "rev-parse", "--absolute-git-dir").strip())
     look = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false"]
@@ -290,7 +290,7 @@ def _bytes(path: Path) -> bytes | None:
 
 @contextlib.contextmanager
 def untouched(root: Path) -> Iterator[None]:
-    """Make sure that the block changes nothing of the user's."""
+    """Assert that the block changes nothing of the user's."""
     before = of_the_user(root)
     yield
     after = of_the_user(root)
@@ -302,7 +302,7 @@ def untouched(root: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def nothing_left(project: paths.Project) -> Iterator[None]:
-    """Make sure that the block leaves no tag, no id, no folder, and changes nothing of the user's."""
+    """Assert that the block leaves no tag, id or folder, and changes nothing of the user's."""
     before = tags(project), left(project)
     with untouched(project.root):
         yield
@@ -310,10 +310,7 @@ def nothing_left(project: paths.Project) -> Iterator[None]:
 
 
 def git_that(folder: Path, script: str) -> str:
-    """Return a PATH whose `git` is the real one, run by a script that can do something before or after: "$@" is git.
-
-    `$count` is the number of the call.
-    """
+    """Return a PATH on which `git` is `script`, where "$@" is the real command and `$count` the number of the call."""
     folder.mkdir(exist_ok=True)
     real = shutil.which("git")
     assert real is not None
