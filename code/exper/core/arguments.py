@@ -13,7 +13,7 @@ class Parser(argparse.ArgumentParser):
     """A parser whose help is the docstring of the command's file."""
 
     def __init__(self, name: str, doc: str | None) -> None:
-        """Take no abbreviations: an option that exists later must not change what a script means."""
+        """Refuse abbreviations: an option added later must not change the meaning of a script."""
         super().__init__(
             prog=name, description=doc, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
         )
@@ -24,7 +24,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def output_file(given: str, *endings: str) -> Path:
-    """Return the file that -o means, behind links.
+    """Return the file given to -o, with links resolved.
 
     Raises:
         Refused: no file of that name can be written.
@@ -34,7 +34,7 @@ def output_file(given: str, *endings: str) -> Path:
         wanted = " or ".join(filter(None, (", ".join(endings[:-1]), endings[-1])))
         raise Refused(f"-o {given}: the name of the file must end in {wanted}.")
     if path.exists() and not path.is_file():
-        raise Refused(f"-o {given}: that is no file. Give it another name.")
+        raise Refused(f"-o {given}: that is not a file. Give it another name.")
     if not path.parent.is_dir():
         folder = Path(given).parent
         raise Refused(f"-o {given}: there is no folder {folder}. Type: mkdir -p {shlex.quote(str(folder))}")

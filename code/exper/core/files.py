@@ -1,4 +1,4 @@
-"""Files that survive a kill: replaced whole, or appended by whole lines."""
+"""Files that survive a kill: replaced as a whole, or appended to by whole lines."""
 
 import contextlib
 import json
@@ -13,26 +13,26 @@ from typing import IO, Any
 from exper.core.errors import Refused
 
 _BLOCK = 65536
-HALF_WRITTEN = re.compile(r"\.[0-9a-f]{12}")  # how the name ends of what is to take a file's place
+HALF_WRITTEN = re.compile(r"\.[0-9a-f]{12}")  # the ending of a file that is to replace another
 
 
 def replace(path: Path, content: str | bytes, mode: int = 0o666) -> None:
-    """Give `path` new content, such that a reader or a power cut sees the old or the new, whole."""
+    """Replace the content of `path`; a reader, or a power cut, sees the old or the new content, never a mixture."""
     with replacing(path, mode) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 @contextlib.contextmanager
 def replacing(path: Path, mode: int = 0o666, check: Callable[[], None] = lambda: None) -> Iterator[IO[bytes]]:
-    """Yield a file that takes the place of `path`, whole and on the disk, when the block ends without an error.
+    """Yield a file that replaces `path`, complete and on the disk, when the block ends without an error.
 
-    It has the mode of the file that was there; a new one has `mode`, less what the umask takes away. `check` is called
-    at the last moment; if it raises something, `path` stays as it is.
+    It keeps the mode of the old file; a new file has `mode`, less the umask. `check` is called at the last moment; if
+    it raises an exception, `path` stays as it is.
     """
     beside = path.with_name(f".{path.name}.{os.urandom(6).hex()}")  # as HALF_WRITTEN says
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
-        with contextlib.suppress(OSError):  # it is a new one
+        with contextlib.suppress(OSError):  # a new file
             os.fchmod(handle, path.stat().st_mode & 0o777)
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -49,10 +49,10 @@ def replacing(path: Path, mode: int = 0o666, check: Callable[[], None] = lambda:
 
 @contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Yield a folder that takes the place of `path`, whole, when the block ends without an error."""
+    """Yield a folder that replaces `path`, complete, when the block ends without an error."""
     path.parent.mkdir(exist_ok=True)
     beside = path.with_name(f".{path.name}")
-    shutil.rmtree(beside, ignore_errors=True)  # of a kill
+    shutil.rmtree(beside, ignore_errors=True)  # left by a kill
     beside.mkdir()
     try:
         yield beside
@@ -64,13 +64,13 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def write_all(handle: int, data: bytes) -> None:
-    """Write to a descriptor; a full disk, or a reader that is slow, takes a part at a time."""
+    """Write all data to a descriptor: one call may write less, to a full disk or for a slow reader."""
     while data:
         data = data[os.write(handle, data) :]
 
 
 def read_saved(path: Path) -> bytes:
-    """Return the content of a file that people edit: an editor that saves in place empties it before it writes."""
+    """Return the content of a file that people edit: an editor that saves in place empties it first."""
     content = path.read_bytes()
     if not content:
         time.sleep(0.02)
@@ -79,14 +79,14 @@ def read_saved(path: Path) -> bytes:
 
 
 def umask() -> int:
-    """Return which rights this process gives to no file that it makes."""
+    """Return the umask of this process."""
     mask = os.umask(0)  # there is no other way to ask
     os.umask(mask)
     return mask
 
 
 def size(path: Path) -> int:
-    """Return the bytes of a file, or of all files in a folder."""
+    """Return the size in bytes of a file, or of all files in a folder."""
     if path.is_symlink() or not path.is_dir():
         return _size(path)
     return sum(_size(Path(parent, name)) for parent, _, names in os.walk(path) for name in names)
@@ -95,12 +95,12 @@ def size(path: Path) -> int:
 def _size(path: Path) -> int:
     try:
         return path.lstat().st_size
-    except FileNotFoundError:  # it has just gone
+    except FileNotFoundError:  # removed meanwhile
         return 0
 
 
 def remove(path: Path) -> None:
-    """Remove a file, or a folder with all that is in it, if it is there."""
+    """Remove a file, or a folder with its content, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -108,7 +108,7 @@ def remove(path: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Make the content of a file, or the names in a folder, outlive a power cut."""
+    """Flush a file, or the names in a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -119,7 +119,7 @@ def sync(path: Path) -> None:
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Replace `path` by indented JSON; NaN and infinity are written as Python's json reads them."""
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    replace(path, text.encode(errors="backslashreplace"))  # bytes that were not UTF-8; JSON reads them back
+    replace(path, text.encode(errors="backslashreplace"))  # for bytes that were not UTF-8; JSON reads them back
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        Refused: there is one and it cannot be read; damaged is not absent.
+        Refused: it exists and can't be read; damaged is not absent.
     """
     try:
         content = json.loads(_read(path).decode())
@@ -149,7 +149,7 @@ def section(content: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _read(path: Path) -> bytes:
-    """Return what is in a file, mostly by three calls to the system: a table reads thousands."""
+    """Return the content of a file, mostly by three system calls: a table reads thousands of files."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         blocks = [os.read(handle, _BLOCK)]
@@ -161,7 +161,7 @@ def _read(path: Path) -> bytes:
 
 
 def open_to_append(path: Path) -> IO[bytes]:
-    """Open `path` for appending lines; a last line that a kill tore is cut off first."""
+    """Open `path` for appending lines; an incomplete last line, left by a kill, is cut off first."""
     file = open(path, "ab+")
     size = file.seek(0, os.SEEK_END)
     whole = _end_of_last_line(file, size)
@@ -172,7 +172,7 @@ def open_to_append(path: Path) -> IO[bytes]:
 
 
 def append(path: Path, text: str) -> None:
-    """Add lines to a file of which nothing is ever cut: a last line that a kill tore becomes a whole one."""
+    """Append lines to a file that is never cut: an incomplete last line gets its newline first."""
     with open(path, "ab+") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 1))
@@ -193,10 +193,10 @@ def _end_of_last_line(file: IO[bytes], size: int) -> int:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the objects of a JSON-lines file; only a torn last line is forgiven.
+    """Return the objects of a JSON-lines file, without an incomplete last line.
 
     Raises:
-        Refused: another line cannot be read.
+        Refused: a complete line can't be read.
     """
     try:
         lines = path.read_bytes().split(b"\n")

@@ -10,16 +10,22 @@ class Follower:
     """Reads lines, each once, in their order.
 
     A file that was cut back meanwhile, and has grown again, has the same lines at other offsets: it is read anew, up to
-    the number of the line that comes next.
+    the number of the next line.
     """
 
     def __init__(self, path: Path, number: int) -> None:
         """Begin with the line `number`, counted from 0."""
-        self._path, self._next = path, number
-        self._number, self._offset, self._last = 0, 0, b""  # lines before the offset; the last of them
+        self._path = path
+        self._next = number
+        self._rewind()
+
+    def _rewind(self) -> None:
+        self._number = 0  # of lines before the offset
+        self._offset = 0
+        self._last = b""  # the last line before the offset
 
     def lines(self, most: int = sys.maxsize) -> list[tuple[int, dict[str, Any]]]:
-        """Return the next lines with their numbers, at most so many; one that can't be read is empty."""
+        """Return the next lines with their numbers, at most `most`; a line that can't be parsed is an empty dict."""
         try:
             with open(self._path, "rb") as file:
                 return self._read(file, most)
@@ -29,18 +35,20 @@ class Follower:
     def _read(self, file: IO[bytes], most: int) -> list[tuple[int, dict[str, Any]]]:
         file.seek(self._offset - len(self._last))
         if file.read(len(self._last)) != self._last:
-            self._number, self._offset, self._last = 0, 0, b""
+            self._rewind()
             file.seek(0)
-        found: list[tuple[int, dict[str, Any]]] = []
-        while len(found) < most:
+        lines: list[tuple[int, dict[str, Any]]] = []
+        while len(lines) < most:
             line = file.readline()
             if not line.endswith(b"\n"):
                 break
             if self._number >= self._next:
-                found.append((self._number, _object(line)))
+                lines.append((self._number, _object(line)))
                 self._next += 1
-            self._number, self._offset, self._last = self._number + 1, self._offset + len(line), line
-        return found
+            self._number += 1
+            self._offset += len(line)
+            self._last = line
+        return lines
 
 
 def _object(line: bytes) -> dict[str, Any]:

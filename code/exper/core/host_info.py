@@ -1,4 +1,4 @@
-"""What is recorded of the machine and the process; only what the lists here allow."""
+"""The machine and the process, as a run records them; of the environment only the variables listed here."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ from exper.core import packages
 
 MAX_THREADS = 8
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-# Names whose value explains a result and holds no secret.
+# Variables that explain a result and hold no secret.
 _ENVIRONMENT = (
     *("CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "PYTORCH_CUDA_ALLOC_CONF"),
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_WAIT_POLICY", "KMP_AFFINITY"),
@@ -26,7 +26,7 @@ def host() -> str:
 
 
 def boot_id() -> str:
-    """Return what names this boot of this kernel; containers on one kernel share it."""
+    """Return the id of this boot of this kernel; containers on one kernel share it."""
     try:
         return _BOOT_ID.read_text().strip()
     except OSError:
@@ -34,18 +34,18 @@ def boot_id() -> str:
 
 
 def this_process() -> dict[str, object]:
-    """Return what a record holds to find this process again: `is_here` and `is_alive` ask for it."""
+    """Return the host, boot, pid and start time of this process, for `is_here` and `is_alive`."""
     pid = os.getpid()
     return {"host": host(), "boot_id": boot_id(), "pid": pid, "pid_started": started(pid)}
 
 
 def is_here(record: dict[str, object]) -> bool:
-    """Tell whether a run was last started on this kernel or, before a reboot, on this host."""
+    """Tell whether a recorded process was started on this kernel or, before a reboot, on this host."""
     return record.get("boot_id") == boot_id() or record.get("host") == host()
 
 
 def started(pid: int) -> float | None:
-    """Return when the process started, seconds since the epoch, or None if there is none; tells a reused pid."""
+    """Return the start time of a process in seconds since the epoch, None if there is none; it tells a reused pid."""
     try:
         return float(psutil.Process(pid).create_time())
     except psutil.Error:
@@ -57,11 +57,11 @@ def is_alive(pid: object, pid_started: object) -> bool:
     if not isinstance(pid, int) or not isinstance(pid_started, (int, float)):
         return False
     now = started(pid)
-    return now is not None and abs(now - pid_started) < 2  # psutil adds a boot time that may wander with the clock
+    return now is not None and abs(now - pid_started) < 2  # psutil adds a boot time, which may drift with the clock
 
 
 def default_threads() -> int:
-    """Return the physical cores that this process may use, 8 at most; never a function of load."""
+    """Return the number of physical cores that this process may use, at most 8; it does not depend on load."""
     cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
     return max(1, min(cores, allowed, MAX_THREADS))

@@ -1,11 +1,11 @@
-"""Locks that the system releases when their last holder dies, and that can be asked without being taken.
+"""File locks that the system releases when the last holder dies, and that can be probed without being taken.
 
-Not every network disk tells other hosts of them. So `held`, which guards what several hosts may do at once, makes a
-link besides: to make one that exists fails on every host.
+Some network disks don't share locks between hosts. So `held`, which guards work that several hosts may start at once,
+also makes a symbolic link: making an existing link fails on every host.
 
-On Linux an open-file-description lock: it lives in the open file, so a child that was handed the descriptor holds
-it too, and a question never gets in the way of somebody who wants it. Elsewhere flock, where asking takes it for a
-moment. Never unlock: close, or the other holders lose it as well.
+On Linux it is an open-file-description lock: it belongs to the open file, so a child that inherits the descriptor holds
+it too, and probing never blocks a process that wants it. Elsewhere it is flock, where probing takes it for a moment.
+Never unlock, close the descriptor: unlocking would release it for the other holders as well.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ _WHOLE_FILE = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 
 def take(path: Path, wait_seconds: float = 0.0) -> int | None:
-    """Lock `path`, made if need be; return the descriptor that holds the lock, or None if somebody else does."""
+    """Lock the file `path`, created if missing; return the descriptor that holds the lock, None if it is held."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     deadline = time.monotonic() + wait_seconds
     try:
@@ -54,7 +54,7 @@ def _try(handle: int) -> bool:
 
 
 def is_held(path: Path) -> bool:
-    """Tell whether somebody holds the lock `path`."""
+    """Tell whether any process holds the lock `path`."""
     try:
         handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -62,10 +62,10 @@ def is_held(path: Path) -> bool:
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        # Another user's run, or a disk that can only be read: asking needs no more than that.
+        # Another user's run, or a read-only disk: probing needs only read access.
         try:
             handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except PermissionError:  # we may not even ask, and so must not touch what it guards
+        except PermissionError:  # unknown, so take it for held
             return True
     try:
         if _HAS_OFD:
@@ -77,20 +77,19 @@ def is_held(path: Path) -> bool:
 
 
 def is_handed(handle: int, path: Path) -> bool:
-    """Tell whether `handle` is an open descriptor of the lock `path`, and holds it."""
+    """Tell whether `handle` is an open descriptor of the file `path` and holds its lock."""
     try:
-        ours, lock = os.fstat(handle), os.stat(path)
-        return (ours.st_dev, ours.st_ino) == (lock.st_dev, lock.st_ino) and _try(handle)
-    except OSError:  # not open, or not for writing, as a lock is
+        return os.path.samestat(os.fstat(handle), os.stat(path)) and _try(handle)
+    except OSError:  # not open, or not for writing
         return False
 
 
 @contextlib.contextmanager
 def held(path: Path, wait_seconds: float = 60.0) -> Iterator[None]:
-    """Hold the lock `path` for a short job, on all hosts that share its folder.
+    """Hold the lock `path` for a short job, against all hosts that share its folder.
 
     Raises:
-        Refused: somebody else held it all the time.
+        Refused: another process held it for `wait_seconds`.
     """
     deadline = time.monotonic() + wait_seconds
     handle = take(path, wait_seconds)
@@ -111,8 +110,8 @@ def held(path: Path, wait_seconds: float = 60.0) -> Iterator[None]:
 
 
 def _make(path: Path) -> bool:
-    """Make a link that names this host, unless another host has; one of ours is what a killed process has left."""
-    from exper.core import host_info  # with psutil, which the first command has yet to install, under a lock
+    """Make a link that names this host; return False if it exists. A link of this host was left by a killed process."""
+    from exper.core import host_info  # needs psutil, which the first command installs under a lock
 
     try:
         os.symlink(f"{host_info.boot_id()}@{host_info.host()}", path)
@@ -132,4 +131,4 @@ def _holder(path: Path) -> dict[str, object]:
 
 def _who_holds(path: Path, seconds: float) -> str:
     host = _holder(path).get("host")
-    return f"the host {host} has held {path} for {seconds:.0f} s. If it works no more, remove that file."
+    return f"the host {host} has held {path} for {seconds:.0f} s. If it no longer works, remove that file."

@@ -1,23 +1,23 @@
-"""The names under __data__, __result__ and __statistic__; nobody else joins them."""
+"""The only module that knows the names under __data__, __result__ and __statistic__."""
 
 import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-_OF_THE_DISK = "lost+found"  # where __result__ is a disk of its own
+_OF_THE_DISK = "lost+found"  # if __result__ is a file system of its own
 
 
 def from_here(path: Path) -> str:
-    """Return a path as it is written from the working folder."""
+    """Return a path relative to the working folder."""
     try:
         return os.path.relpath(path)
-    except FileNotFoundError:  # the folder that the user is in is deleted
+    except FileNotFoundError:  # the working folder is deleted
         return str(path)
 
 
 def search_of(tag: str) -> str:
-    """Return the tag of the search that a tag is a trial of; nothing if it is none."""
+    """Return the search that the tag `<search>+<values>` is a trial of; empty for other tags."""
     search, plus, _ = tag.partition("+")
     return search if plus else ""
 
@@ -38,7 +38,7 @@ class Run:
 
     @property
     def is_numbered(self) -> bool:
-        """Tell whether it is a run that lasts; a verification, which nobody is told of, has no number."""
+        """Tell whether it is a lasting run; a verification has no number."""
         return self.folder.name.isdigit()
 
     def __str__(self) -> str:
@@ -82,17 +82,17 @@ class Run:
 
     @property
     def prune(self) -> Path:
-        """Stands there if a search has asked the run to end early."""
+        """Exists if a search has asked the run to end early."""
         return self.folder / "prune"
 
     @property
     def job_script(self) -> Path:
-        """What SLURM runs."""
+        """The script that SLURM runs."""
         return self.folder / "job"
 
     @property
     def job_log(self) -> Path:
-        """What SLURM and the manager say in a job."""
+        """The output of SLURM and the manager in a job."""
         return self.folder / "job.log"
 
     @property
@@ -104,7 +104,7 @@ class Run:
         return self.folder / "tensorboard"
 
     def evaluated(self, epoch: int) -> Path:
-        """Return the folder of what `exper evaluate` has found out about an epoch's weights."""
+        """Return the folder with the results of `exper evaluate` for an epoch's weights."""
         return self.folder / "evaluate" / f"epoch_{epoch}"
 
     @property
@@ -118,7 +118,7 @@ class Run:
 
     @property
     def sent(self) -> Path:
-        """What each logger that sends has sent."""
+        """The progress of each logger that sends."""
         return self.folder / "sent"
 
     @property
@@ -128,7 +128,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Verification(Run):
-    """The files of a run that is repeated only to be compared, `__result__/.verify/<tag>-<id>-<random>/`."""
+    """The files of a repetition that `verify` compares with its run, `__result__/.verify/<tag>-<id>-<random>/`."""
 
     @property
     def snapshot(self) -> Path:
@@ -137,7 +137,7 @@ class Verification(Run):
 
 @dataclass(frozen=True)
 class Tag:
-    """What belongs to one tag, `__result__/<tag>/`."""
+    """The files of a tag, `__result__/<tag>/`."""
 
     folder: Path
 
@@ -147,7 +147,7 @@ class Tag:
 
     @property
     def search(self) -> str:
-        """Return the tag of the search that this is a trial of; nothing if it is none."""
+        """Return the search that this tag is a trial of; empty for other tags."""
         return search_of(self.name)
 
     @property
@@ -160,12 +160,12 @@ class Tag:
 
     @property
     def removed_ids(self) -> Path:
-        """The ids of the runs that have been removed, one a line."""
+        """The ids of removed runs, one a line."""
         return self.folder / "removed_ids"
 
     @property
     def journal(self) -> Path:
-        """What Optuna knows of a search."""
+        """Optuna's journal of a search."""
         return self.folder / "search.journal"
 
     @property
@@ -179,7 +179,7 @@ class Tag:
 
     @property
     def job_log(self) -> Path:
-        """What the tasks of a search say; sbatch puts their number for %a."""
+        """The output of a search's tasks; sbatch replaces %a by their number."""
         return self.folder / "search.%a.log"
 
     def run(self, number: int) -> Run:
@@ -203,7 +203,7 @@ class Board:
 
     @property
     def lock(self) -> Path:
-        """Held by the TensorBoard as long as it runs."""
+        """Held while TensorBoard runs."""
         return self.folder / "lock"
 
     @property
@@ -216,7 +216,7 @@ class Board:
 
     @property
     def stopped(self) -> Path:
-        """Stands there if the user has stopped it, so that `run` starts none."""
+        """Exists if the user has stopped it, so that `run` starts none."""
         return self.folder / "stopped"
 
 
@@ -264,7 +264,7 @@ class Project:
 
     @property
     def lock(self) -> Path:
-        """Held for the moment in which a run is born, removed, or a snapshot put in its place."""
+        """Held while a run is created or removed, or a snapshot is put into place."""
         return self.result / ".lock"
 
     @property
@@ -273,12 +273,12 @@ class Project:
 
     @property
     def sacred(self) -> Path:
-        """What Sacred's FileStorageObserver would be given."""
+        """The folder in the format of Sacred's FileStorageObserver."""
         return self.result / ".sacred"
 
     @property
     def mlflow(self) -> Path:
-        """MLflow's runs, where no server has them."""
+        """MLflow's runs, if there is no server."""
         return self.result / ".mlflow"
 
     @property
@@ -309,18 +309,18 @@ class Project:
     def _folders(self, *, are_readable: bool) -> list[str]:
         try:
             with os.scandir(self.result) as entries:
-                found = [entry for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+                folders = [entry for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
         except FileNotFoundError:
             return []
-        names = [entry.name for entry in found if os.access(entry.path, os.R_OK | os.X_OK) == are_readable]
+        names = [entry.name for entry in folders if os.access(entry.path, os.R_OK | os.X_OK) == are_readable]
         return sorted(name for name in names if name != _OF_THE_DISK)
 
     def tag_names(self) -> list[str]:
-        """Return the names of the tags that have a folder which can be read; thousands of them quickly."""
+        """Return the names of the tags that have a readable folder; fast for thousands of them."""
         return self._folders(are_readable=True)
 
     def locked_names(self) -> list[str]:
-        """Return the names of the tags whose folders can't be read: another user's."""
+        """Return the names of the tags whose folders can't be read, such as another user's."""
         return self._folders(are_readable=False)
 
     def tags(self) -> list[Tag]:

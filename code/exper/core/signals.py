@@ -1,4 +1,4 @@
-"""Signals that ask to end, noted and looked at between two steps, so that no step is torn."""
+"""Stop signals: noted when they arrive and checked between two steps, so that no step is interrupted."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class Interrupted(Exception):
-    """Somebody asked to end; the exit code is 128 and the signal's number."""
+    """A stop signal has arrived; the exit code is 128 plus its number."""
 
     def __init__(self, number: int, was_typed: bool = False) -> None:
         """Keep the signal's number, and whether Ctrl-C was typed while training had the terminal."""
@@ -21,18 +21,18 @@ class Interrupted(Exception):
 
 
 class Signals:
-    """Within the block, note stop signals, and pass them on to training once there is one."""
+    """Within the block, note stop signals, and forward them to training once it runs."""
 
     def __init__(self) -> None:
         """Note nothing yet."""
         self.noted: int | None = None
-        self.receiver: int | None = None  # pid of the process that gets them
-        self.was_without_terminal = False  # the receiver had it, so that Ctrl-C was for that alone
+        self.receiver: int | None = None  # pid of the process that they are forwarded to
+        self.was_without_terminal = False  # the receiver had it, so that Ctrl-C reached the receiver alone
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Signals":
         for number in STOPPING:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup`, and `&` in scripts, keep their meaning
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup`, and `&` in scripts, set it
                 self._before[number] = signal.signal(number, self._note)
         self._before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal ends nothing
         return self
@@ -57,12 +57,12 @@ class Signals:
 
 @contextlib.contextmanager
 def raised() -> Iterator[None]:
-    """Raise Interrupted when a signal asks to end, or the terminal is closed; later ones are ignored."""
+    """Raise Interrupted on a stop signal or when the terminal is closed; further signals are ignored."""
     numbers = [n for n in (*STOPPING, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
 
     def end(number: int, _frame: FrameType | None) -> None:
-        for one in numbers:
-            signal.signal(one, signal.SIG_IGN)
+        for every in numbers:
+            signal.signal(every, signal.SIG_IGN)
         raise Interrupted(number)
 
     before = {number: signal.signal(number, end) for number in numbers}

@@ -1,7 +1,7 @@
-"""What training prints, copied to the terminal as it is and to the log as it remains.
+"""Training's output, copied to the terminal unchanged and to the log as a terminal would finally show it.
 
-Runs in the supervisor; in training that has lost its supervisor; and, for `python code/main.py`, as a program of its
-own (`terminal.py <log> <master>`), so that the output outlives whatever happens to training.
+It runs in the supervisor; in training that has lost its supervisor; and, for `python code/main.py`, as a program of its
+own (`terminal.py <log> <master>`), so that the copying outlives a crash of training.
 """
 
 import contextlib
@@ -18,87 +18,90 @@ import time
 from pathlib import Path
 
 _CHUNK = 65536  # bytes
-_LONGEST_LINE = 1 << 16  # bytes; beyond, a line goes to the log in pieces, or each would be looked at ever again
+_LONGEST_LINE = 1 << 16  # bytes; a longer line is logged in pieces, as each chunk scans the held line again
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_=>78])")
-_ERASES = re.compile(r"\x1b\[[02]?K")  # the rest of the line, or all of it
-# tqdm draws an inner bar a line below and moves back up; what it drew there does not remain.
+_ERASES = re.compile(r"\x1b\[[02]?K")  # to the end of the line, or all of it
+# tqdm draws an inner bar one line below and moves back up; the log leaves that line out.
 _DRAWN_BELOW = re.compile(rb"\n[^\n]*?\x1b\[1?A")
 _DEFAULT_SIZE = struct.pack("HHHH", 24, 80, 0, 0)
 
 
-class Remaining:
-    """Reduce a stream to the lines that a terminal would still show: of a progress bar its last state, no colours."""
+class FinalLines:
+    """Reduce a stream to its final lines: the last state of a progress bar, without colours."""
 
     def __init__(self) -> None:
-        """Start with nothing held back."""
+        """Hold back nothing yet."""
         self._held = b""
 
     def feed(self, data: bytes) -> bytes:
-        """Return the whole lines that `data` completes."""
+        """Return the lines that `data` completes."""
         text = self._held + data
         if b"\x1b" not in text and b"\r" not in text:
-            whole, newline, self._held = text.rpartition(b"\n")
-            return whole + newline + self._too_long()
+            complete, newline, self._held = text.rpartition(b"\n")
+            return complete + newline + self._take_too_long()
         while text != (text := _DRAWN_BELOW.sub(b"\r", text)):
             pass
-        end = _end_of_what_stays(text)
-        self._held = _last_drawn(text[end:])
-        return b"".join(_remains(line) + b"\n" for line in text[:end].split(b"\n")[:-1]) + self._too_long()
+        end = _end_of_final_lines(text)
+        self._held = _drop_overdrawn(text[end:])
+        return b"".join(_final(line) + b"\n" for line in text[:end].split(b"\n")[:-1]) + self._take_too_long()
 
-    def _too_long(self) -> bytes:
-        """Return what is held back if it is too much to wait for its end."""
-        if len(self._held) <= _LONGEST_LINE:
-            return b""
-        text, self._held = self._held, b""
-        return b"\n".join(map(_remains, text.split(b"\n")))
+    def _take_too_long(self) -> bytes:
+        """Return the text held back, and hold none, if it is longer than any line that is waited for."""
+        return self._take() if len(self._held) > _LONGEST_LINE else b""
+
+    def _take(self) -> bytes:
+        text = self._held
+        self._held = b""
+        return b"\n".join(map(_final, text.split(b"\n")))
 
     def close(self) -> bytes:
-        """Return what is left, as a last line."""
-        lines = b"\n".join(map(_remains, self._held.split(b"\n")))
-        self._held = b""
+        """Return the rest, as a last line."""
+        lines = self._take()
         return lines if not lines or lines.endswith(b"\n") else lines + b"\n"
 
 
-def _end_of_what_stays(text: bytes) -> int:
-    """Return where the open line begins, or the finished bar before it: something may still move up to that."""
+def _end_of_final_lines(text: bytes) -> int:
+    """Return the start of the open line, or of a finished bar just above it, to which the cursor may still move up."""
     start = text.rfind(b"\n") + 1
     above = text[:start].rstrip(b"\n")
     bar = above.rfind(b"\n") + 1
     return bar if b"\r" in above[bar:] else start
 
 
-def _last_drawn(text: bytes) -> bytes:
-    """Drop what the open line has overwritten, so that hours of a bar are not held; what comes last may be torn."""
+def _drop_overdrawn(text: bytes) -> bytes:
+    """Drop the overwritten states of the open line, so that hours of a bar are not held; the last may be incomplete."""
     lines, newline, line = text.rpartition(b"\n")
     drawn, moved_back, last = line.rpartition(b"\r")
-    return lines + newline + (b"\r" + _remains(drawn) + b"\r" + last if moved_back else line)
+    if not moved_back:
+        return text
+    return lines + newline + b"\r" + _final(drawn) + b"\r" + last
 
 
-def _remains(line: bytes) -> bytes:
-    """Return what a terminal shows of a line: after a carriage return, the text overwrites what was there."""
+def _final(line: bytes) -> bytes:
+    """Return a line as a terminal finally shows it: after a carriage return, new text overwrites the old."""
     shown = ""
-    for part in line.decode(errors="surrogateescape").split("\r"):
-        text = _ANSI.sub("", part)
-        shown = text + ("" if _ERASES.search(part) else shown[len(text) :])
+    for drawn in line.decode(errors="surrogateescape").split("\r"):
+        text = _ANSI.sub("", drawn)
+        shown = text + ("" if _ERASES.search(drawn) else shown[len(text) :])
     return (shown.rstrip() if b"\r" in line else shown).encode(errors="surrogateescape")
 
 
 class Relay:
-    """Copy one pseudo-terminal to a log and, as long as somebody is there, to a terminal or pipe."""
+    """Copy a pseudo-terminal to a log and, until that is closed, to a terminal or pipe."""
 
     def __init__(self, master: int, log: int, terminal: int | None) -> None:
-        """Copy from `master` to the open file `log` and to `terminal`, which gets the log's text if it is none."""
+        """Copy from `master` to the open file `log` and to `terminal`; a pipe gets the log's text."""
         self.master = master
         self._log = log
         self._terminal = terminal
         self._is_terminal = terminal is not None and os.isatty(terminal)
-        self._remaining = Remaining()
+        self._lines = FinalLines()
         self._size = b""
         self._log_is_full = False
         self.is_between_lines = True
 
     def pump(self) -> bool:
-        """Copy what there is, at most a chunk; return False once every writer is gone."""
+        """Copy at most one chunk; return False once every writer is gone."""
         data = self._read()
         if data:
             self._show(self._logged(data))
@@ -111,9 +114,9 @@ class Relay:
             return b""
 
     def _logged(self, data: bytes) -> bytes:
-        """Write what remains of `data` to the log; return what is to be shown of it."""
+        """Write the final lines of `data` to the log; return the text to show."""
         self.is_between_lines = data.endswith(b"\n")
-        text = self._remaining.feed(data)
+        text = self._lines.feed(data)
         self._write_log(text)
         return data if self._is_terminal else text
 
@@ -124,17 +127,18 @@ class Relay:
         self.close()
 
     def close(self, quiet_seconds: float = 0.2, most_seconds: float = 1.0) -> None:
-        """Copy what is left, all of it to the log before any is shown: who reads what we show may be slow.
+        """Copy the rest, all of it to the log before any is shown: the reader of a pipe may be slow.
 
-        A process that still holds the other side, and prints on and on, is not waited for.
+        A process that still holds the other side and keeps printing is waited for at most `most_seconds`.
         """
-        deadline, shown = time.monotonic() + most_seconds, []
+        deadline = time.monotonic() + most_seconds
+        shown = []
         while time.monotonic() < deadline and select.select([self.master], [], [], quiet_seconds)[0]:
             data = self._read()
             if not data:
                 break
             shown.append(self._logged(data))
-        text = self._remaining.close()
+        text = self._lines.close()
         self._write_log(text)
         self._show(b"".join(shown) + (b"" if self._is_terminal else text))
 
@@ -177,7 +181,7 @@ def _write(file: int, data: bytes) -> None:
 
 
 def open_terminal() -> tuple[int, int]:
-    """Return both sides of a new pseudo-terminal, (ours, the program's), that leaves line ends as they are."""
+    """Return both sides of a new pseudo-terminal, (ours, the program's), that keeps line ends as they are."""
     master, slave = pty.openpty()
     attributes = termios.tcgetattr(slave)
     attributes[1] &= ~termios.OPOST
@@ -186,12 +190,12 @@ def open_terminal() -> tuple[int, int]:
 
 
 def open_log(path: Path) -> int:
-    """Open a log for appending; nothing of it is ever cut."""
+    """Open a log for appending."""
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
 def drain(master: int, log: Path) -> None:
-    """Copy what is still printed to the log alone, until no process can print any more."""
+    """Copy the remaining output to the log alone, until no process can print any more."""
     Relay(master, open_log(log), None).run()
 
 

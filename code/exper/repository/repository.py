@@ -54,7 +54,7 @@ class Repository:
         self._attributes: set[Entry] = set()  # each .gitattributes of a listed commit, also of the folders above
         self._remembered: dict[str, bytes] = {}  # by blob
 
-    # -- questions ------------------------------------------------------------------------------------------------
+    # -- questions -----------------------------------------------------------------------------------------------------
 
     def head(self) -> str:
         """Return the commit that is checked out."""
@@ -223,7 +223,7 @@ class Repository:
             for entry, data in self._blobs(entries):
                 lfs.resolved(self._common, entry.path, data)
 
-    # -- new objects -----------------------------------------------------------------------------------------------
+    # -- new objects ---------------------------------------------------------------------------------------------------
 
     def commit(self, changes: list[Change], edits: Edits, message: str) -> str:
         """Make a commit on top of HEAD that holds `changes` of the working tree, and then `edits` of files (by path).
@@ -309,7 +309,7 @@ class Repository:
             self._git("pack-objects", *options, os.fspath(name), stdin=tags + f"^{base}\n".encode())
             self._git("prune-packed", "--quiet")
 
-    # -- calls of git -------------------------------------------------------------------------------------------------
+    # -- calls of git --------------------------------------------------------------------------------------------------
 
     def _git(self, *arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None) -> bytes:
         return client.call(self.root, *arguments, stdin=stdin, env=env)

@@ -82,7 +82,7 @@ def of_search(tag: paths.Tag) -> list[slurm.Job]:
 
 def state(job: slurm.Job) -> str | None:
     """Return the state that SLURM reports for a job of this user; None if it does not answer."""
-    return slurm.word(job, os.getuid(), 0.0)
+    return slurm.state(job, os.getuid(), 0.0)
 
 
 def is_over(job: slurm.Job) -> bool:

@@ -95,7 +95,7 @@ def _word_on_job(run: paths.Run, job: slurm.Job) -> str | None:
         about = run.record.stat()
     except OSError:  # it has just been removed
         return slurm.GONE
-    return slurm.word(job, about.st_uid, about.st_mtime)
+    return slurm.state(job, about.st_uid, about.st_mtime)
 
 
 def _died_if_unchanged(run: paths.Run, record: run_record.Record) -> str:

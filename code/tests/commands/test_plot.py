@@ -290,7 +290,7 @@ def test_a_link_stays_and_its_file_is_replaced(drawn: paths.Project) -> None:
     assert exper(drawn, "plot", "base", "-o", "link.png").stdout.startswith("a b.png: ")
     assert (drawn.root / "link.png").is_symlink()
     os.mkfifo(drawn.root / "pipe.png")
-    assert "that is no file" in refused(drawn, "plot", "base", "-o", "pipe.png")
+    assert "that is not a file" in refused(drawn, "plot", "base", "-o", "pipe.png")
     assert stat.S_ISFIFO((drawn.root / "pipe.png").lstat().st_mode)
 
 

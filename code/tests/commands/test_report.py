@@ -157,7 +157,7 @@ def test_unknown_runs_of_a_list_are_said_and_left_out(project: paths.Project) ->
      (["empty"], "names no run that there is"),
      (["no.txt"], "there is no list no.txt"), (["../x"], "can't be a tag"), (["none*"], "can't be a tag"),
      (["base", "-o", "x.pdf"], "the name of the file must end in .html or .htm."),
-     (["base", "-o", "no/where.html"], "there is no folder"), (["base", "-o", "folder.html"], "that is no file"),
+     (["base", "-o", "no/where.html"], "there is no folder"), (["base", "-o", "folder.html"], "that is not a file"),
      (["base", "-o", "/proc/x.html"], "can't be written"), (["base", "-o"], "expected one argument")],
 )  # fmt: skip
 def test_what_can_not_be_done_is_refused_and_leaves_nothing(

@@ -256,7 +256,7 @@ def test_where_slurm_is_missing_or_silent_nothing_is_tagged(project: paths.Proje
 def test_what_sbatch_refuses_leaves_nothing(project: paths.Project) -> None:
     with manager.nothing_left(project):
         error = refused(project, "submit", "base", "--", "--partition=nowhere")
-    assert "SLURM does not take the job" in error
+    assert "SLURM does not accept the job" in error
     assert "partition" in error
 
 

@@ -16,7 +16,7 @@ from tests.support.manager import exper, log, write
 
 
 def _remaining(*parts: bytes) -> bytes:
-    remaining = terminal.Remaining()
+    remaining = terminal.FinalLines()
     return b"".join([remaining.feed(part) for part in parts] + [remaining.close()])
 
 
@@ -144,7 +144,7 @@ def test_no_output_takes_long(line: bytes) -> None:
 
 
 def test_small_pieces_of_a_long_open_line_do_not_take_long() -> None:
-    remaining = terminal.Remaining()
+    remaining = terminal.FinalLines()
     began = time.perf_counter()
     remaining.feed(b"\x1b[1m")
     for _ in range(20_000):

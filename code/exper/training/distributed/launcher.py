@@ -23,7 +23,7 @@ from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElas
 from torch.distributed.elastic.multiprocessing.api import LogsDest, LogsSpecs
 
 from exper.core import files, slurm
-from exper.core.terminal import Remaining
+from exper.core.terminal import FinalLines
 from exper.training import stopping
 from exper.training.distributed import nodes
 
@@ -221,7 +221,7 @@ class _Outputs(LogsSpecs):
             copier.join()
 
     def _copy(self, reading: int, prefix: bytes) -> None:
-        remaining = Remaining()
+        remaining = FinalLines()
         while True:
             if select.select([reading], [], [], _POLL_SECONDS)[0]:
                 _print(prefix, remaining.feed(os.read(reading, 1 << 16)))

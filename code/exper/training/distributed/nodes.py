@@ -85,7 +85,7 @@ class Others:
         if meeting.nodes > 1 and meeting.node == 0:
             words = slurm.on_other_nodes(meeting.nodes, [sys.executable, "-s", *sys.argv])
             inherited = {name: value for name, value in os.environ.items() if name not in _OF_THIS_NODE}
-            environment = inherited | slurm.to_find_the_first(meeting.port)
+            environment = inherited | slurm.further_node_environment(meeting.port)
             self._srun = subprocess.Popen(words, stdin=subprocess.PIPE, env=environment)
             self._watcher = threading.Thread(target=self._watch, name="other nodes", daemon=True)
             self._watcher.start()
