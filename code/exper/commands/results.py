@@ -1,11 +1,11 @@
-"""Show what a search has found: a table of its trials, the best first, and pictures.
+"""Show the results of a search: a table of its trials, the best first, and pictures.
 
-Written are __statistic__/table/<tag>.csv and .md and, in __statistic__/plot/<tag>/, history_plots.png (the curves of
-all trials), importance.png (how much each setting matters, as Optuna estimates it) and parallel_coordinate.png.
+Files written: __statistic__/table/<tag>.csv and .md and, in __statistic__/plot/<tag>/, history_plots.png (the curves of
+all trials), importance.png (the importance of each setting, as Optuna estimates it) and parallel_coordinate.png.
 
 The table has the settings that the search varies; a title (see `title -h`) of the search's name chooses others. With
-several seeds a row has the mean of a trial's runs. Trials that have not finished stand below. `exper search` does all
-this at its end.
+several seeds a row has the mean of a trial's runs. Trials that have not finished stand below. `exper search` ends with
+the same table and pictures.
 
 Examples:
     exper results wide
@@ -20,18 +20,18 @@ from exper.statistic import summary
 
 
 def results(arguments: list[str], project: Project) -> int:
-    """Read the runs and what Optuna knows; write and show them."""
+    """Read the runs and the study; write and show the results."""
     parser = Parser("exper results", __doc__)
     parser.add_argument("tag", help="the tag of the search")
-    parser.add_argument("--storage", metavar="URL", help="the database that the search has, as Optuna names it")
+    parser.add_argument("--storage", metavar="URL", help="the database of the search, as Optuna names it")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON instead")
     options = parser.parse_args(arguments)
-    from exper.search import results as shown
-    from exper.search import results_table  # with Optuna, which takes a quarter of a second to import
+    from exper.search import results as search_results  # with Optuna, which takes a quarter of a second to import
+    from exper.search import results_table
 
-    search = results_table.of(project, options.tag, options.storage)
+    search = results_table.load(project, options.tag, options.storage)
     if not options.json:
-        return int(warn("results", shown.write(search, "results")))
-    read = results_table.read(search)
-    print(summary.as_json(read.objects()))
-    return int(warn("results", read.problems))
+        return int(warn("results", search_results.write(search, "results")))
+    content = results_table.read(search)
+    print(summary.as_json(content.objects()))
+    return int(warn("results", content.problems))

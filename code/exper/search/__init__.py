@@ -1,1 +1,1 @@
-"""A search: what it varies, its trials, each a tagged commit, and what they found."""
+"""A search: its space, its trials (each a tagged commit), and their results."""

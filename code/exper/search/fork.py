@@ -1,4 +1,4 @@
-"""Make a fork of this process what `python -s main.py` would have become, but with what is imported already.
+"""Turn a fork of this process into the process that `python -s main.py` would be, with the imports of this one.
 
 The fork never returns: Python ends in it as it ends everywhere, with the frames of the supervisor still below.
 """
@@ -11,24 +11,61 @@ import gc
 import importlib
 import importlib.machinery
 import io
+import json
 import multiprocessing
 import os
 import random
 import signal
 import socket
+import struct
 import sys
 import threading
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, NamedTuple, NoReturn, TextIO
 
 from exper.runs.supervisor import Program
-from exper.search import message
 
 _NOT_FLUSHED = 120  # Python's exit code for it
-_OURS: list[types.ModuleType] = []  # keeps what is still in use, and saves taking it apart
+_LENGTH = struct.Struct("=I")
+_MOST_DESCRIPTORS = 8
+_forgotten: list[types.ModuleType] = []  # modules of ours that are still in use here
+
+
+# -- messages between the processes of a warm start --------------------------------------------------------------------
+
+
+class Message(NamedTuple):
+    """An object, with open descriptors."""
+
+    content: dict[str, Any]
+    descriptors: list[int]
+
+
+def send(to: socket.socket, content: dict[str, Any], *descriptors: int) -> None:
+    """Send a message; the receiver gets its own descriptors of the same open files.
+
+    Raises:
+        OSError: the receiver is gone.
+    """
+    text = json.dumps(content).encode()
+    socket.send_fds(to, [_LENGTH.pack(len(text))], descriptors)
+    to.sendall(text)
+
+
+def receive(connection: socket.socket) -> Message | None:
+    """Wait for a message; return None if the sender is gone."""
+    length, descriptors, _, _ = socket.recv_fds(connection, _LENGTH.size, _MOST_DESCRIPTORS)
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+    with connection.makefile("rb") as file:
+        text = file.read(_LENGTH.unpack(length)[0]) if length else b""
+    return Message(json.loads(text), descriptors) if text else None
+
+
+# -- the fork ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -40,20 +77,23 @@ class Forked:
 
 
 class Waiting:
-    """A fork of this process, which must have one thread: made ahead, as it takes a while, it waits for a program."""
+    """A fork of this process that waits for a program; made ahead, as a fork takes a while."""
 
     def __init__(self, prepare: Callable[[Program], None], mask: set[int]) -> None:
-        """Fork; `prepare` is called there before the program is run, with the signals in `mask` blocked."""
+        """Fork this process, which must have one thread.
+
+        The fork calls `prepare` before it runs the program, then blocks the signals in `mask` alone.
+        """
         sys.stdout.flush()
         sys.stderr.flush()
-        self._orders, theirs = socket.socketpair()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # none is to reach handlers of ours
+        self._orders, orders = socket.socketpair()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # none may reach handlers of ours
         self._pid = os.fork()
         if self._pid == 0:
             try:
                 self._orders.close()
                 _forget()
-                program = _received(theirs)
+                program = _received(orders)
                 _become(program)
                 prepare(program)
                 _run(program, mask)
@@ -62,10 +102,10 @@ class Waiting:
             finally:
                 os._exit(1)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        theirs.close()
+        orders.close()
 
     def start(self, program: Program) -> Forked:
-        """Run a program there.
+        """Run a program in the fork.
 
         Raises:
             OSError: the fork is gone.
@@ -78,24 +118,24 @@ class Waiting:
             "handed": program.handed,
         }
         with self._orders as orders:
-            message.send(orders, content, program.output, *program.handed)
+            send(orders, content, program.output, *program.handed)
         return Forked(self._pid)
 
     def dismiss(self) -> None:
-        """End the fork: there is no program for it."""
+        """End the fork, for which there is no program."""
         self._orders.close()
         os.waitpid(self._pid, 0)
 
 
 def _received(orders: socket.socket) -> Program:
-    """Wait for a program; have the descriptors that it is handed under the numbers which it knows."""
-    received = message.receive(orders)
-    if received is None:
+    """Wait for a program; give the descriptors that it is handed the numbers that it expects."""
+    message = receive(orders)
+    if message is None:
         os._exit(0)
-    content, descriptors = received
-    orders.detach()  # its number may be one of those
-    out_of_the_way = max([*content["handed"], *descriptors]) + 1
-    output, *handed = (fcntl.fcntl(descriptor, fcntl.F_DUPFD, out_of_the_way) for descriptor in descriptors)
+    content, descriptors = message
+    orders.detach()  # its number may be one of the expected ones
+    unused = max([*content["handed"], *descriptors]) + 1
+    output, *handed = (fcntl.fcntl(descriptor, fcntl.F_DUPFD, unused) for descriptor in descriptors)
     for descriptor, number in zip(handed, content["handed"], strict=True):
         os.dup2(descriptor, number)
     return Program(
@@ -108,15 +148,15 @@ def _received(orders: socket.socket) -> Program:
     )
 
 
-# -- what a process has before its program begins ----------------------------------------------------------------------
+# -- the state of a new process ----------------------------------------------------------------------------------------
 
 
 def _forget() -> None:
-    """Undo what this process has had that no program starts with; ahead, as it takes a while."""
+    """Undo the state that no new process has; ahead of the program, as it takes a while."""
     _reset_signals()
     importlib.invalidate_caches()
     ours = [name for name in sys.modules if name.partition(".")[0] in ("exper", "__mp_main__")]
-    _OURS.extend(map(sys.modules.pop, ours))
+    _forgotten.extend(map(sys.modules.pop, ours))
     _draw_anew()
 
 
@@ -136,7 +176,7 @@ def _become(program: Program) -> None:
 
 
 def _reset_signals() -> None:
-    """Do what exec and the start of Python do: what was ignored stays so, what was handled is not."""
+    """Reset handlers as exec and the start of Python do: ignored signals stay ignored, handled ones get the default."""
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
@@ -151,12 +191,12 @@ def _keep_descriptors(program: Program) -> None:
     for handed in program.handed:
         os.set_inheritable(handed, True)
     for other in set(map(int, os.listdir("/dev/fd"))) - {0, 1, 2, *program.handed}:
-        with contextlib.suppress(OSError):  # the one that listed them
+        with contextlib.suppress(OSError):  # the descriptor of the listing itself
             os.close(other)
 
 
 def _open_standard_streams() -> None:
-    """Open them as Python does at its start, with the encoding of ours."""
+    """Open stdin, stdout and stderr as Python does at its start, with the encoding of ours."""
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         text = _stream(descriptor, getattr(sys, name))
         setattr(sys, name, text)
@@ -164,7 +204,8 @@ def _open_standard_streams() -> None:
 
 
 def _stream(descriptor: int, ours: io.TextIOWrapper) -> io.TextIOWrapper:
-    mode, is_unbuffered = "w" if descriptor else "r", ours.write_through
+    mode = "w" if descriptor else "r"
+    is_unbuffered = ours.write_through
     binary: Any = open(descriptor, f"{mode}b", 0 if is_unbuffered else -1, closefd=False)
     raw = binary if is_unbuffered else binary.raw
     raw.name = ours.name
@@ -181,7 +222,7 @@ def _stream(descriptor: int, ours: io.TextIOWrapper) -> io.TextIOWrapper:
 
 
 def _draw_anew() -> None:
-    """Draw what a process draws at its start."""
+    """Draw the random numbers that a process draws at its start."""
     random.seed()
     if "numpy.random" in sys.modules:
         sys.modules["numpy.random"].seed()
@@ -197,7 +238,9 @@ def _run(program: Program, mask: set[int]) -> NoReturn:
     path = str(program.file)
     main: Any = types.ModuleType("__main__")
     main.__builtins__ = sys.modules["builtins"]
-    main.__file__, main.__cached__, main.__annotations__ = path, None, {}
+    main.__file__ = path
+    main.__cached__ = None
+    main.__annotations__ = {}
     main.__loader__ = loader = importlib.machinery.SourceFileLoader("__main__", path)
     sys.modules["__main__"] = main
     is_killed = False
@@ -208,7 +251,8 @@ def _run(program: Program, mask: set[int]) -> NoReturn:
     except SystemExit as error:
         code = _exit_code(error)
     except BaseException as error:
-        code, is_killed = _report(error, path), isinstance(error, KeyboardInterrupt)
+        code = _report(error, path)
+        is_killed = isinstance(error, KeyboardInterrupt)
     code = code if _end() else _NOT_FLUSHED
     if is_killed:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -217,7 +261,7 @@ def _run(program: Program, mask: set[int]) -> NoReturn:
 
 
 def _exit_code(error: SystemExit) -> int:
-    """Return what the system gets to know; a text is printed."""
+    """Return the exit code of `sys.exit`; a text is printed, and the code is 1."""
     if error.code is None or isinstance(error.code, int):
         return (error.code or 0) & 0xFF
     print(error.code, file=sys.stderr)
@@ -225,29 +269,29 @@ def _exit_code(error: SystemExit) -> int:
 
 
 def _report(error: BaseException, path: str) -> int:
-    """Print the traceback, from the program's own frame on; return the exit code."""
+    """Print the traceback from the program's own frame on; return the exit code."""
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename != path:
         trace = trace.tb_next
     try:
         sys.excepthook(type(error), error.with_traceback(trace), trace)
-    except SystemExit as other:
-        return _exit_code(other)
+    except SystemExit as exit_:
+        return _exit_code(exit_)
     return 1
 
 
 def _end() -> bool:
-    """Join threads, run what atexit has, and flush all that is open; return whether the standard streams could be.
+    """Join threads, run atexit functions, flush open files; return whether the standard streams could be flushed.
 
-    To take all modules apart, as Python does as well, would copy most of what was imported: half a second.
+    Python would also take all modules apart, which copies most of their memory: half a second.
     """
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
-    left = gc.get_objects()
+    objects = gc.get_objects()
     for kind in (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom):
-        for file in left:
+        for file in objects:
             if type(file) is kind:
-                with contextlib.suppress(OSError, ValueError):  # closed, or no way to write it any more
+                with contextlib.suppress(OSError, ValueError):  # closed, or it can't be written any more
                     file.flush()
     ctypes.CDLL(None).fflush(None)
     return _is_flushed(sys.stdout) & _is_flushed(sys.stderr)

@@ -1,7 +1,7 @@
-"""The search itself: asks for trials, keeps their runs going, and tells what came of them.
+"""The loop of a search: it asks for trials, keeps their runs going, and records their outcomes.
 
-What has happened is read off the files of runs, and off the study; nothing else is remembered. So a search that was
-killed is taken up by the same command, and several searchers can share one study.
+The state of a search is in the files of its runs and in the study, nowhere else. So the same command resumes a search
+that was killed, and several searchers can share a study.
 """
 
 import contextlib
@@ -9,6 +9,7 @@ import os
 import select
 import time
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from optuna.samplers import BaseSampler
 from optuna.study import Study
@@ -20,136 +21,150 @@ from exper.core.errors import Refused
 from exper.core.signals import Signals
 from exper.repository.objects import TagObject
 from exper.runs import commits, lifecycle, lists, remove, status
-from exper.search import outcome
-from exper.search import server as warm
+from exper.search import outcome, server, strategies
 from exper.search import study as studies
 from exper.search import trial as trials
-from exper.search.curve import Curve
 from exper.search.options import Plan
-from exper.search.outcome import Outcome
+from exper.search.outcome import Curve, Outcome
 from exper.search.progress import Progress
 from exper.search.trial import Base
 
 _LOOK_SECONDS = 0.2  # between two looks at the curves of running trials
-_TAKE_OVER_SECONDS = 5.0  # between two looks for trials that another searcher has left
-_MOST_LOST = 3  # requests that are made again
-_TO_START = (None, "interrupted", "died")  # what a run is that can be begun, or gone on with
+_TAKE_OVER_SECONDS = 5.0  # between two looks for abandoned trials
+_MOST_LOST = 3  # requests that are repeated
+_STARTABLE = (None, "interrupted", "died")  # states of a run that can be begun or resumed
 
 
 @dataclass
-class Open:
-    """A trial of ours that has not ended."""
+class OpenTrial:
+    """A trial of this searcher that has not ended."""
 
-    asked: Trial
-    made: TagObject
+    asked: Trial  # as Optuna knows it
+    tag: TagObject
     runs: list[paths.Run]  # one for each seed
-    tried: set[paths.Run] = field(default_factory=set)  # those that we have started; each once
+    started: set[paths.Run] = field(default_factory=set)  # by this searcher; each once
+
+    @property
+    def number(self) -> int:
+        return self.asked.number
 
 
 @dataclass
 class Job:
     """A run that trains now."""
 
-    trial: Open
+    trial: OpenTrial
     run: paths.Run
     slot: int
     curve: Curve
-    said: bytes = b""  # by its supervisor
+    report: bytes = b""  # of its supervisor, as far as it has come
+
+
+class _Start(NamedTuple):
+    trial: OpenTrial
+    run: paths.Run
 
 
 class Searcher:
-    """Run a search to its end; then `failed` has a line for each trial that did, `left` for each run to go on with."""
+    """Run a search to its end. `failed` has a line for each failed trial, `left` for each run that can be resumed."""
 
     def __init__(self, base: Base, study: Study, plan: Plan) -> None:
-        self._base, self._study, self._plan = base, study, plan
+        self._base = base
+        self._study = study
+        self._plan = plan
         epochs = base.config.get("epochs")
         self._epochs = epochs if isinstance(epochs, int) else None
-        study.pruner = studies.pruner(plan.pruner, self._epochs or 100)
+        study.pruner = strategies.PRUNERS[plan.pruner](self._epochs or 100)
         self._progress = Progress(base.tag, plan.trials, len(studies.ended(study)), self._epochs)
         self._progress.count(study)
-        self._open: list[Open] = []
-        self._jobs: dict[int, Job] = {}  # by the pipe that ends with the run
-        self._looked = 0.0
+        self._open: list[OpenTrial] = []
+        self._jobs: dict[int, Job] = {}  # by the pipe that closes when the run ends
+        self._looked = 0.0  # for abandoned trials
         self._lost = 0  # requests to a server that was killed
         self._refusals: list[str] = []
-        self._has_run = bool(studies.ended(study))  # or all that was tried has been refused
+        self._has_run = bool(studies.ended(study))  # else all trials so far have been refused
         self.failed: list[str] = []
         self.left: list[str] = []
 
     # -- the loop ------------------------------------------------------------------------------------------------------
 
     def search(self, signals: Signals) -> None:
-        """Train until all trials have ended, or until asked to stop.
+        """Train until all trials have ended, or a signal asks to stop.
 
         Raises:
-            Refused: main.py refuses the settings of the first trials, so maybe those of all.
+            Refused: main.py refuses the settings of the first trials, so perhaps those of all.
         """
         with contextlib.closing(self._progress), contextlib.ExitStack() as stack:
-            server = None
+            warm = None
             while True:
-                self._settle()
+                self._close_ended()
                 is_refused = bool(self._refusals) and not self._has_run
-                while signals.noted is None and not is_refused and (found := self._next()):
-                    server = server or stack.enter_context(self._server())
-                    self._start(server, *found)
-                    signals.receiver = server.pid
+                while signals.noted is None and not is_refused and (start := self._next()):
+                    warm = warm or stack.enter_context(self._server())
+                    self._start(warm, start)
+                    signals.receiver = warm.pid
                 if not self._jobs and is_refused:
                     raise Refused(self._refusals[0])
                 if not self._jobs and (signals.noted is not None or not self._open):
                     return
                 self._wait()
 
-    def _server(self) -> warm.Server:
+    def _server(self) -> server.Server:
         required = commits.requirements(self._base.repository, self._base.commit)
-        return warm.Server(self._base.project, self._base.threads, required)
+        return server.Server(self._base.project, self._base.threads, required)
 
-    def _next(self) -> tuple[Open, paths.Run] | None:
-        """Return the run to start next: one of a trial that is open, else of a new trial; None: there is none now."""
+    def _next(self) -> _Start | None:
+        """Return the next run to start, of an open trial or else of a new one; None if there is none now."""
         while len(self._jobs) < len(self._plan.gpus):
-            for one in self._open:
-                run = self._startable(one)
+            for trial in self._open:
+                run = self._startable(trial)
                 if run is not None:
-                    return one, run
+                    return _Start(trial, run)
             if not self._ask():
                 return None
         return None
 
-    def _startable(self, one: Open) -> paths.Run | None:
-        """Return a run that a trial still needs and nobody works on; what the first one shows decides on the others."""
-        busy = {job.run for job in self._jobs.values()}
-        for run in one.runs:
+    def _startable(self, trial: OpenTrial) -> paths.Run | None:
+        """Return a run that a trial still needs and nobody trains; the others wait for the result of the first."""
+        busy = self._busy_runs()
+        for run in trial.runs:
             state = outcome.state(run)
-            if state in _TO_START and run not in one.tried | busy and (state is None or not status.is_live(run)):
+            is_free = run not in trial.started | busy and (state is None or not status.is_live(run))
+            if state in _STARTABLE and is_free:
                 return run
-            if run == one.runs[0] and state != "finished":
+            if run == trial.runs[0] and state != "finished":
                 return None
         return None
 
-    def _start(self, server: warm.Server, one: Open, run: paths.Run) -> None:
-        one.tried.add(run)
+    def _busy_runs(self) -> set[paths.Run]:
+        return {job.run for job in self._jobs.values()}
+
+    def _start(self, warm: server.Server, start: _Start) -> None:
+        run = start.run
+        start.trial.started.add(run)
         slot = min(set(range(len(self._plan.gpus))) - {job.slot for job in self._jobs.values()})
         gpu = self._plan.gpus[slot]
         request = {
             "tag": run.tag,
             "id": run.id,
-            "commit": one.made.commit,
+            "commit": start.trial.tag.commit,
             "seed": self._base.seed + run.id,
             "threads": self._base.threads,
             "command": ["search", self._base.tag],
             "environment": {"CUDA_VISIBLE_DEVICES": gpu} if gpu else {},
         }
-        self._jobs[server.start(request)] = Job(one, run, slot, Curve(run, self._base.metric))
+        self._jobs[warm.start(request)] = Job(start.trial, run, slot, Curve(run, self._base.metric))
         self._progress.start(slot, run)
 
-    # -- what is tried -------------------------------------------------------------------------------------------------
+    # -- trials to train -----------------------------------------------------------------------------------------------
 
     def _ask(self) -> bool:
-        """Take over a trial that nobody cares for, or ask for a new one; return whether there was one more."""
-        taken = self._take_over()
-        if taken is not None:
-            self._begin(*taken)
+        """Take over an abandoned trial, or ask for a new one; return whether there was one."""
+        abandoned = self._take_over()
+        if abandoned is not None:
+            self._begin(*abandoned)
             return True
-        with lock.held(self._base.project.lock):  # or two that look at the same moment would both ask for the last
+        with lock.held(self._base.project.lock):  # two searchers at the same moment would both ask for the last trial
             asked = studies.ask(self._study, self._sampler, self._plan.trials)
         if asked is None:
             return False
@@ -157,36 +172,36 @@ class Searcher:
         return True
 
     def _take_over(self) -> tuple[Trial, dict[str, Value]] | None:
-        """Take over a trial that another searcher has left, if there is one: under a lock, or two would take it."""
+        """Take over a trial that another searcher has abandoned, under a lock, so that only one searcher gets it."""
         if time.monotonic() - self._looked < _TAKE_OVER_SECONDS:
             return None
-        ours = {one.asked.number for one in self._open}
+        ours = {trial.number for trial in self._open}
         with lock.held(self._base.project.lock):
-            left = next((one for one in studies.left_alone(self._study) if one.number not in ours), None)
-            if left is not None:
-                return left, studies.take(left, self._base.space, self._sampler)
+            for trial in studies.abandoned(self._study):
+                if trial.number not in ours:
+                    return trial, studies.take(trial, self._base.space, self._sampler)
         self._looked = time.monotonic()
         return None
 
     def _sampler(self, number: int) -> BaseSampler:
-        return studies.sampler(self._plan.sampler, self._base.space, self._base.seed, number)
+        return strategies.SAMPLERS[self._plan.sampler](self._base.space, self._base.seed, number)
 
     def _begin(self, asked: Trial, values: dict[str, Value]) -> None:
-        """Make the trial's tag; its runs follow. What is known already is answered at once."""
+        """Create the trial's tag; its runs follow, unless a trial with the same values has a result."""
         try:
-            made = trials.make(self._base, values, self._plan.seeds)
+            tag = trials.make(self._base, values, self._plan.seeds)
         except Refused as refusal:
             self._tell(asked, Outcome(why=f"trial {asked.number}: {refusal}"))
             return
-        asked.set_user_attr(studies.TAG, made.name)
-        known = studies.known_value(self._study, asked)
-        if known is not None:
-            self._tell(asked, Outcome(known))
+        asked.set_user_attr(studies.TAG, tag.name)
+        value = studies.known_value(self._study, asked)
+        if value is not None:
+            self._tell(asked, Outcome(value))
             return
-        tag = self._base.project.tag(made.name)
-        self._open.append(Open(asked, made, [tag.run(number) for number in range(self._plan.seeds)]))
+        folder = self._base.project.tag(tag.name)
+        self._open.append(OpenTrial(asked, tag, [folder.run(number) for number in range(self._plan.seeds)]))
 
-    # -- what comes of it ----------------------------------------------------------------------------------------------
+    # -- running and ended runs ----------------------------------------------------------------------------------------
 
     def _wait(self) -> None:
         """Wait until a run has ended, or it is time to look at the curves."""
@@ -194,24 +209,27 @@ class Searcher:
         for job in self._jobs.values():
             self._look(job)
         for pipe in ready:
-            said = os.read(pipe, 65536)
-            self._jobs[pipe].said += said
-            if not said:  # it has ended
+            data = os.read(pipe, 65536)
+            self._jobs[pipe].report += data
+            if not data:  # the supervisor has ended
                 os.close(pipe)
                 job = self._jobs.pop(pipe)
-                self._end(job, warm.parsed(job.said))
+                self._end(job, server.parsed(job.report))
 
     def _look(self, job: Job) -> None:
-        """Show how far a run is, and end it if it is not worth its time."""
+        """Show the progress of a run, and end it if the pruner says so."""
         for epoch, value in job.curve.more():
             self._progress.show(job.slot, epoch, value)
-            if job.trial not in self._open:  # its end was recorded before its last epochs were read
-                continue
-            if self._plan.pruner == "none" or job.run.id or epoch == self._epochs or job.run.prune.exists():
-                continue
-            if studies.is_hopeless(job.trial.asked, epoch, value):
-                said = f"{self._plan.pruner} pruner: {self._base.metric} {value:.4g} is behind other trials'"
-                warm.prune(job.run, epoch, said)
+            if self._can_prune(job, epoch) and studies.is_hopeless(job.trial.asked, epoch, value):
+                why = f"{self._plan.pruner} pruner: {self._base.metric} {value:.4g} is behind other trials'"
+                server.prune(job.run, epoch, why)
+
+    def _can_prune(self, job: Job, epoch: int) -> bool:
+        """Tell whether a run may be pruned at an epoch: only the first seed, not at the end, and only once."""
+        if job.trial not in self._open:  # its end was recorded before its last epochs were read
+            return False
+        is_first_seed = job.run.id == 0
+        return self._plan.pruner != "none" and is_first_seed and epoch != self._epochs and not job.run.prune.exists()
 
     def _end(self, job: Job, report: dict[str, str]) -> None:
         self._look(job)
@@ -219,42 +237,48 @@ class Searcher:
         if "bug" in report:
             raise RuntimeError(f"the supervisor of {job.run} failed\n{report['bug']}")
         if "refused" in report:
-            remove.undo_tag(self._base.project, self._base.repository, job.trial.made)
+            remove.undo_tag(self._base.project, self._base.repository, job.trial.tag)
             self._refusals.append(report["refused"])
             self._close(job.trial, Outcome(why=f"{job.run}: {report['refused']}"))
         elif "lost" in report:
             if self._lost < _MOST_LOST:
-                job.trial.tried.discard(job.run)
+                job.trial.started.discard(job.run)
             self._lost += 1
         else:
-            if "failed" in report:  # as on a full disk; the run tells how far it came
+            if "failed" in report:  # as on a full disk; the run's files tell its progress
                 self.left.append(f"{job.run}: {report['failed']}")
             self._has_run = True
             lists.append(self._base.project, self._base.tag, f"{self._base.tag}+*")
 
-    def _settle(self) -> None:
-        """Tell of the trials whose runs have ended, and leave to a later call those that somebody else has stopped."""
-        busy = {job.run for job in self._jobs.values()}
-        for one in list(self._open):
-            found = outcome.of(one.runs, self._base.metric)
-            if found is not None:
-                self._close(one, found)
-            elif one.tried and not busy.intersection(one.runs):
-                stopped = [run for run in one.runs if run in one.tried and outcome.state(run) in _TO_START]
-                if stopped and not any(status.is_live(run) for run in one.runs if run.folder.is_dir()):
-                    self.left += [f"{run} {outcome.state(run) or 'was not begun'}" for run in stopped]
-                    self._open.remove(one)
+    def _close_ended(self) -> None:
+        """Close the trials whose runs have ended; a trial that somebody else has stopped is left to a later call."""
+        for trial in list(self._open):
+            result = outcome.of(trial.runs, self._base.metric)
+            if result is not None:
+                self._close(trial, result)
+            elif stopped := self._stopped(trial):
+                self.left += [f"{run} {outcome.state(run) or 'was not begun'}" for run in stopped]
+                self._open.remove(trial)
 
-    def _close(self, one: Open, found: Outcome) -> None:
-        if one in self._open:  # or another of its runs has closed it
-            self._open.remove(one)
-            for run in one.runs:  # before the study knows: a kill may have lost the rest of a run's end
-                if outcome.state(run) == "finished":
-                    lifecycle.finalize(self._base.project, run, "finished")
-            self._tell(one.asked, found)
+    def _stopped(self, trial: OpenTrial) -> list[paths.Run]:
+        """Return the runs of a trial that were started and then stopped, if nobody trains a run of it now."""
+        if not trial.started or self._busy_runs().intersection(trial.runs):
+            return []
+        stopped = [run for run in trial.runs if run in trial.started and outcome.state(run) in _STARTABLE]
+        is_live = stopped and any(status.is_live(run) for run in trial.runs if run.folder.is_dir())
+        return [] if is_live else stopped
 
-    def _tell(self, asked: Trial, found: Outcome) -> None:
-        studies.tell(asked, found.value, failed=found.why)
+    def _close(self, trial: OpenTrial, result: Outcome) -> None:
+        if trial not in self._open:  # another of its runs has closed it
+            return
+        self._open.remove(trial)
+        for run in trial.runs:  # before the study knows: a kill may have interrupted the end of a run
+            if outcome.state(run) == "finished":
+                lifecycle.finalize(self._base.project, run, "finished")
+        self._tell(trial.asked, result)
+
+    def _tell(self, asked: Trial, result: Outcome) -> None:
+        studies.tell(asked, result.value, failed=result.why)
         self._progress.count(self._study)
-        if found.why is not None:
-            self.failed.append(found.why)
+        if result.why is not None:
+            self.failed.append(result.why)

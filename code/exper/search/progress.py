@@ -1,4 +1,4 @@
-"""How a search goes, on a terminal: a line for the whole, and one for each run that trains."""
+"""The progress of a search on a terminal: a line for the search, and a line for each run that trains."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -20,13 +20,13 @@ class Progress:
     """Lines that are redrawn; nothing without a terminal."""
 
     def __init__(self, tag: str, trials: int, ended: int, epochs: int | None) -> None:
-        """Begin with the trials that have ended already."""
+        """Begin with the number of trials that have ended already."""
         self._is_shown = sys.stderr.isatty()
         self._epochs = epochs
-        self._whole = self._line(f"search {tag}", trials, 0, ended, "trial")
-        self._runs: dict[int, tqdm[Never]] = {}
+        self._search = self._line(f"search {tag}", total=trials, position=0, done=ended, unit="trial")
+        self._runs: dict[int, tqdm[Never]] = {}  # by the slot of the run
 
-    def _line(self, title: str, total: int | None, position: int, done: int, unit: str) -> "tqdm[Never]":
+    def _line(self, title: str, *, total: int | None, position: int, done: int, unit: str) -> "tqdm[Never]":
         return tqdm(
             desc=printable(title),
             total=total,
@@ -39,30 +39,30 @@ class Progress:
         )
 
     def start(self, slot: int, run: paths.Run) -> None:
-        """Show a run in a place of its own."""
-        self._runs[slot] = self._line(f"  {run}", self._epochs, slot + 1, 0, "epoch")
+        """Add a line for a run."""
+        self._runs[slot] = self._line(f"  {run}", total=self._epochs, position=slot + 1, done=0, unit="epoch")
 
     def show(self, slot: int, epoch: int, value: float) -> None:
-        """Show what a run has reached."""
+        """Show the latest epoch of a run, with its value."""
         line = self._runs[slot]
         line.set_postfix_str(f"{value:.4g}", refresh=False)
         line.update(epoch - line.n)
 
     def end(self, slot: int) -> None:
-        """Take a run's line away."""
+        """Remove the line of a run."""
         self._runs.pop(slot).close()
 
     def count(self, study: Study) -> None:
-        """Show how many trials have ended and which is the best, those of other searchers included."""
+        """Show the number of trials that have ended and the best of them, other searchers' included."""
         if not self._is_shown:
             return
         best = studies.best(study)
         if best is not None:
-            self._whole.set_postfix_str(f"best {best[1]:.4g} {printable(best[0])}", refresh=False)
-        self._whole.update(len(studies.ended(study)) - self._whole.n)
-        self._whole.refresh()
+            self._search.set_postfix_str(f"best {best.value:.4g} {printable(best.tag)}", refresh=False)
+        self._search.update(len(studies.ended(study)) - self._search.n)
+        self._search.refresh()
 
     def close(self) -> None:
-        """Leave the line of the whole as it is."""
-        for line in (*self._runs.values(), self._whole):
+        """End all lines; the line of the search stays on the terminal."""
+        for line in (*self._runs.values(), self._search):
             line.close()

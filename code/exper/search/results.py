@@ -1,4 +1,4 @@
-"""What a search has found is written: the table, pictures; shown: its first rows, how to train the best again."""
+"""The results of a search: write the table and the pictures, show the first rows and the best trial."""
 
 import shlex
 from collections import Counter
@@ -9,7 +9,7 @@ from exper.core import files, paths
 from exper.core.errors import Refused
 from exper.core.messages import MOST, say
 from exper.search import results_table, space
-from exper.search.curve import Curve
+from exper.search.outcome import Curve
 from exper.search.results_table import Search
 from exper.statistic import cells, groups, history, tables
 from exper.statistic.rows import Row
@@ -17,14 +17,14 @@ from exper.statistic.tables import Table
 
 
 def write(search: Search, command: str) -> list[str]:
-    """Write the table and the pictures, show the first rows and how to train the best again.
+    """Write the table and the pictures, show the first rows and the command that trains the best trial again.
 
     Args:
-        search: it.
-        command: who speaks.
+        search: the search.
+        command: the command whose name the messages begin with.
 
     Returns:
-        What can't be read.
+        A line for each file that can't be read.
     """
     results = results_table.read(search)
     trials = results.table.rows
@@ -44,15 +44,15 @@ def write(search: Search, command: str) -> list[str]:
 
 
 def _for_people(table: Table) -> Table:
-    """Return the first rows, under short headers; what a run is called says its settings again, so it comes last."""
+    """Return the first rows under short headers; the run's name repeats its settings, so it comes last."""
     short = {name: header.removeprefix("hparam/").removeprefix("metric/") for name, header in table.headers.items()}
     last = {name: short.pop(name) for name in ("run", "tag") if name in short}
     return Table(short | last, table.rows[:MOST])
 
 
 def _value(search: Search, row: Row) -> float | None:
-    """Return the value that counts of a trial that has finished."""
-    value = row.get(results_table.column(search)) if row["status"] == "finished" else None
+    """Return the value of a finished trial that the search optimizes."""
+    value = row.get(search.column) if row["status"] == "finished" else None
     return value if history.is_number(value) else None
 
 
@@ -66,11 +66,11 @@ def _write_table(search: Search, table: Table) -> Path:
 
 
 def _write_pictures(search: Search, table: Table, command: str) -> list[Path]:
-    """Write what can be drawn; a line is said of what can't."""
+    """Write the pictures that can be drawn, and say why others can't."""
     from exper.search import plots
 
     curves = [(_label(search, row), _curve(search, results_table.tag_of(row))) for row in table.rows]
-    is_loss = search.direction == "min"  # a curve that has gone astray would flatten all others
+    is_loss = search.direction == "min"  # logarithmic, or a curve that diverges would flatten the others
     draw: dict[str, Callable[[], bytes]] = {
         "history_plots": lambda: plots.histories(curves, search.metric, log=is_loss)
     }
@@ -78,35 +78,38 @@ def _write_pictures(search: Search, table: Table, command: str) -> list[Path]:
         study = search.study
         draw["importance"] = lambda: plots.importance(study, search.metric)
         draw["parallel_coordinate"] = lambda: plots.parallel_coordinate(study, search.metric)
-    written = []
+    written: list[Path] = []
     for name, content in draw.items():
         path = search.project.search_plot_file(search.tag, name)
         try:
-            made = content()
+            picture = content()
         except Refused as refusal:
             say(f"{command}: no {path.name}: {refusal}")
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.replace(path, made)
+        files.replace(path, picture)
         written.append(path)
     return written
 
 
 def _label(search: Search, row: Row) -> str:
     """Return a trial's values and its result, short enough for a legend."""
-    reached = _value(search, row)
-    end = "" if reached is None else f": {reached:.4g}"
+    value = _value(search, row)
+    end = "" if value is None else f": {value:.4g}"
     values = {name: row.get(f"hparam/{name}") for name in search.space}
-    if any(f"hparam/{name}" not in row for name in values):  # a whole part
+    if any(f"hparam/{name}" not in row for name in values):  # the setting is a dict, in several columns
         return results_table.tag_of(row).removeprefix(f"{search.tag}+") + end
-    short = {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in values.items()}
+    short = {name: float(f"{number:.4g}") if isinstance(number, float) else number for name, number in values.items()}
     return space.described(search.space, short) + end
 
 
 def _curve(search: Search, tag: str) -> history.Curve:
     """Return a trial's curve, the mean of its runs."""
-    points = [list(Curve(run, search.metric).more()) for run in results_table.runs(search, tag)]
-    curves = [history.Curve([epoch for epoch, _ in one], [value for _, value in one]) for one in points if one]
+    curves = []
+    for run in search.runs(tag):
+        points = list(Curve(run, search.metric).more())
+        if points:
+            curves.append(history.Curve([epoch for epoch, _ in points], [value for _, value in points]))
     if len(curves) == 1:
         return curves[0]
     return groups.mean_curve(curves).curve if curves else history.Curve([], [])

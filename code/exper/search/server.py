@@ -1,9 +1,13 @@
-"""Start trials warm: in forks of a server that has imported already what every training imports.
+"""The server of warm starts: it has imported torch, and forks a supervisor for each trial.
 
-The server is a program of its own (`warm.py <root> <packages> <requests> <searching> <threads>`), so that the process
-that searches needs no torch and may have threads. It computes nothing and touches no GPU: then the numbers of a fork
-are those of a Python of its own. It ends with the process that searches, and so do the supervisors that it forks; a
-server that is killed harms none of them.
+The server is a program of its own (`server.py <root> <packages> <requests> <searching> <threads>`): the searching
+process needs no torch and may have threads. The server computes nothing and touches no GPU, so a fork of it computes
+the same numbers as a new Python. It ends with the searching process, and so do its supervisors; killing the server
+harms no supervisor.
+
+The standard library's forkserver took 4 to 6 times as long: `python -I` hides our modules from its preload, so each
+supervisor imports and prepares everything itself; and training has to be a second fork in any case, a child of its
+supervisor, with the state of a new process.
 """
 
 import contextlib
@@ -22,7 +26,7 @@ import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from exper.core import paths
@@ -30,8 +34,8 @@ if TYPE_CHECKING:
 
 _EXPER = Path(__file__).resolve().parents[1]
 _LONGEST_REQUEST = 1 << 16  # bytes
-_SPARE_SECONDS = 0.2  # after a request until the next supervisor is forked: the trial's start comes first
-# Of what the code requires, this is imported: nothing of the user's, for any module may compute as it is imported.
+_SPARE_SECONDS = 0.2  # from a request to the fork of the next supervisor: the start of the trial comes first
+# Modules to import for a required package. None of the user's: any module may compute something when imported.
 _IMPORTED = {
     "torch": ("torch", "torch.utils.data"),
     "torchvision": ("torchvision", "torchvision.transforms.v2"),
@@ -41,15 +45,16 @@ _IMPORTED = {
     ),
 }
 
-# -- in the process that searches --------------------------------------------------------------------------------------
+# -- in the searching process ------------------------------------------------------------------------------------------
 
 
 class Server:
-    """The server of warm starts, as long as the block lasts; what it has started is asked to end with the block."""
+    """A server for the time of the block; trials that still run at its end are asked to end."""
 
     def __init__(self, project: "paths.Project", threads: int, required: Iterable[str] = tuple(_IMPORTED)) -> None:
-        """Serve trials of `threads` threads whose code has these requirements; others start as well, but slower."""
-        self._project, self._threads = project, threads
+        """Serve trials of `threads` threads whose code has these requirements; other trials start cold."""
+        self._project = project
+        self._threads = threads
         self._packages = [name for name in _IMPORTED if name in set(required)]
 
     def __enter__(self) -> "Server":
@@ -64,14 +69,14 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """Who passes SIGINT, SIGTERM and SIGUSR1 on to all trials; another one after a server was killed."""
+        """The process that passes SIGINT, SIGTERM and SIGUSR1 on to all trials; it changes after a kill."""
         return self._process.pid
 
     def start(self, request: dict[str, Any]) -> int:
-        """Begin or take up a run; return a pipe that ends with its supervisor, to be read by `report`.
+        """Begin or resume a run; return a pipe for `report`, which closes when the run's supervisor ends.
 
         Raises:
-            RuntimeError: the server can't work.
+            RuntimeError: the server failed.
         """
         reading, writing = os.pipe()
         try:
@@ -87,30 +92,28 @@ class Server:
         socket.send_fds(self._requests, [request], [report])
 
     def _launch(self) -> None:
-        self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._said: IO[bytes] = tempfile.TemporaryFile()
-        handed = theirs.fileno(), self._searching[0]
-        with theirs:
+        self._requests, requests = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._errors: IO[bytes] = tempfile.TemporaryFile()
+        handed = requests.fileno(), self._searching[0]
+        arguments = [self._project.root, ",".join(self._packages), *handed, self._threads]
+        with requests:
             self._process = subprocess.Popen(
-                [sys.executable, "-s", __file__, *self._words(*handed)],
+                [sys.executable, "-s", __file__, *map(str, arguments)],
                 cwd=self._project.root,
-                # As training has it: what is imported there is to be as it would be here.
+                # as training has it, so that its imports do the same
                 env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=self._said,
+                stderr=self._errors,
                 pass_fds=handed,
                 start_new_session=True,
             )
 
-    def _words(self, *handed: int) -> list[str]:
-        return [str(self._project.root), ",".join(self._packages), *map(str, (*handed, self._threads))]
-
     def _relaunch(self) -> None:
-        """Start another server in the place of one that was killed, or asked to end."""
+        """Replace a server that was killed or asked to end."""
         returncode = self._process.wait()
-        self._said.seek(0)
-        text = self._said.read().decode(errors="replace").strip()
+        self._errors.seek(0)
+        text = self._errors.read().decode(errors="replace").strip()
         self._close()
         if returncode > 0:
             raise RuntimeError(f"the server of warm starts failed: {text}")
@@ -118,30 +121,30 @@ class Server:
 
     def _close(self) -> None:
         self._requests.close()
-        self._said.close()
+        self._errors.close()
         self._process.wait()
 
 
 def report(pipe: int) -> dict[str, str]:
-    """Wait until the supervisor behind a pipe has ended; return nothing, or what went wrong.
+    """Wait for the end of the supervisor behind a pipe; return {}, or the reason for which the run has no end.
 
-    That is one of {"refused": text}, {"bug": traceback}, and {"lost": text}: the server ended before it could begin, so
-    ask again, unless it was asked to end.
+    That is one of {"refused": text}, {"bug": traceback}, {"failed": text} and {"lost": text}: the server ended before
+    it began the run, so ask again, unless the server was asked to end.
     """
     with open(pipe, "rb") as file:
         return parsed(file.read())
 
 
-def parsed(text: bytes) -> dict[str, str]:
-    """Return what `report` does, from all that has come through the pipe."""
-    if not text:
+def parsed(data: bytes) -> dict[str, str]:
+    """Return the report in the data of a pipe that has closed."""
+    if not data:
         return {"lost": "the server of warm starts ended before it began the run"}
-    content: dict[str, str] = json.loads(text) if text.strip() else {}
+    content: dict[str, str] = json.loads(data) if data.strip() else {}
     return content
 
 
 def prune(run: "paths.Run", epoch: int, why: str) -> None:
-    """Ask a run to save and end; its status will be `pruned`, with the epoch that was looked at and the reason."""
+    """Ask a run to save and end; its status will be `pruned`, with the epoch and the reason."""
     from exper.core import files, host_info
     from exper.runs import run_record
 
@@ -156,23 +159,21 @@ def prune(run: "paths.Run", epoch: int, why: str) -> None:
 
 
 def main(root: str, packages: str, requests: int, searching: int, threads: int) -> None:
-    """Import, then serve the process that holds the other ends of the socket `requests` and the pipe `searching`."""
+    """Import, then serve the process at the other end of the socket `requests` and the pipe `searching`."""
     sys.path[:] = [path for path in sys.path if Path(path or ".").resolve() != _EXPER / "search"]
     runpy.run_path(str(_EXPER / "__main__.py"))["load_package"]()
     from exper.core.paths import Project
-    from exper.search import huge_pages
     from exper.search.trial_supervisor import Supervisor
 
     for handed in (requests, searching):
         os.set_inheritable(handed, False)
     _import_warm(packages.split(","), threads)
-    huge_pages.take()
     _Service(socket.socket(fileno=requests), Supervisor(Project(Path(root)), threads, searching)).run()
     os._exit(0)  # Python would take all modules apart
 
 
 def _import_warm(packages: list[str], threads: int) -> None:
-    """Import under the thread counts that libraries read once, such that no thread is started."""
+    """Import with the thread counts that libraries read once, without starting a thread."""
     before = dict(os.environ)
     os.environ |= {"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": "1"}
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -182,23 +183,24 @@ def _import_warm(packages: list[str], threads: int) -> None:
     os.environ.clear()
     os.environ |= before
     for finalizer in weakref.finalize._registry:  # type: ignore[attr-defined]
-        finalizer.atexit = False  # what it would take back is not a fork's, and takes 30 ms
+        finalizer.atexit = False  # a fork does not own its resources, and the call takes 30 ms
     gc.collect()
-    gc.freeze()  # or the first collection in a fork copies every page: that took as long as all else together
+    gc.freeze()  # or the first collection in a fork copies every page, which took half of the whole start
 
 
 class _Service:
-    """Fork a supervisor for each request, until the process that searches is gone, or a signal asks to end.
+    """Fork a supervisor for each request, until the searching process is gone or a signal asks to end.
 
-    A signal is passed on to all supervisors, a second one as well: so then this process ends after them.
+    Signals are passed on to all supervisors, so after the first signal the server waits for its supervisors.
     """
 
     def __init__(self, requests: socket.socket, supervisor: "Supervisor") -> None:
         from exper.core.signals import STOPPING
 
-        self._requests, self._supervisor = requests, supervisor
-        self._pids: set[int] = set()  # of those at work
-        self._spare: tuple[int, socket.socket] | None = None  # one that waits for its request, and where it does
+        self._requests = requests
+        self._supervisor = supervisor
+        self._pids: set[int] = set()  # of supervisors at work
+        self._spare: _Idle | None = None
         self._has_begun = self._is_ending = False
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])  # of a supervisor at work
         for number in STOPPING:
@@ -208,36 +210,42 @@ class _Service:
     def _pass_on(self, number: int, _frame: FrameType | None) -> None:
         self._is_ending = True
         for pid in self._pids:
-            os.kill(pid, number)  # one that has ended keeps its pid until it is waited for
+            os.kill(pid, number)  # an ended process keeps its pid until it is waited for
 
     def run(self) -> None:
         from exper.runs.supervisor import wakeup_pipe
 
-        with wakeup_pipe() as wakened:
+        with wakeup_pipe() as wakeup:
             while self._pids or not self._is_ending:
-                sources: list[Any] = [wakened] if self._is_ending else [wakened, self._requests]
-                is_lacking = self._spare is None and self._has_begun and not self._is_ending
-                ready = select.select(sources, [], [], _SPARE_SECONDS if is_lacking else None)[0]
-                if not ready and is_lacking:
+                sources: list[Any] = [wakeup] if self._is_ending else [wakeup, self._requests]
+                needs_spare = self._spare is None and self._has_begun and not self._is_ending
+                ready = select.select(sources, [], [], _SPARE_SECONDS if needs_spare else None)[0]
+                if not ready and needs_spare:
                     self._spare = self._fork()
-                if wakened in ready:
-                    os.read(wakened, 4096)
-                    self._pids.difference_update([pid for pid in self._pids if os.waitpid(pid, os.WNOHANG)[0]])
-                    self._look_after_spare()
+                if wakeup in ready:
+                    os.read(wakeup, 4096)
+                    self._wait_for_ended()
                 if self._is_ending:
-                    self._requests.close()  # what was asked for and not begun never is: its pipe ends
+                    self._requests.close()  # requests that have not begun never will: their pipes close
                 elif self._requests in ready and not self._answer():
                     return
 
+    def _wait_for_ended(self) -> None:
+        self._pids.difference_update([pid for pid in self._pids if os.waitpid(pid, os.WNOHANG)[0]])
+        if self._spare is not None and os.waitpid(self._spare.pid, os.WNOHANG)[0]:
+            self._spare.orders.close()
+            self._spare = None
+
     def _answer(self) -> bool:
-        """Begin what the next request asks for; return False if there will be none."""
-        message, descriptors, _, _ = socket.recv_fds(self._requests, _LONGEST_REQUEST, 1)
-        if not message:
+        """Begin the run of the next request; return False if there will be no more requests."""
+        text, descriptors, _, _ = socket.recv_fds(self._requests, _LONGEST_REQUEST, 1)
+        if not text:
             return False
-        request, report = json.loads(message), descriptors[0]
+        request = json.loads(text)
+        report = descriptors[0]
         os.set_inheritable(report, False)
         self._supervisor.prepare(request)
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # until it is in `_pids`
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # until the supervisor is in `_pids`
         if not self._is_ending:
             self._hand_over(request, report)
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
@@ -245,36 +253,38 @@ class _Service:
         return True
 
     def _hand_over(self, request: dict[str, Any], report: int) -> None:
-        from exper.search import message
+        from exper.search import fork
 
-        self._has_begun = True  # and is prepared, so that another can be forked ahead
+        self._has_begun = True  # `prepare` has been called, so a spare supervisor can be forked
         for _ in range(2):  # the spare one may have been killed
-            pid, orders = self._spare or self._fork()
+            idle = self._spare or self._fork()
             self._spare = None
-            with orders, contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                message.send(orders, request, report)
-                self._pids.add(pid)
+            with idle.orders, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                fork.send(idle.orders, request, report)
+                self._pids.add(idle.pid)
                 return
 
-    def _fork(self) -> tuple[int, socket.socket]:
-        """Fork a supervisor, which waits with all signals blocked."""
-        orders, theirs = socket.socketpair()
+    def _fork(self) -> "_Idle":
+        """Fork a supervisor, which waits for its request with all signals blocked."""
+        ours, orders = socket.socketpair()
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
             self._pids.clear()
-            for other in (self._requests, orders):
+            for other in (self._requests, ours):
                 other.close()
-            self._supervisor.wait(theirs, self._mask)
+            self._supervisor.serve(orders, self._mask)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        theirs.close()
-        return pid, orders
+        orders.close()
+        return _Idle(pid, ours)
 
-    def _look_after_spare(self) -> None:
-        if self._spare is not None and os.waitpid(self._spare[0], os.WNOHANG)[0]:
-            self._spare[1].close()
-            self._spare = None
+
+class _Idle(NamedTuple):
+    """A supervisor that waits for a request."""
+
+    pid: int
+    orders: socket.socket
 
 
 if __name__ == "__main__":

@@ -1,18 +1,25 @@
-"""The space of a search: the settings that `search` in config.py varies, and over which values."""
+"""The search space: the settings that `search` in config.py varies, and their values."""
 
 import math
 from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from exper.config import config_file
 from exper.config.config_file import Value
 from exper.core.errors import Refused
 
-_NOT_SEARCHED = (*config_file.SEARCH_SETTINGS, "threads")
+_FIXED = (*config_file.SEARCH_SETTINGS, "threads")  # a search sets them itself
 _KEYS = {"low", "high", "step", "log"}
 _EXAMPLE = 'search = {"optimizer.lr": [0.1, 0.01]}'
+
+
+class Goal(NamedTuple):
+    """The metric that a search optimizes, and the direction: max or min."""
+
+    direction: str
+    metric: str
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`, both included; whole ones if both are whole. A step reaches `high`."""
+    """The numbers from `low` to `high`, both included: integers if both ends are. Steps from `low` reach `high`."""
 
     low: float
     high: float
@@ -39,7 +46,7 @@ def read(source: bytes) -> Space:
     """Return the space in a config.py.
 
     Raises:
-        Refused: there is none, or a trial could not be made from it.
+        Refused: there is no space, or it does not fit the settings.
     """
     config = config_file.read(source)
     wanted = config.get("search")
@@ -50,10 +57,10 @@ def read(source: bytes) -> Space:
     return {name: _values(source, name, values) for name, values in wanted.items()}
 
 
-def monitored(config: dict[str, Value]) -> tuple[str, str]:
-    """Return what a search makes best, such as ("max", "val/acc"), by `monitor`; two empty words if that names none."""
+def goal(config: dict[str, Value]) -> Goal | None:
+    """Return the goal that `monitor` names, such as ("max", "val/acc"), if it names one."""
     direction, _, metric = str(config.get("monitor")).partition(" ")
-    return (direction, metric) if direction in ("max", "min") and metric else ("", "")
+    return Goal(direction, metric) if direction in ("max", "min") and metric else None
 
 
 def is_grid(space: Space) -> bool:
@@ -61,17 +68,17 @@ def is_grid(space: Space) -> bool:
     return all(isinstance(values, Choice) for values in space.values())
 
 
-def size(space: Space) -> int:
-    """Return how many trials a grid has."""
+def grid_size(space: Space) -> int:
+    """Return the number of trials in a grid."""
     return math.prod(len(values.values) for values in space.values() if isinstance(values, Choice))
 
 
 def _check_name(name: str, names: set[str]) -> None:
-    if name in _NOT_SEARCHED:
+    if name in _FIXED:
         raise Refused(f"search: {name!r} can't be searched: a search sets it itself.")
     parts = name.split(".")
-    whole = [".".join(parts[:number]) for number in range(1, len(parts))]
-    twice = [one for one in whole if one in names]
+    parents = [".".join(parts[:length]) for length in range(1, len(parts))]
+    twice = [parent for parent in parents if parent in names]
     if twice:
         raise Refused(f"search: {name!r} is a part of {twice[0]!r}, so it would be set twice. Keep one of them.")
 
@@ -85,7 +92,7 @@ def _values(source: bytes, name: str, values: Value) -> Choice | Range:
             ' or {"low": 2, "high": 8, "step": 2}.'
         )
     if not values:
-        raise Refused(f"search: {name!r} has no values. Write at least one, or take it out.")
+        raise Refused(f"search: {name!r} has no values. Write at least one, or remove it.")
     fitted = tuple(config_file.fit(source, name, value) for value in values)
     twice = [value for value, count in Counter(map(repr, fitted)).items() if count > 1]
     if twice:
@@ -100,17 +107,16 @@ def _range(source: bytes, name: str, given: dict[str, Any]) -> Range:
         if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
             raise Refused(f"search: {key} of {name!r} is {number!r}, not a number.")
     if len({"low", "high"} & set(numbers)) < 2 or not isinstance(log, bool):
-        raise Refused(f"search: {name!r} needs numbers as low and high, and log can be True or False.")
-    low, high = (config_file.fit(source, name, numbers[key]) for key in ("low", "high"))
+        raise Refused(f"search: {name!r} needs numbers as low and high; log is True or False.")
+    ends = [config_file.fit(source, name, numbers[key]) for key in ("low", "high")]
+    low, high = ends if type(ends[0]) is type(ends[1]) else map(float, ends)
     step = numbers.get("step")
-    if type(low) is not type(high):
-        low, high = float(low), float(high)
     _check_range(name, low, high, step, log=log)
     return Range(low, high if step is None else _last(low, high, step), step, log)
 
 
 def _last(low: float, high: float, step: float) -> float:
-    """Return the last value that steps from `low` reach, `high` at most."""
+    """Return the last value up to `high` that steps from `low` reach; in decimals, so that 0.1 + 0.2 is 0.3."""
     start, end, size = (Decimal(str(number)) for number in (low, high, step))
     return type(high)(start + (end - start) // size * size)
 
@@ -121,21 +127,26 @@ def _check_range(name: str, low: float, high: float, step: float | None, *, log:
     if log and (low <= 0 or step is not None):
         raise Refused(f"search: {name!r} with log needs a low above 0, and no step.")
     if step is not None and (step <= 0 or (isinstance(low, int) and not isinstance(step, int))):
-        raise Refused(f"search: step of {name!r} is {step}; it has to be above 0, and whole where low and high are.")
+        raise Refused(
+            f"search: step of {name!r} is {step}. It must be above 0, and an integer where low and high are integers."
+        )
+
+
+# -- values as text ----------------------------------------------------------------------------------------------------
 
 
 def short_names(space: Space) -> dict[str, str]:
-    """Return the last part of each dotted name; the whole name where two would be the same."""
+    """Return the last part of each dotted name, or the whole name where two would be the same."""
     counts = Counter(name.rpartition(".")[2] for name in space)
     return {name: last if counts[last := name.rpartition(".")[2]] == 1 else name for name in space}
 
 
 def text(value: Value) -> str:
-    """Return a value as it is written in config.py, a string without quotes."""
+    """Return a value as config.py has it, a string without quotes."""
     return value if isinstance(value, str) else config_file.write(value)
 
 
 def described(space: Space, values: dict[str, Value]) -> str:
-    """Return a trial's values for people, such as `lr=0.001 ps=0.5`."""
+    """Return a trial's values as text, such as `lr=0.001 ps=0.5`."""
     short = short_names(space)
     return " ".join(f"{short[name]}={text(value)}" for name, value in values.items())

@@ -1,4 +1,4 @@
-"""A trial: a commit that only its tag holds, the search's own with other settings; its runs are ordinary ones."""
+"""A trial: a commit on top of the search's commit with other settings, held by a tag; its runs are ordinary runs."""
 
 import functools
 import hashlib
@@ -21,7 +21,7 @@ _HASH = 8  # hex digits
 
 @dataclass(frozen=True)
 class Base:
-    """What all trials of a search share."""
+    """The values that all trials of a search share."""
 
     project: paths.Project
     repository: Repository
@@ -30,28 +30,28 @@ class Base:
     source: bytes  # of config.py
     config: dict[str, Value]
     space: Space
-    metric: str  # that `monitor` names
+    metric: str  # in `monitor`
     direction: str  # max, min
-    seed: int  # of run 0; run 1 has the next one
+    seed: int  # of run 0; run 1 has the next number
     threads: int
 
 
 def runs(project: paths.Project, tag: str) -> list[paths.Run]:
     """Return the runs of all trials of a search."""
-    return [run for one in project.trials(tag) for run in one.runs()]
+    return [run for trial in project.trials(tag) for run in trial.runs()]
 
 
 def check_tag(tag: str) -> None:
-    """Refuse a search's tag that leaves no room for those of its trials."""
+    """Refuse a tag of a search that is too long for the tags of its trials."""
     tags.check(f"{tag}+{'0' * _HASH}")
 
 
 def name(tag: str, space_: Space, values: dict[str, Value]) -> str:
-    """Return a trial's tag: `base+lr=0.001+ps=0.5`; a hash follows where that would be too long or not a tag."""
+    """Return a trial's tag, `base+lr=0.001+ps=0.5`; a hash follows if that is too long or can't be a tag."""
     short = space.short_names(space_)
-    whole = [f"{short[setting]}={space.text(value)}" for setting, value in values.items()]
-    clean = "+".join([tag, *(re.sub(r"[^A-Za-z0-9._=-]|\.(?=\.)", "_", one) for one in whole)])
-    exact = "+".join([tag, *whole])
+    settings = [f"{short[setting]}={space.text(value)}" for setting, value in values.items()]
+    exact = "+".join([tag, *settings])
+    clean = "+".join([tag, *(re.sub(r"[^A-Za-z0-9._=-]|\.(?=\.)", "_", setting) for setting in settings)])
     if clean == exact and len(exact) <= _LONGEST and not exact.endswith((".", ".lock")):
         return exact
     room = max(len(tag), _LONGEST - _HASH - 1)
@@ -59,32 +59,32 @@ def name(tag: str, space_: Space, values: dict[str, Value]) -> str:
 
 
 def make(base: Base, values: dict[str, Value], seeds: int) -> TagObject:
-    """Tag the commit with these values, or return the tag that an earlier call has made; ids below `seeds` are ours.
+    """Create the tag of a trial, or return the tag of an earlier call; the search keeps the ids below `seeds`.
 
     Raises:
-        Refused: config.py does not take the values, or the tag holds something else.
+        Refused: config.py does not accept the values, or the tag is of something else.
     """
     tag = name(base.tag, base.space, values)
-    known = base.repository.tag(tag)
-    if known is None:
+    existing = base.repository.tag(tag)
+    if existing is None:
         edit = functools.partial(config_file.edit, changes=_changes(base, values))
-        said = f"{tag}: {space.described(base.space, values)}"
-        commit = base.repository.child(base.commit, {commits.CONFIG: edit}, said)
+        title = f"{tag}: {space.described(base.space, values)}"
+        commit = base.repository.child(base.commit, {commits.CONFIG: edit}, title)
         changes = [f"{setting}={space.text(value)}" for setting, value in values.items()]
         message = tags.message(
-            tag, said, [*tags.run_trailers(base.seed, base.threads, changes), (tags.SEEDS_TRAILER, seeds)]
+            tag, title, [*tags.run_trailers(base.seed, base.threads, changes), (tags.SEEDS_TRAILER, seeds)]
         )
         try:
             return base.repository.create_tag(tag, commit, message)
         except TagTaken:  # by another searcher, for the same values
-            known = base.repository.tag(tag)
-    if known is None or base.repository.parent(known.commit) != base.commit:
+            existing = base.repository.tag(tag)
+    if existing is None or base.repository.parent(existing.commit) != base.commit:
         raise Refused(f"the tag {tag!r} is of another search or run. If it may go: exper rm {tag} --tag")
-    return known
+    return existing
 
 
 def _changes(base: Base, values: dict[str, Value]) -> dict[str, Value]:
-    """Return all that a trial's config.py changes: its values, its share of the cores, and the space is gone."""
-    gone: dict[str, Value] = {setting: None for setting in config_file.SEARCH_SETTINGS if setting in base.config}
+    """Return all changes to a trial's config.py: its values, its share of the cores, no search settings."""
+    removed: dict[str, Value] = {setting: None for setting in config_file.SEARCH_SETTINGS if setting in base.config}
     threads = {"threads": base.threads} if "threads" in base.config else {}
-    return values | threads | gone
+    return values | threads | removed

@@ -1,4 +1,4 @@
-"""What a supervisor does that the server has forked: begin a run or take it up, train it, and record its end."""
+"""The supervisor of a trial, forked by the server: it begins or resumes a run, trains it, and records its end."""
 
 import contextlib
 import functools
@@ -21,48 +21,45 @@ from exper.repository.repository import Repository
 from exper.runs import ids, lifecycle, run_record, status, supervisor
 from exper.runs.resume import resume_run, wait_for_end
 from exper.runs.supervisor import Program, Training
-from exper.search import fork, message
-from exper.search.compiled import Compiled
+from exper.search import fork
 
 Request = dict[str, Any]
 _READ_LATE = {"CUDA_VISIBLE_DEVICES"}  # variables that no import reads
 
 
 class Supervisor:
-    """What all requests have in common; made before the first, and used in a fork for each."""
+    """The state that all requests share; made before the first, and used in a fork for each."""
 
     def __init__(self, project: paths.Project, threads: int, searching: int) -> None:
-        """Take the thread count that libraries have read, and a pipe that ends with the process that searches."""
-        self._project, self._threads, self._searching = project, threads, searching
+        """Take the thread count that libraries have read, and a pipe that closes when the searching process ends."""
+        self._project = project
+        self._threads = threads
+        self._searching = searching
         self._repository = Repository(project.root)
         self._versions = host_info.versions()
         self._is_prepared = False
-        self._compiled = Compiled()
         self._blas = _blas()
 
     def prepare(self, request: Request) -> None:
-        """Read what the first commit holds, once for all that follow: those of a search differ in one file."""
+        """Read the first commit once: the commits of a search differ in one file."""
         if not self._is_prepared:
             self._is_prepared = True
             with contextlib.suppress(Refused, KeyError):  # the fork will tell
                 self._repository.remember(request["commit"])
-                entries = [entry for entry in self._repository.files(request["commit"]) if entry.path.endswith(".py")]
-                sources = {entry.path: data for entry, data in self._repository.contents(entries)}
-                self._compiled.add("main.py", lambda path: sources.get(f"code/{path}"))
 
-    def wait(self, orders: socket.socket, mask: set[int]) -> NoReturn:
-        """Wait for a request, with training as it will be started waiting too; work on it, then end."""
-        os.setsid()  # or a training that stops would stop all that we share a process group with
+    def serve(self, orders: socket.socket, mask: set[int]) -> NoReturn:
+        """Wait for a request, with a fork for its training ready; work on it, then end."""
+        os.setsid()  # a training that stops would stop its whole process group
         with Signals() as signals:
-            waiting = fork.Waiting(self._prepare, mask)
-            received = message.receive(orders)
-            if received is None:
+            waiting = fork.Waiting(self._set_blas_threads, mask)
+            message = fork.receive(orders)
+            if message is None:
                 os._exit(0)
-            request, (report,) = received
+            (report,) = message.descriptors
             try:
                 os.write(report, b"\n")  # the request has not been lost
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-                self._work(request, waiting, signals)
+                self._work(message.content, waiting, signals)
             except (Interrupted, lifecycle.Busy):
                 pass
             except Refused as error:
@@ -71,7 +68,7 @@ class Supervisor:
                 is_bug = not isinstance(error, OSError) or error.strerror is None
                 _tell(report, {"bug": traceback.format_exc()} if is_bug else {"failed": str(error)})
             finally:
-                os.close(report)  # before the kernel has taken our memory apart
+                os.close(report)  # before the kernel frees our memory, which takes a while
                 os._exit(0)
 
     def _work(self, request: Request, waiting: fork.Waiting, signals: Signals) -> None:
@@ -82,24 +79,27 @@ class Supervisor:
             lifecycle.train(self._project, live, signals, start=functools.partial(self._start, waiting, is_ours))
 
     def _begin(self, request: Request, signals: Signals) -> lifecycle.LiveRun | None:
-        """Return the run that is asked for, taken up if it exists; None if it is over."""
-        project, repository, command = self._project, self._repository, request["command"]
+        """Return the run of a request, resumed if it exists; None if it is over."""
+        project = self._project
         run = project.tag(request["tag"]).run(request["id"])
         if run.folder.exists():
-            record, now = run_record.read(run), wait_for_end(run)
+            record = run_record.read(run)
+            now = wait_for_end(run)
             if now in status.UNFINISHED:
-                return resume_run(project, repository, run, record, command)[0]
+                return resume_run(project, self._repository, run, record, request["command"])[0]
             if now not in status.FINAL:
-                raise lifecycle.Busy(f"{run} is {now}, as another process has it.")
-            lifecycle.finalize(project, run, now)  # a kill after the record may have lost the rest of the end
+                raise lifecycle.Busy(f"{run} is {now}: another process works on it.")
+            lifecycle.finalize(project, run, now)  # a kill after the record may have interrupted the rest of the end
             return None
         if ids.was_given(project.tag(run.tag), run.id):
             raise Refused(f"{run} has been removed, and no id is given twice.")
         record = run_record.new(request["tag"], request["commit"], request["seed"], request["threads"])
-        return lifecycle.create(project, record, command, repository=repository, signals=signals, number=request["id"])
+        return lifecycle.create(
+            project, record, request["command"], repository=self._repository, signals=signals, number=request["id"]
+        )
 
     def _start(self, waiting: fork.Waiting, is_ours: bool, program: Program) -> Training:
-        """Start training warm, or cold where that would not be the same; then look after who searches."""
+        """Start training warm, or cold where warm would differ; then watch for the end of the searching process."""
         training: Training
         if is_ours and self._is_same(program):
             training = waiting.start(program)
@@ -111,11 +111,11 @@ class Supervisor:
         return training
 
     def _is_ours(self, record: run_record.Record) -> bool:
-        """Tell whether a run has the packages that are imported here, and the threads that OpenMP reads only once."""
+        """Tell whether a run has the package versions and the OpenMP threads of this process."""
         return (record["threads"], record["versions"]) == (self._threads, self._versions)
 
     def _is_same(self, program: Program) -> bool:
-        """Tell whether the program would find the modules that are imported here, and can have them."""
+        """Tell whether a new process would import the same modules, and could set their threads."""
         path = program.environment.get("PYTHONPATH")
         return (
             psutil.Process().num_threads() == 1
@@ -124,19 +124,14 @@ class Supervisor:
             and not _shadowed(program.file.parent)
         )
 
-    def _prepare(self, program: Program) -> None:
-        """Do in training what its imports would have done, and have others find what is compiled."""
-        self._compiled.install()
-        self._set_blas_threads(program.environment)
-
     def _set_blas_threads(self, environment: dict[str, str]) -> None:
-        """Give numpy and scipy the threads that they would have taken at their import; here they have one."""
+        """Give numpy and scipy the threads that they would have taken when imported; here they have one."""
         if _blas_threads(environment) > 1:
             self._blas.limit(limits=_blas_threads(environment), user_api="blas")
 
 
 def _blas() -> Any:
-    """Return what sets the threads of BLAS, None without threadpoolctl; the variables that its import sets go again."""
+    """Return the controller of BLAS threads if threadpoolctl is there, without the variables that its import sets."""
     before = set(os.environ)
     with contextlib.suppress(ImportError):
         from threadpoolctl import ThreadpoolController
@@ -148,25 +143,25 @@ def _blas() -> Any:
 
 
 def _blas_threads(environment: dict[str, str]) -> int:
-    """Return how many threads OpenBLAS takes in an environment."""
+    """Return the number of threads that OpenBLAS takes in an environment."""
     names = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")
     wanted = [int(environment[name]) for name in names if environment.get(name, "").isdigit()]
     return min(next(number for number in wanted if number > 0), len(os.sched_getaffinity(0)))
 
 
 def _shadowed(code: Path) -> set[str]:
-    """Return the modules imported here in whose place the program would find its own."""
+    """Return the imported modules that a file beside the program would replace."""
     names = {path.name.partition(".")[0] for path in code.iterdir()}
     return {name for name in names - {"exper"} if name in sys.modules}
 
 
 def _watch(searching: int) -> None:
-    """Ask this process to end when the one that searches is gone."""
+    """Ask this process to end when the searching process has ended."""
     while os.read(searching, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _tell(report: int, content: dict[str, str]) -> None:
-    with contextlib.suppress(OSError):  # nobody reads any more
+    with contextlib.suppress(OSError):  # nobody reads it any more
         os.write(report, f"{json.dumps(content)}\n".encode())
