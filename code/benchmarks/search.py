@@ -1,8 +1,8 @@
 """python code/benchmarks/search.py [--rounds 5] [--tags 10000] [--trials 1000] [--folder /tmp]
 
-What thousands of trials cost: `git status`, `git fetch`, `run` of another tag, completion and `expls` in a repository
+The cost of thousands of trials: `git status`, `git fetch`, `run` of another tag, completion and `expls` in a repository
 with 10,000 trials of a search, each an annotated tag of a commit of its own, and in one with none; `exper results` of
-1,000 trials; and the disk that trials of the template take.
+1,000 trials; and the disk space of trials of the template.
 """  # noqa: D415  the first line is to be typed
 
 import argparse
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def tags(folder: Path, count: int, rounds: int) -> None:
-    """Print what commands take with many trials, and without."""
+    """Print the time of commands with many trials, and without."""
     none = make_searched(folder / "none", 0)
     many = make_searched(folder / "many", count)
     cases: dict[str, Callable[[], float]] = {}
@@ -75,7 +75,7 @@ def tags(folder: Path, count: int, rounds: int) -> None:
 
 
 def commands(root: Path) -> dict[str, list[str]]:
-    """Return what is to be typed, by name."""
+    """Return the commands to type, by name."""
     fetch = ["git", "fetch", "--quiet"]
     return {
         "git status": ["git", "status", "--porcelain"],
@@ -102,7 +102,8 @@ def run_another(root: Path) -> float:
 
 def row(samples: Samples, name: str, size: str) -> list[str]:
     """Return a line of the table."""
-    few, many = f"{name}, 0", f"{name}, {size}"
+    few = f"{name}, 0"
+    many = f"{name}, {size}"
     times = [f"{statistics.median(samples[case]) * 1000:.0f}" for case in (few, many)]
     return [name, *times, f"{ratio(samples, many, few):.2f}"]
 
@@ -111,7 +112,7 @@ def row(samples: Samples, name: str, size: str) -> list[str]:
 
 
 def results(folder: Path, count: int, rounds: int) -> None:
-    """Print what `exper results` takes."""
+    """Print the time of `exper results`."""
     root = make_searched(folder / "results", count, with_study=True)
     words = {"exper results": [SEARCH], "exper results --json": [SEARCH, "--json"]}
     cases = {name: functools.partial(seconds, root, exper(root, "results", *more)) for name, more in words.items()}
@@ -126,7 +127,7 @@ def results(folder: Path, count: int, rounds: int) -> None:
 
 
 def disk(folder: Path, trials: int = 6) -> None:
-    """Print what trials of the template leave, without and with checkpoints of the whole state."""
+    """Print the disk space of the template's trials, and of their checkpoints."""
     root = folder / "template"
     shutil.copytree(CODE, root / "code", ignore=shutil.ignore_patterns("__pycache__", "tests", "benchmarks"))
     config = root / "code" / "config.py"
@@ -149,7 +150,7 @@ def disk(folder: Path, trials: int = 6) -> None:
 
 
 def kilobytes(path: Path) -> float:
-    """Return the disk that a folder takes."""
+    """Return the disk space of a folder."""
     return float(said_by(["du", "--summarize", "--block-size=1K", str(path)]).split()[0])
 
 
@@ -182,14 +183,16 @@ def suggested(count: int) -> Iterator[tuple[str, dict[str, float]]]:
     """Yield the tag and the values of trials."""
     draw = random.Random(0)  # noqa: S311  no secret
     for _ in range(count):
-        lr, dropout = 10 ** draw.uniform(-5, -1), draw.uniform(0, 0.9)
+        lr = 10 ** draw.uniform(-5, -1)
+        dropout = draw.uniform(0, 0.9)
         yield f"{SEARCH}+lr={lr}+dropout={dropout}", {"optimizer.lr": lr, "model.dropout": dropout}
 
 
 def import_tags(root: Path, values: list[tuple[str, dict[str, float]]]) -> None:
     """Make an annotated tag of a commit of its own for each trial, as a search would, but all at once."""
     parent = said_by(["git", "rev-parse", "HEAD"], root)
-    who, lines = "b <b@b> 1700000000 +0000", []
+    who = "b <b@b> 1700000000 +0000"
+    lines = []
     for number, (tag, changed) in enumerate(values, 1):
         config = f"{CONFIG}# {changed}\n"
         lines += [f"commit refs/trial\nmark :{number}\ncommitter {who}\ndata {len(tag)}\n{tag}", f"from {parent}"]
@@ -228,18 +231,18 @@ def history(best: float) -> Iterator[str]:
         yield json.dumps({"epoch": epoch, "step": 63 * epoch, "val/acc": value, **more}) + "\n"
 
 
-def write_study(project: paths.Project, values: list[tuple[str, dict[str, float]]]) -> None:
-    """Write what Optuna would know of the trials."""
+def write_study(project: paths.Project, trials: list[tuple[str, dict[str, float]]]) -> None:
+    """Write the study that a search of these trials would leave."""
     from optuna.trial import create_trial
 
-    from exper.search import space
+    from exper.search import space, suggestions
     from exper.search import study as studies
 
     searched = space.read(CONFIG.encode())
-    distributions = {name: studies.distribution(one) for name, one in searched.items()}
+    distributions = {name: suggestions.distribution(values) for name, values in searched.items()}
     commit = said_by(["git", "rev-parse", f"{SEARCH}^{{commit}}"], project.root)
     study = studies.create(project.tag(SEARCH), commit, "max", None)
-    for tag, changed in values:
+    for tag, changed in trials:
         run = project.tag(tag).run(0)
         value = json.loads(run.statistic.read_text())["metric"]["best"]["val/acc"]
         study.add_trial(

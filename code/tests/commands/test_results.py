@@ -14,25 +14,8 @@ from tests.support import manager, searching
 from tests.support.manager import exper, git, refused, the_run, untouched
 from tests.support.searching import prepare
 
-RATES = "[0.1, 0.01, 7.0, 0.0001, -1.0]"  # 7.0 fails, -1.0 is refused
 BEST = "wide+lr=0.01"
 PICTURES = ["history_plots.png", "importance.png", "parallel_coordinate.png"]
-
-
-@pytest.fixture
-def searched(project: paths.Project, tmp_path_factory: pytest.TempPathFactory) -> paths.Project:
-    """Return a project with a search that has ended; searched once, and a copy for each test."""
-    kept = tmp_path_factory.getbasetemp() / "searched"
-    if kept.exists():
-        shutil.rmtree(project.root)
-    else:
-        prepare(project, search=f'{{"optimizer.lr": {RATES}}}')
-        done = exper(project, "search", "wide", "-f", code=1)
-        (project.result / ".said").write_text(done.stdout + done.stderr)
-        shutil.copytree(project.root, kept, symlinks=True)
-        shutil.rmtree(project.root)
-    shutil.copytree(kept, project.root, symlinks=True)
-    return project
 
 
 def table(project: paths.Project, name: str = "wide") -> list[dict[str, str]]:
@@ -75,7 +58,7 @@ def test_its_columns_are_the_settings_that_were_searched_and_all_metrics(searche
 
 
 def test_a_search_ends_with_what_results_shows(searched: paths.Project) -> None:
-    at_the_end = (searched.result / ".said").read_text()
+    at_the_end = searching.said(searched)
     before = table(searched)
     with untouched(searched.root):
         done = exper(searched, "results", "wide")
@@ -202,7 +185,7 @@ def test_a_database_knows_the_trials_of_all_machines(project: paths.Project) -> 
     assert "no trials here" in refused(project, "results", "wide")
     exper(project, "results", "wide", "--storage", url)
     assert [row["run"] for row in table(project)] == ["wide+lr=0.01/0", "wide+lr=0.1/0"]
-    assert "knows no search 'wide'" in refused(project, "results", "wide", "--storage", "sqlite:///:memory:")
+    assert "has no search 'wide'" in refused(project, "results", "wide", "--storage", "sqlite:///:memory:")
 
 
 # -- of files alone ----------------------------------------------------------------------------------------------------
@@ -259,7 +242,7 @@ def test_a_database_that_is_not_there_is_not_made(project: paths.Project) -> Non
     (project.data / "empty.db").touch()
     for name in ("typo.db", "empty.db"):
         said = refused(project, "results", "wide", "--storage", f"sqlite:///{project.data}/{name}")
-        assert "that storage knows no search 'wide'" in said
+        assert "that storage has no search 'wide'" in said
     assert [(path.name, path.stat().st_size) for path in project.data.iterdir()] == [("empty.db", 0)]
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from exper.core import paths
 from exper.runs import run_record
+from exper.search import study as studies
 from tests.support import database, manager, searching
 from tests.support.manager import exper, refused, state, tags, the_run, untouched, write
 from tests.support.searching import config_of, noted, prepare, told, trials
@@ -31,37 +32,6 @@ def test_each_combination_of_lists_is_a_tagged_commit_with_a_finished_run(projec
     assert all(state(project, f"{tag}/0") == "finished" for tag in trials(project, "wide"))
     assert "best val/acc 1" in said
     assert "4 finished" in said
-
-
-def test_a_trial_is_a_child_of_the_searched_commit_that_differs_in_its_settings_alone(project: paths.Project) -> None:
-    prepare(project, search='{"optimizer.lr": [0.5]}')
-    exper(project, "search", "wide", "-j", "2")
-    tag = "wide+lr=0.5"
-    parent = manager.git(project.root, "rev-parse", f"{tag}^{{commit}}^").strip()
-    assert parent == manager.git(project.root, "rev-parse", "wide^{commit}").strip()
-    changed = manager.git(project.root, "diff", "--unified=0", "wide", tag)
-    lines = {line for line in changed.splitlines() if line[0] in "+-" and not line.startswith(("+++", "---"))}
-    assert lines == {
-        '-optimizer = {"name": "sgd", "lr": 0.1}  # too high for ResNets',
-        '+optimizer = {"name": "sgd", "lr": 0.5}  # too high for ResNets',
-        "-threads = None",
-        f"+threads = {run_record.read(the_run(project, f'{tag}/0'))['threads']}",
-        '-search = {"optimizer.lr": [0.5]}',
-        "+search = None",
-    }
-    assert "Exper-Set: optimizer.lr=0.5" in manager.git(project.root, "cat-file", "tag", tag)
-
-
-def test_the_runs_of_a_trial_are_ordinary_runs(project: paths.Project) -> None:
-    prepare(project)
-    exper(project, "search", "wide")
-    exper(project, "rerun", "wide+lr=0.01/0", "-f")
-    one, other = the_run(project, "wide+lr=0.01/0"), the_run(project, "wide+lr=0.01/1")
-    assert one.history.read_bytes() == other.history.read_bytes()
-    assert "finished already" in exper(project, "continue", "wide+lr=0.01/0").stderr
-    table = exper(project, "table", "wide").stdout
-    assert all(f"{tag}/0" in table for tag in trials(project, "wide"))
-    exper(project, "record", "wide+lr=0.1")
 
 
 def test_the_space_may_be_typed(project: paths.Project) -> None:
@@ -85,16 +55,6 @@ def test_on_a_terminal_the_best_so_far_is_shown_from_the_beginning(project: path
     assert [line.partition(":")[0] for line in quiet.splitlines()] == ["search"] * 3  # without one: results alone
 
 
-def test_a_second_call_repeats_nothing_and_keeps_to_the_tag(project: paths.Project) -> None:
-    prepare(project)
-    exper(project, "search", "wide")
-    prepare(project, search='{"optimizer.lr": [0.7]}')
-    said = exper(project, "search", "wide").stderr
-    assert "goes on with the code and the space of the tag 'wide'" in said
-    assert len(noted(project, "begun")) == 3
-    assert len(trials(project, "wide")) == 3
-
-
 def test_more_trials_are_added_to_those_there_are(project: paths.Project) -> None:
     prepare(project, search='{"optimizer.lr": {"low": 1e-4, "high": 1.0, "log": True}}', search_trials="2")
     exper(project, "search", "deep")
@@ -111,16 +71,6 @@ def test_a_range_ends_at_the_last_value_that_its_steps_reach(project: paths.Proj
     assert "Warning" not in said
     assert {one.params["epochs"] for one in told(project, "deep")} == {2, 6}
     assert {round(one.params["optimizer.lr"], 9) for one in told(project, "deep")} == {0.1, 0.3, 0.5, 0.7}
-
-
-@pytest.mark.parametrize("sampler", ["random", "tpe", "cmaes"])
-def test_with_one_trial_at_a_time_a_search_can_be_repeated(project: paths.Project, sampler: str) -> None:
-    space = '{"optimizer.lr": {"low": 1e-4, "high": 1.0, "log": True}, "epochs": {"low": 2, "high": 6, "step": 2}}'
-    prepare(project, search=space)
-    for tag in ("once", "again"):
-        exper(project, "search", tag, "-f", "--trials", "6", "--sampler", sampler)
-    assert [one.params for one in told(project, "once")] == [one.params for one in told(project, "again")]
-    assert {one.params["epochs"] for one in told(project, "once")} <= {2, 4, 6}
 
 
 def test_values_suggested_again_are_answered_with_their_known_result(project: paths.Project) -> None:
@@ -159,16 +109,6 @@ def test_a_rerun_by_hand_leaves_the_ids_of_a_trials_seeds_to_its_search(project:
     assert found.value == pytest.approx(sum(searching.best(run.folder)["val/acc"] for run in runs[:3]) / 3, abs=1e-12)
 
 
-def test_a_failing_trial_is_told_of_and_the_rest_go_on(project: paths.Project) -> None:
-    prepare(project, search='{"optimizer.lr": [0.1, 7.0, 0.01]}')
-    said = exper(project, "search", "wide", code=1).stderr
-    assert "wide+lr=7.0/0: failed (exit code 1)" in said
-    assert "2 finished" in said
-    assert state(project, "wide+lr=7.0/0") == "failed"
-    exper(project, "search", "wide")  # what failed is not tried again
-    assert len(noted(project, "begun")) == 3
-
-
 def test_a_trial_whose_metric_is_nan_has_no_result(project: paths.Project) -> None:
     prepare(project, search='{"optimizer.lr": [0.1, 0.01]}')
     nan = searching.MAIN.replace('"val/acc": (1', '"val/acc": math.nan if lr == 0.1 else (1')
@@ -195,15 +135,6 @@ def test_settings_that_training_refuses_at_once_leave_nothing(project: paths.Pro
     assert manager.left(project) == before
 
 
-def test_a_refused_trial_among_others_is_told_of_and_leaves_no_tag(project: paths.Project) -> None:
-    prepare(project, search='{"optimizer.lr": [0.1, -1.0, 0.01]}')
-    said = exper(project, "search", "wide", "-f", code=1).stderr
-    assert "wide+lr=-1.0/0: optimizer.lr must be above 0." in said
-    assert trials(project, "wide") == ["wide+lr=0.01", "wide+lr=0.1"]
-    failed = [one.user_attrs["why"] for one in told(project, "wide") if one.state.name == "FAIL"]
-    assert failed == ["wide+lr=-1.0/0: optimizer.lr must be above 0."]
-
-
 def test_a_hopeless_trial_is_pruned_and_says_when_and_why(project: paths.Project) -> None:
     changed = '{"optimizer.lr": {"low": 1e-9, "high": 1e-2, "log": True}}'
     prepare(project, epochs="8", seconds="0.15", search=changed)
@@ -221,13 +152,6 @@ def test_a_hopeless_trial_is_pruned_and_says_when_and_why(project: paths.Project
     assert all(f"{tag}/0" not in manager.finished(project) for tag in pruned)
 
 
-def test_snapshots_go_with_the_trials(project: paths.Project) -> None:
-    prepare(project)
-    exper(project, "search", "wide")
-    assert not [tag for tag in project.tags() if tag.snapshot.exists()]
-    assert (project.root / ".git/packed-refs").read_text().count("refs/tags/wide+") == 3
-
-
 def test_each_run_at_a_time_gets_a_gpu_of_its_own(project: paths.Project) -> None:
     prepare(project, seconds="0.2")
     exper(project, "search", "wide", "-j", "3", env={**os.environ, "CUDA_VISIBLE_DEVICES": "4,GPU-7"})
@@ -237,44 +161,95 @@ def test_each_run_at_a_time_gets_a_gpu_of_its_own(project: paths.Project) -> Non
     assert sorted(found) == ["4", "4", "GPU-7"]
 
 
+# -- after a search of five rates: one fails, one is refused -----------------------------------------------------------
+
+
+def test_a_trial_is_a_child_of_the_searched_commit_that_differs_in_its_settings_alone(searched: paths.Project) -> None:
+    tag = "wide+lr=0.01"
+    parent = manager.git(searched.root, "rev-parse", f"{tag}^{{commit}}^").strip()
+    assert parent == manager.git(searched.root, "rev-parse", "wide^{commit}").strip()
+    changed = manager.git(searched.root, "diff", "--unified=0", "wide", tag)
+    lines = {line for line in changed.splitlines() if line[0] in "+-" and not line.startswith(("+++", "---"))}
+    assert lines == {
+        '-optimizer = {"name": "sgd", "lr": 0.1}  # too high for ResNets',
+        '+optimizer = {"name": "sgd", "lr": 0.01}  # too high for ResNets',
+        "-threads = None",
+        f"+threads = {run_record.read(the_run(searched, f'{tag}/0'))['threads']}",
+        f'-search = {{"optimizer.lr": {searching.RATES}}}',
+        "+search = None",
+    }
+    assert "Exper-Set: optimizer.lr=0.01" in manager.git(searched.root, "cat-file", "tag", tag)
+
+
+def test_the_runs_of_a_trial_are_ordinary_runs(searched: paths.Project) -> None:
+    exper(searched, "rerun", "wide+lr=0.01/0", "-f")
+    first, second = the_run(searched, "wide+lr=0.01/0"), the_run(searched, "wide+lr=0.01/1")
+    assert first.history.read_bytes() == second.history.read_bytes()
+    assert "finished already" in exper(searched, "continue", "wide+lr=0.01/0").stderr
+    table = exper(searched, "table", "wide").stdout
+    assert all(f"{tag}/0" in table for tag in trials(searched, "wide"))
+    exper(searched, "record", "wide+lr=0.1")
+
+
+def test_a_second_call_repeats_nothing_and_keeps_to_the_tag(searched: paths.Project) -> None:
+    begun = noted(searched, "begun")
+    prepare(searched, search='{"optimizer.lr": [0.7]}')
+    said = exper(searched, "search", "wide").stderr
+    assert "goes on with the code and the space of the tag 'wide'" in said
+    assert noted(searched, "begun") == begun  # what failed is not tried again either
+    assert len(begun) == 5
+    assert len(trials(searched, "wide")) == 4
+
+
+def test_a_failed_trial_is_reported_and_the_others_go_on(searched: paths.Project) -> None:
+    said = searching.said(searched)
+    assert "wide+lr=7.0/0: failed (exit code 1)" in said
+    assert "3 finished" in said
+    assert state(searched, "wide+lr=7.0/0") == "failed"
+
+
+def test_a_refused_trial_among_others_is_reported_and_leaves_no_tag(searched: paths.Project) -> None:
+    assert "wide+lr=-1.0/0: optimizer.lr must be above 0." in searching.said(searched)
+    assert trials(searched, "wide") == ["wide+lr=0.0001", "wide+lr=0.01", "wide+lr=0.1", "wide+lr=7.0"]
+    failed = [trial.user_attrs["why"] for trial in told(searched, "wide") if trial.state.name == "FAIL"]
+    assert "wide+lr=-1.0/0: optimizer.lr must be above 0." in failed
+
+
+def test_snapshots_go_with_the_trials(searched: paths.Project) -> None:
+    assert not [tag for tag in searched.tags() if tag.snapshot.exists()]
+    assert (searched.root / ".git/packed-refs").read_text().count("refs/tags/wide+") == 4
+
+
+@pytest.mark.parametrize("kind", ["sampler", "pruner"])
+def test_a_stored_name_that_is_unknown_is_refused_until_an_option_replaces_it(
+    searched: paths.Project, kind: str
+) -> None:
+    commit = manager.git(searched.root, "rev-parse", "wide^{commit}").strip()
+    study = studies.load(searched.tag("wide"), commit, None)
+    assert study is not None
+    study.set_user_attr(kind, "medan" if kind == "pruner" else "tpee")
+    message = refused(searched, "search", "wide")
+    assert f"the {kind} of this search: " in message
+    assert f"Did you mean {'median' if kind == 'pruner' else 'tpe'!r}?" in message
+    assert f"Choose one: --{kind}" in message
+    exper(searched, "search", "wide", f"--{kind}", "none" if kind == "pruner" else "grid")
+
+
 # -- what is refused ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("space", "said"),
-    [
-        ("None", "no search space"),
-        ("{}", "no search space"),
-        ("[0.1]", "no search space"),
-        ('{"optimizer.lr": []}', "has no values"),
-        ('{"optimiser.lr": [0.1]}', "Did you mean 'optimizer.lr'?"),
-        ('{"optimizer.lr": [0.1, 0.1]}', "the value 0.1 twice"),
-        ('{"epochs": [1, 1.5]}', "is a whole number"),
-        ('{"optimizer.lr": 0.1}', "write a list of values"),
-        ('{"optimizer.lr": {"low": 0.1}}', "write a list of values"),
-        ('{"optimizer.lr": {"low": 0.1, "high": "1"}}', "not a number"),
-        ('{"optimizer.lr": {"low": 1.0, "high": 0.1}}', "above high"),
-        ('{"optimizer.lr": {"low": 0.0, "high": 0.1, "log": True}}', "low above 0"),
-        ('{"epochs": {"low": 1, "high": 4, "step": 0.5}}', "step of 'epochs'"),
-        ('{"optimizer": [{"name": "adam", "lr": 0.1}], "optimizer.lr": [0.1]}', "set twice"),
-        ('{"optimizer.lr": [0.1], "optimizer.lr": [0.2]}', "twice"),
-        ('{"threads": [1, 2]}', "a search sets it itself"),
-        ('{"optimizer.lr": {"low": 0.1, "high": 1.0}}', "say how many trials"),
-        (f'{{"{"x" * 300}": [1]}}', "no setting"),
-    ],
-)
-def test_a_space_that_makes_no_trials_is_refused(project: paths.Project, space: str, said: str) -> None:
-    prepare(project, search=space)
-    with manager.nothing_left(project):
-        assert said in refused(project, "search", "wide")
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["wide", "-j", "0"], "no number from 1 on"),
-        (["wide", "--trials", "x"], "no number from 1 on"),
-        (["wide", "--sampler", "best"], "invalid choice"),
+        (["wide", "-j", "0"], "no whole number above 0"),
+        (["wide", "--trials", "x"], "no whole number above 0"),
+        (
+            ["wide", "--sampler", "tpee"],
+            "--sampler: 'tpee' is unknown. Did you mean 'tpe'? Known: cmaes, grid, random, tpe.",
+        ),
+        (["wide", "--pruner", "Median"], "--pruner: 'Median' is unknown. Did you mean 'median'?"),
+        (["wide", "search={}"], "no search space"),
+        (["wide", 'search={"optimizer.lr": [0.1, 0.1]}'], "the value 0.1 twice"),
         (["lr=0.1"], "the tag is missing"),
         (["wide+lr=0.1"], "reserved for the trials"),
         (["x" * 300], "can't be a tag"),
@@ -368,7 +343,8 @@ def test_seeds_that_are_out_of_range_are_refused(project: paths.Project) -> None
 
 def test_after_kill_9_of_everything_nothing_is_lost_or_repeated(project: paths.Project) -> None:
     """Six kills at random moments; KILLS=50 in the environment makes it a campaign."""
-    kills, chance = int(os.environ.get("KILLS", "6")), random.Random(0)
+    kills = int(os.environ.get("KILLS", "6"))
+    chance = random.Random(0)
     rates = [round(0.5 / 1.3**number, 9) for number in range(2 * kills)]
     prepare(project, seconds="0.15", search=f'{{"optimizer.lr": {rates}}}')
     for _ in range(kills):

@@ -1,21 +1,23 @@
-"""What Optuna keeps of a search, where searchers have no lock in common."""
+"""The study of a search, shared by searchers on machines without a common lock."""
 
 from pathlib import Path
 
 from optuna.samplers import BaseSampler
 
 from exper.core import paths
+from exper.search import strategies
 from exper.search import study as studies
 from exper.search.space import Choice, Space
 
 
 def test_of_two_machines_that_ask_at_once_one_puts_its_trial_back_and_no_point_is_lost(tmp_path: Path) -> None:
-    tag, space = paths.Project(tmp_path).tag("wide"), Space({"lr": Choice((0.1, 0.2, 0.3))})
+    tag = paths.Project(tmp_path).tag("wide")
+    space = Space({"lr": Choice((0.1, 0.2, 0.3))})
     storage = f"sqlite:///{tmp_path}/study.db"
     here, there = (studies.create(tag, "0" * 40, "max", storage) for _ in range(2))
 
     def sampler(number: int) -> BaseSampler:
-        return studies.sampler("grid", space, 0, number)
+        return strategies.SAMPLERS["grid"](space, 0, number)
 
     taken = []
 

@@ -15,15 +15,16 @@ import pytest
 
 from tests.support.manager import wait_for
 
-_FOUND = sorted(Path("/usr/lib/postgresql").glob("*/bin")) if Path("/usr/lib/postgresql").is_dir() else []
-needed = pytest.mark.skipif(not _FOUND, reason="postgresql is not installed: no search has shared a database")
-_USER = "postgres"  # who serves where we are root, which PostgreSQL refuses
+_FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin")) if Path("/usr/lib/postgresql").is_dir() else []
+needed = pytest.mark.skipif(not _FOLDERS, reason="postgresql is not installed: no search has shared a database")
+_USER = "postgres"  # PostgreSQL refuses to run as root
 
 
 @contextlib.contextmanager
 def served() -> Iterator[str]:
     """Yield the URL of an empty database."""
-    folder, port = Path(tempfile.mkdtemp(prefix="exper-postgres-")), _free_port()
+    folder = Path(tempfile.mkdtemp(prefix="exper-postgres-"))
+    port = _free_port()
     try:
         if os.getuid() == 0:
             os.chown(folder, pwd.getpwnam(_USER).pw_uid, -1)
@@ -35,14 +36,14 @@ def served() -> Iterator[str]:
                 wait_for(lambda: _is_ready(port))
                 yield f"postgresql+psycopg://exper@127.0.0.1:{port}/postgres"
             finally:
-                server.send_signal(signal.SIGINT)  # which does not wait for clients
+                server.send_signal(signal.SIGINT)  # does not wait for clients
                 server.wait(20)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_ready(port: int) -> bool:
-    words = [str(_FOUND[-1] / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port), "-t", "1"]
+    words = [str(_FOLDERS[-1] / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port), "-t", "1"]
     return subprocess.run(words, check=False).returncode == 0
 
 
@@ -51,11 +52,11 @@ def _call(folder: Path, *words: str) -> None:
 
 
 def _command(program: str, *words: str) -> list[str]:
-    command = [str(_FOUND[-1] / program), *words]
+    command = [str(_FOLDERS[-1] / program), *words]
     return ["setpriv", "--reuid", _USER, "--regid", _USER, "--clear-groups", *command] if os.getuid() == 0 else command
 
 
 def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,10 +1,11 @@
-"""Projects whose search is quick: a stranger's training without torch, that tells what a search looks at."""
+"""Projects whose search is quick: their training imports no torch, and writes the files that a search reads."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
-import optuna
+import pytest
 from optuna.trial import FrozenTrial
 
 from exper.core import paths
@@ -55,6 +56,7 @@ model = {"name": "mlp", "sizes": [8]}
 threads = None
 search = {"optimizer.lr": [0.1, 0.01, 0.001]}
 """
+RATES = "[0.1, 0.01, 7.0, 0.0001, -1.0]"  # 7.0 fails, -1.0 is refused
 
 
 def prepare(project: paths.Project, config: str = CONFIG, **changed: str) -> None:
@@ -79,11 +81,11 @@ def trials(project: paths.Project, tag: str) -> list[str]:
 
 
 def told(project: paths.Project, tag: str) -> list[FrozenTrial]:
-    """Return what Optuna knows of a search's trials."""
+    """Return the trials of a search as its study has them."""
     commit = manager.git(project.root, "rev-parse", f"{tag}^{{commit}}").strip()
-    found = study.load(project.tag(tag), commit, None)
-    assert isinstance(found, optuna.Study)
-    return found.get_trials()
+    stored = study.load(project.tag(tag), commit, None)
+    assert stored is not None
+    return stored.get_trials()
 
 
 def config_of(project: paths.Project, tag: str) -> str:
@@ -93,5 +95,24 @@ def config_of(project: paths.Project, tag: str) -> str:
 
 def best(run: Path) -> dict[str, Any]:
     """Return the best metrics of a run."""
-    found: dict[str, Any] = json.loads((run / "statistic.json").read_text())["metric"]["best"]
-    return found
+    values: dict[str, Any] = json.loads((run / "statistic.json").read_text())["metric"]["best"]
+    return values
+
+
+def copy_searched(project: paths.Project, temporary: pytest.TempPathFactory) -> paths.Project:
+    """Replace a project by a copy of one that has searched RATES; the search itself runs once."""
+    kept = temporary.getbasetemp() / "searched"
+    if kept.exists():
+        shutil.rmtree(project.root)
+    else:
+        prepare(project, search=f'{{"optimizer.lr": {RATES}}}')
+        done = manager.exper(project, "search", "wide", "-f", code=1)
+        (project.result / ".said").write_text(done.stdout + done.stderr)
+        project.root.rename(kept)
+    shutil.copytree(kept, project.root, symlinks=True)
+    return project
+
+
+def said(project: paths.Project) -> str:
+    """Return the output of the search in a copy."""
+    return (project.result / ".said").read_text()
