@@ -183,7 +183,8 @@ def test_a_trial_is_a_child_of_the_searched_commit_that_differs_in_its_settings_
 
 def test_the_runs_of_a_trial_are_ordinary_runs(searched: paths.Project) -> None:
     exper(searched, "rerun", "wide+lr=0.01/0", "-f")
-    first, second = the_run(searched, "wide+lr=0.01/0"), the_run(searched, "wide+lr=0.01/1")
+    first = the_run(searched, "wide+lr=0.01/0")
+    second = the_run(searched, "wide+lr=0.01/1")
     assert first.history.read_bytes() == second.history.read_bytes()
     assert "finished already" in exper(searched, "continue", "wide+lr=0.01/0").stderr
     table = exper(searched, "table", "wide").stdout
