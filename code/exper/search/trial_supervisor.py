@@ -124,10 +124,11 @@ class Supervisor:
             and not _shadowed(program.file.parent)
         )
 
-    def _set_blas_threads(self, environment: dict[str, str]) -> None:
+    def _set_blas_threads(self, program: Program) -> None:
         """Give numpy and scipy the threads that they would have taken when imported; here they have one."""
-        if _blas_threads(environment) > 1:
-            self._blas.limit(limits=_blas_threads(environment), user_api="blas")
+        threads = _blas_threads(program.environment)
+        if threads > 1:
+            self._blas.limit(limits=threads, user_api="blas")
 
 
 def _blas() -> Any:
