@@ -71,15 +71,15 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="exper-benchmark-", dir=options.folder) as folder:
         root = make_project(Path(folder) / "project", options.trials)
-        found = {
+        times = {
             "Optuna alone, in a function": seconds(lambda: alone(root, options.trials)),
             "exper search -j 2": seconds(lambda: search(root)),
             "cold `run`s": seconds(lambda: cold(root, options.trials)),
         }
-        searched = found["exper search -j 2"]
+        searched = times["exper search -j 2"]
         rows = [
             [name, f"{value:.1f}", f"{value / options.trials:.2f}", f"{value / searched:.2f}"]
-            for name, value in found.items()
+            for name, value in times.items()
         ]
         table(f"{options.trials} trials, two at a time", ["", "s", "s a trial", "of the search"], rows)
 
@@ -95,14 +95,14 @@ def make_project(root: Path, trials: int) -> Path:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Return the seconds of some work."""
+    """Return the seconds that a call takes."""
     started = time.monotonic()
     work()
     return time.monotonic() - started
 
 
 def search(root: Path) -> None:
-    """Search as a user does; its pictures and table are made as well."""
+    """Search as a user does, pictures and table included."""
     said_by(exper(root, "search", "wide", "-j", str(AT_ONCE)), root)
 
 
@@ -116,8 +116,8 @@ def cold(root: Path, trials: int) -> None:
 def alone(root: Path, trials: int) -> None:
     """Let Optuna train in a function, in two processes that share a journal."""
     words = [sys.executable, "-c", ALONE, str(root.parent / "journal"), str(trials // AT_ONCE)]
-    for one in [subprocess.Popen(words, cwd=root, env=environment()) for _ in range(AT_ONCE)]:
-        if one.wait():
+    for process in [subprocess.Popen(words, cwd=root, env=environment()) for _ in range(AT_ONCE)]:
+        if process.wait():
             raise SystemExit("Optuna alone has failed")
 
 

@@ -214,7 +214,7 @@ class Searcher:
             if not data:  # the supervisor has ended
                 os.close(pipe)
                 job = self._jobs.pop(pipe)
-                self._end(job, server.parsed(job.report))
+                self._end(job, server.parse_report(job.report))
 
     def _look(self, job: Job) -> None:
         """Show the progress of a run, and end it if the pruner says so."""

@@ -73,7 +73,7 @@ class Server:
         return self._process.pid
 
     def start(self, request: dict[str, Any]) -> int:
-        """Begin or resume a run; return a pipe for `report`, which closes when the run's supervisor ends.
+        """Begin or resume a run; return a pipe for `wait_for_report`, which closes when the run's supervisor ends.
 
         Raises:
             RuntimeError: the server failed.
@@ -125,17 +125,17 @@ class Server:
         self._process.wait()
 
 
-def report(pipe: int) -> dict[str, str]:
+def wait_for_report(pipe: int) -> dict[str, str]:
     """Wait for the end of the supervisor behind a pipe; return {}, or the reason for which the run has no end.
 
     That is one of {"refused": text}, {"bug": traceback}, {"failed": text} and {"lost": text}: the server ended before
     it began the run, so ask again, unless the server was asked to end.
     """
     with open(pipe, "rb") as file:
-        return parsed(file.read())
+        return parse_report(file.read())
 
 
-def parsed(data: bytes) -> dict[str, str]:
+def parse_report(data: bytes) -> dict[str, str]:
     """Return the report in the data of a pipe that has closed."""
     if not data:
         return {"lost": "the server of warm starts ended before it began the run"}

@@ -64,7 +64,7 @@ def test_a_killed_supervisor_ends_its_training(
 ) -> None:
     name, pipe, training = begun
     os.kill(manager.record(laboratory.project, name)["pid"], signal.SIGKILL)
-    assert warm.report(pipe) == {}
+    assert warm.wait_for_report(pipe) == {}
     manager.wait_for(lambda: manager.is_gone(training))
     manager.wait_for(lambda: state(laboratory.project, name) == "died")
     (manager.the_run(laboratory.project, name).folder / "go").touch()
@@ -78,7 +78,7 @@ def test_a_pruned_run_has_its_status_and_reason(
     name, pipe, _ = begun
     run = manager.the_run(laboratory.project, name)
     warm.prune(run, 3, "worse than the median")
-    assert warm.report(pipe) == {}
+    assert warm.wait_for_report(pipe) == {}
     record = manager.record(laboratory.project, name)
     assert (record["status"], record["exit_code"]) == ("pruned", 143)
     assert record["pruned"] == {"epoch": 3, "why": "worse than the median"}
@@ -104,14 +104,14 @@ def test_a_killed_server_harms_no_trial_and_another_takes_its_place(
     os.kill(before, signal.SIGSTOP)
     lost = server.start(laboratory.request("after/0"))
     os.kill(before, signal.SIGKILL)
-    assert list(warm.report(lost)) == ["lost"]
+    assert list(warm.wait_for_report(lost)) == ["lost"]
     manager.wait_for(lambda: manager.is_gone(before))
     laboratory.warm(server, "after/0")
     assert server.pid != before
     assert log(laboratory.project, "after/0") == ["warm"]
     assert state(laboratory.project, name) == "running"
     (manager.the_run(laboratory.project, name).folder / "go").touch()
-    assert warm.report(pipe) == {}
+    assert warm.wait_for_report(pipe) == {}
     assert state(laboratory.project, name) == "finished"
 
 
@@ -126,7 +126,7 @@ with stop_signals.Signals() as signals, warm.Server(paths.Project(Path({root!r})
     signals.receiver = server.pid
     pipes = [server.start(request) for request in json.loads(sys.argv[1])]
     print(server.pid, flush=True)
-    print([warm.report(pipe) for pipe in pipes], flush=True)
+    print([warm.wait_for_report(pipe) for pipe in pipes], flush=True)
 """
 
 

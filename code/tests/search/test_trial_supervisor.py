@@ -26,9 +26,9 @@ def test_it_starts_cold_where_warm_would_not_be_the_same(laboratory: Laboratory,
 def test_ids_after_the_first_are_begun_at_once_in_any_order(laboratory: Laboratory, server: warm.Server) -> None:
     laboratory.write("ids", "import os\nprint(os.environ['EXPER_SEED'], os.environ['CUDA_VISIBLE_DEVICES'])\n")
     gpu = {"CUDA_VISIBLE_DEVICES": "1"}
-    assert warm.report(server.start(laboratory.request("ids/0", seed=10, environment=gpu))) == {}
+    assert warm.wait_for_report(server.start(laboratory.request("ids/0", seed=10, environment=gpu))) == {}
     pipes = [server.start(laboratory.request(f"ids/{n}", seed=n + 10, environment=gpu)) for n in (3, 1, 2)]
-    assert [warm.report(pipe) for pipe in pipes] == [{}] * 3
+    assert [warm.wait_for_report(pipe) for pipe in pipes] == [{}] * 3
     assert [log(laboratory.project, f"ids/{n}") for n in range(4)] == [[f"{n + 10} 1"] for n in range(4)]
     assert manager.record(laboratory.project, "ids/2")["environment"]["CUDA_VISIBLE_DEVICES"] == "1"
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
@@ -38,14 +38,14 @@ def test_ids_after_the_first_are_begun_at_once_in_any_order(laboratory: Laborato
 
 def test_a_refusal_is_reported_and_nothing_is_left(laboratory: Laboratory, server: warm.Server) -> None:
     laboratory.write("refuses", manager.REFUSES)
-    assert warm.report(server.start(laboratory.request("refuses/0"))) == {"refused": "lr must be above 0."}
+    assert warm.wait_for_report(server.start(laboratory.request("refuses/0"))) == {"refused": "lr must be above 0."}
     assert laboratory.project.tag("refuses").runs() == []
-    answer = warm.report(server.start(laboratory.request("refuses/0", commit="0" * 40)))
+    answer = warm.wait_for_report(server.start(laboratory.request("refuses/0", commit="0" * 40)))
     assert "moved" in answer["refused"]
 
 
 def test_what_is_wrong_with_us_is_reported_with_its_traceback(laboratory: Laboratory, server: warm.Server) -> None:
-    answer = warm.report(server.start({"tag": "nothing"}))
+    answer = warm.wait_for_report(server.start({"tag": "nothing"}))
     assert "KeyError" in answer["bug"]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from exper.config import config_file
 from exper.core import paths
-from exper.search.server import Server, report
+from exper.search.server import Server, wait_for_report
 from tests.conftest import CODE
 from tests.support import manager
 from tests.support.manager import git
@@ -60,7 +60,7 @@ class Laboratory:
 
     def warm(self, server: Server, name: str, **changes: Any) -> paths.Run:
         """Train a run warm, to its end."""
-        assert report(server.start(self.request(name, **changes))) == {}
+        assert wait_for_report(server.start(self.request(name, **changes))) == {}
         return manager.the_run(self.project, name)
 
     def cold(self, name: str, code: int = 0) -> paths.Run:
