@@ -1,7 +1,6 @@
 """Tags: their names, `tag/id` references, the message with its trailers, and making one for a new run."""
 
 import argparse
-import platform
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -101,12 +100,13 @@ def message(tag: str, reason: str | None, trailers: Iterable[tuple[str, object]]
 
 def run_trailers(seed: int, threads: int, changes: list[str]) -> list[tuple[str, object]]:
     """Return the trailers of a new tag; they are enough to repeat run 0 on another machine."""
+    versions = host_info.versions()
     return [
         ("Exper-Format", run_record.FORMAT),
         ("Exper-Seed", seed),
         ("Exper-Threads", threads),
-        ("Exper-Python", platform.python_version()),
-        ("Exper-Torch", host_info.versions().get("torch", "none")),
+        ("Exper-Python", versions["python"]),
+        ("Exper-Torch", versions.get("torch", "none")),
         *(("Exper-Set", change) for change in changes),
     ]
 
