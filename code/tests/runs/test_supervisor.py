@@ -217,7 +217,7 @@ def test_training_that_closes_its_output_is_waited_for(project: paths.Project) -
     assert state(project, "base/0") == "finished"
 
 
-def test_the_heart_beats(project: paths.Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_heartbeat_file_is_touched(project: paths.Project, monkeypatch: pytest.MonkeyPatch) -> None:
     exper(project, "run", "base")
     heartbeat = manager.the_run(project, "base/0").heartbeat
     monkeypatch.setattr(status, "HEARTBEAT_SECONDS", 0.05)
