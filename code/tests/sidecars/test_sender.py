@@ -4,10 +4,13 @@ import json
 import os
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from exper.core import lock, paths
+from tests.conftest import copy_project, isolate
 from tests.support import elastic, manager, sending
 from tests.support.manager import exper, log, refused, state, tags, wait_for, write
 
@@ -30,46 +33,60 @@ def server() -> Iterator[elastic.Elastic]:
         yield one
 
 
-def test_a_server_that_works_has_everything_at_the_end(project: paths.Project, server: elastic.Elastic) -> None:
-    run = sending.prepare(project, elastic_logger(server))
-    exper(project, "run", "base")
-    sending.wait_sent(run)
-    check(run, server)
-    assert server.of("run")[0]["status"] == "finished"
-    assert server.of("run")[0]["test/loss"] == 0.5
-    assert [document["text"] for document in server.of("text")] == ["a text"]
-    assert log(project, "base/0") == []
-    assert not project.tag("base").snapshot.exists()
+class Sent(NamedTuple):
+    """A finished run whose server worked."""
+
+    run: paths.Run
+    server: elastic.Elastic
+    niceness: int  # of the sender
+    folder: str  # the sender's
+    held: set[str]  # the sender's open files
+    has_kept_lock: bool  # after training
 
 
-def test_what_the_hardware_did_is_sent_to_elasticsearch_with_its_times(
-    project: paths.Project, server: elastic.Elastic
-) -> None:
-    run = sending.prepare(project, elastic_logger(server))
-    exper(project, "run", "base")
-    sending.wait_sent(run)
-    run.hardware.write_text('{"time": 1795270000.5, "step": 3, "cpu/percent": 50}\n')
-    assert exper(project, "send", "base/0").stdout == "base/0: elasticsearch has got 1 record\n"
-    [found] = server.of("hardware")
+@pytest.fixture(scope="module")
+def sent(tmp_path_factory: pytest.TempPathFactory, _template: Path) -> Iterator[Sent]:
+    pytest.importorskip("elasticsearch")
+    with pytest.MonkeyPatch.context() as patch, elastic.served() as server:
+        isolate(patch, tmp_path_factory.mktemp("home") / "home")
+        project = copy_project(paths.Project(_template), tmp_path_factory.mktemp("sent") / "project")
+        run = sending.prepare(project, elastic_logger(server), stop=3)
+        with manager.training(project, "run", "base") as (supervisor, _):
+            wait_for(lambda: len(server.of("history")) == 3, 60)  # sent while it trains
+            [process] = sending.senders(run)
+            descriptors = Path(f"/proc/{process.pid}/fd")
+            held = {os.path.realpath(descriptors / name) for name in os.listdir(descriptors)}
+            niceness = process.nice()
+            folder = process.cwd()
+            (run.folder / "on").touch()
+            (run.folder / "go").touch()
+            assert supervisor.wait(20) == 0
+            has_kept_lock = lock.is_held(run.lock)
+        sending.wait_sent(run)
+        yield Sent(run, server, niceness, folder, held, has_kept_lock)
+
+
+def test_a_server_that_works_has_everything_at_the_end(sent: Sent) -> None:
+    check(sent.run, sent.server)
+    [end] = sent.server.of("run")
+    assert (end["status"], end["test/loss"]) == ("finished", 0.5)
+    assert [document["text"] for document in sent.server.of("text")] == ["a text"]
+    assert log(sent.run.project, "base/0") == []
+    assert not sent.run.project.tag("base").snapshot.exists()
+
+
+def test_the_sender_is_of_low_priority_and_holds_neither_lock_nor_terminal(sent: Sent) -> None:
+    assert (sent.niceness, sent.folder) == (min(19, os.nice(0) + 10), "/")
+    assert not any(name.startswith("/dev/pt") or name == str(sent.run.lock) for name in sent.held)
+    assert not sent.has_kept_lock
+
+
+def test_what_the_hardware_did_is_sent_to_elasticsearch_with_its_times(sent: Sent) -> None:
+    sent.run.hardware.write_text('{"time": 1795270000.5, "step": 3, "cpu/percent": 50}\n')
+    assert exper(sent.run.project, "send", "base/0").stdout == "base/0: elasticsearch has got 1 record\n"
+    [found] = sent.server.of("hardware")
     assert found["@timestamp"] == "2026-11-21T14:06:40.500000+00:00"
     assert (found["run"], found["step"], found["cpu/percent"]) == ("base/0", 3, 50)
-
-
-def test_what_trains_is_sent_while_it_trains(project: paths.Project, server: elastic.Elastic) -> None:
-    run = sending.prepare(project, elastic_logger(server), stop=3)
-    with manager.training(project, "run", "base") as (supervisor, _):
-        wait_for(lambda: len(server.of("history")) == 3, 60)
-        [process] = sending.senders(run)
-        assert process.nice() == 10
-        assert process.cwd() == "/"
-        held = {os.path.realpath(f"/proc/{process.pid}/fd/{name}") for name in os.listdir(f"/proc/{process.pid}/fd")}
-        assert not any(name.startswith("/dev/pt") or name == str(run.lock) for name in held)
-        (run.folder / "on").touch()
-        (run.folder / "go").touch()
-        assert supervisor.wait(20) == 0
-        assert not lock.is_held(run.lock)
-    sending.wait_sent(run)
-    check(run, server)
 
 
 @pytest.mark.parametrize("fault", ["500", "hang", "slow", "cut"])

@@ -81,6 +81,11 @@ def sent(run: paths.Run, name: str) -> Any:
     return json.loads((run.sent / f"{name}.json").read_text())
 
 
+def arrived(run: paths.Run, name: str) -> int:
+    """Return the number of lines of history that a logger has sent."""
+    return int(sent(run, name)["lines"].get("history", 0)) if (run.sent / f"{name}.json").exists() else 0
+
+
 def history(run: paths.Run) -> list[dict[str, Any]]:
     """Return history.jsonl without times."""
     return [

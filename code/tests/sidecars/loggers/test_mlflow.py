@@ -1,4 +1,4 @@
-"""What MLflow has of a run, read back by its own client and shown on its own page."""
+"""Runs in MLflow, read back with its own client and shown on its own page."""
 
 import os
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from exper.core import paths
+from tests.conftest import copy_project, isolate
 from tests.support import browser, faults, manager, sending, tracking
 from tests.support.boards import page
 from tests.support.manager import exper, record, state, wait_for
@@ -18,8 +19,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of SQLA
 
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with tracking.served(tmp_path_factory.mktemp("mlflow")) as one:
-        yield one
+    with tracking.served(tmp_path_factory.mktemp("mlflow")) as port:
+        yield port
 
 
 def client(uri: str) -> Any:
@@ -28,9 +29,9 @@ def client(uri: str) -> Any:
 
 def the_one(uri: str, experiment: str) -> Any:
     """Return the only run of an experiment."""
-    known = client(uri).get_experiment_by_name(experiment)
-    [found] = client(uri).search_runs([known.experiment_id])
-    return found
+    experiment_id = client(uri).get_experiment_by_name(experiment).experiment_id
+    [run] = client(uri).search_runs([experiment_id])
+    return run
 
 
 def points(uri: str, run: Any, name: str) -> list[tuple[int, float]]:
@@ -47,10 +48,13 @@ def check(uri: str, experiment: str, run: paths.Run) -> Any:
 
 
 def test_without_a_server_it_is_a_file_of_the_project(project: paths.Project) -> None:
+    before = set(os.listdir(project.root))
     run = sending.prepare(project, ["mlflow"])
     exper(project, "run", "base")
     sending.send_all(run)
     assert state(project, "base/0") == "finished"
+    assert set(os.listdir(project.root)) - before == {"__result__", "__statistic__"}
+    assert not Path("mlruns").exists()
     uri = f"sqlite:///{project.mlflow / 'mlflow.db'}"
     found = check(uri, project.root.name, run)
     about = record(project, "base/0")
@@ -64,20 +68,27 @@ def test_without_a_server_it_is_a_file_of_the_project(project: paths.Project) ->
     assert artifacts == {"statistic.json", "run.json", "log", "shown"}
 
 
+@pytest.fixture(scope="module")
+def continued(port: int, tmp_path_factory: pytest.TempPathFactory, _template: Path) -> paths.Run:
+    """Return a finished run that was killed in its fourth epoch and continued, in the experiment "kill"."""
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(patch, tmp_path_factory.mktemp("home") / "home")
+        project = copy_project(paths.Project(_template), tmp_path_factory.mktemp("continued") / "project")
+        uri = f"http://127.0.0.1:{port}"
+        run = sending.prepare(project, [{"name": "mlflow", "tracking_uri": uri, "experiment": "kill"}], save=2, stop=4)
+        with manager.training(project, "run", "base") as (supervisor, pid):
+            wait_for(lambda: sending.arrived(run, "mlflow") == 4, 60)
+            assert the_one(uri, "kill").info.status == "RUNNING"
+            sending.kill(run, supervisor.pid, pid)
+            wait_for(lambda: state(project, "base/0") == "died")
+        exper(project, "continue", "base")
+        sending.send_all(run)
+        return run
+
+
 @tracking.needed
-def test_a_run_that_goes_on_after_a_kill_is_the_same_one(project: paths.Project, port: int) -> None:
-    uri = f"http://127.0.0.1:{port}"
-    run = sending.prepare(project, [{"name": "mlflow", "tracking_uri": uri, "experiment": "kill"}], save=2, stop=4)
-    with manager.training(project, "run", "base") as (supervisor, pid):
-        wait_for(
-            lambda: (run.sent / "mlflow.json").exists() and sending.sent(run, "mlflow")["lines"] == {"history": 4}, 60
-        )
-        assert the_one(uri, "kill").info.status == "RUNNING"
-        sending.kill(run, supervisor.pid, pid)
-        wait_for(lambda: state(project, "base/0") == "died")
-    exper(project, "continue", "base")
-    sending.send_all(run)
-    assert check(uri, "kill", run).info.status == "FINISHED"
+def test_a_run_that_continues_after_a_kill_is_the_same_run(continued: paths.Run, port: int) -> None:
+    assert check(f"http://127.0.0.1:{port}", "kill", continued).info.status == "FINISHED"
 
 
 @tracking.needed
@@ -96,23 +107,12 @@ def test_answers_that_are_lost_make_nothing_arrive_twice(project: paths.Project,
 
 @tracking.needed
 @browser.needed
-def test_its_page_shows_the_run_and_its_curves(project: paths.Project, port: int) -> None:
+@pytest.mark.usefixtures("continued")
+def test_its_page_shows_the_run_and_its_curves(port: int) -> None:
     uri = f"http://127.0.0.1:{port}"
-    run = sending.prepare(project, [{"name": "mlflow", "tracking_uri": uri, "experiment": "shown"}])
-    exper(project, "run", "base")
-    sending.send_all(run)
-    about = the_one(uri, "shown").info
+    about = the_one(uri, "kill").info
     with page(f"{uri}/#/experiments/{about.experiment_id}/runs/{about.run_id}/model-metrics") as shown:
         shown.get_by_text("base/0").first.wait_for(timeout=60000)
         shown.get_by_text("loss").first.wait_for(timeout=60000)
         shown.wait_for_timeout(3000)
         browser.keep_picture(shown, "mlflow")
-
-
-def test_no_file_of_the_working_folder_is_touched(project: paths.Project) -> None:
-    before = sorted(os.listdir(project.root))
-    run = sending.prepare(project, ["mlflow"], epochs=1)
-    exper(project, "run", "base")
-    sending.send_all(run)
-    assert set(os.listdir(project.root)) - set(before) == {"__result__", "__statistic__"}
-    assert not Path("mlruns").exists()

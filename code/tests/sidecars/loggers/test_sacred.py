@@ -1,11 +1,13 @@
 """Sacred's files, in its own form."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from exper.core import paths
+from tests.conftest import copy_project, isolate
 from tests.support import manager, sending
 from tests.support.manager import exper, record, state, wait_for
 
@@ -30,12 +32,24 @@ def check(project: paths.Project, run: paths.Run) -> None:
         assert len(metrics[name]["timestamps"]) == len(metrics[name]["steps"])
 
 
-def test_its_files_are_those_of_a_file_storage_observer(project: paths.Project) -> None:
-    (project.code / "model.py").write_text("print('a model')\n")
-    run = sending.prepare(project, ["sacred"])
-    exper(project, "run", "base")
-    sending.wait_sent(run)
-    check(project, run)
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, _template: Path) -> paths.Project:
+    """Return a project with two finished runs, base/0 and base/1."""
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(patch, tmp_path_factory.mktemp("home") / "home")
+        project = copy_project(paths.Project(_template), tmp_path_factory.mktemp("finished") / "project")
+        (project.code / "model.py").write_text("print('a model')\n")
+        run = sending.prepare(project, ["sacred"])
+        for command in ("run", "rerun"):
+            exper(project, command, "base")
+            sending.wait_sent(run)
+            sending.wait_sent(manager.the_run(project, "base/1"))
+        return project
+
+
+def test_its_files_are_those_of_a_file_storage_observer(finished: paths.Project) -> None:
+    project = finished
+    check(project, manager.the_run(project, "base/0"))
     about = record(project, "base/0")
     found = read(project, "run")
     assert found.keys() >= _RUN
@@ -73,13 +87,8 @@ def test_a_run_that_goes_on_after_a_kill_is_the_same_one(project: paths.Project)
     assert sorted(path.name for path in project.sacred.iterdir()) == ["1", "_sources"]
 
 
-def test_every_run_has_a_number_of_its_own(project: paths.Project) -> None:
-    run = sending.prepare(project, ["sacred"])
-    exper(project, "run", "base")
-    exper(project, "rerun", "base")
-    sending.wait_sent(run)
-    sending.wait_sent(manager.the_run(project, "base/1"))
-    assert [read(project, "run", number)["meta"]["exper"]["run"] for number in (1, 2)] == ["base/0", "base/1"]
+def test_every_run_has_its_own_number(finished: paths.Project) -> None:
+    assert [read(finished, "run", number)["meta"]["exper"]["run"] for number in (1, 2)] == ["base/0", "base/1"]
 
 
 @pytest.mark.parametrize(("status", "theirs"), [("failed", "FAILED"), ("interrupted", "INTERRUPTED")])

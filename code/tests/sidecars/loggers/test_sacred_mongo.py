@@ -1,5 +1,6 @@
 """Documents for Omniboard, in a stand-in for MongoDB: no package registry has a real server."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from exper.core import files, paths
 from exper.sidecars import loggers, outbox
 from exper.sidecars.loggers import run_info
 from exper.sidecars.loggers.run_info import Item, Line
+from tests.conftest import copy_project, isolate
 from tests.support import sending
 from tests.support.manager import exper, record
 
@@ -26,11 +28,14 @@ def database(monkeypatch: pytest.MonkeyPatch) -> Any:
     return client["sacred"]
 
 
-@pytest.fixture
-def run(project: paths.Project) -> paths.Run:
-    run = sending.prepare(project, ["tensorboard"])
-    exper(project, "run", "base")
-    return run
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, _template: Path) -> paths.Run:
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(patch, tmp_path_factory.mktemp("home") / "home")
+        project = copy_project(paths.Project(_template), tmp_path_factory.mktemp("run") / "project")
+        run = sending.prepare(project, ["tensorboard"])
+        exper(project, "run", "base")
+        return run
 
 
 def lines(run: paths.Run) -> list[Line]:
