@@ -1,6 +1,6 @@
 """The entry of every command: what source.sh, cron and sbatch call, as `python -I code/exper run baseline`.
 
-It starts under any Python 3.8, far enough for environment.py to find the right one.
+It starts under any Python from 3.8 on, far enough for environment.py to find the right one.
 """
 
 import os
@@ -39,7 +39,7 @@ def main() -> int:
         command = commands.SHORT_NAMES.get(command, command)
         code = _call(commands.find(command), sys.argv[2:])
         sys.stdout.flush()
-    except BrokenPipeError:  # `| head` has seen enough
+    except BrokenPipeError:  # as `| head` closes it
         return 128 + signal.SIGPIPE
     except Refused as refusal:
         return _fail(2, f"{command}: {refusal}")
@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def _open_standard_streams() -> None:
-    """Open what the caller has closed: the next file of ours would become it, and get what training prints."""
+    """Open the streams that the caller has closed: else the next file we open becomes stdout and gets our output."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             assert os.open(os.devnull, os.O_RDWR) == number
@@ -65,13 +65,13 @@ def _open_standard_streams() -> None:
 
 
 def _show_any_text() -> None:
-    """Have a terminal that is not UTF-8 show as an escape what it lacks, as Python has it for stderr."""
+    """Show characters that a terminal's encoding lacks as escapes, as Python does on stderr."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding.lower() != "utf-8":
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _let_go() -> None:
-    """Flush what we print; what nobody takes is dropped, or Python would end with a code of its own for that."""
+def _flush() -> None:
+    """Flush the output; drop it if its reader is gone, or Python would end with an exit code of its own."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -80,7 +80,7 @@ def _let_go() -> None:
 
 
 def load_package() -> None:
-    """Import the package `exper` from here, without code/ on the path: a user's queue.py must not become ours."""
+    """Import the package `exper` from here, without code/ on the path: a user's queue.py must not hide Python's."""
     sys.path[:] = [path for path in sys.path if Path(path or ".").resolve() != HERE]
     spec = importlib.util.spec_from_file_location("exper", HERE / "__init__.py", submodule_search_locations=[str(HERE)])
     assert spec is not None
@@ -103,13 +103,13 @@ def _call(command: "Callable[[list[str], Any], int]", arguments: "list[str]") ->
 
 
 def _pass_on_ctrl_c() -> None:
-    """Give our own process group the Ctrl-C that training got alone, so that a loop or script around us ends too."""
+    """Send our process group the Ctrl-C that reached training alone, so that a loop or script around us ends too."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.kill(0, signal.SIGINT)
 
 
 def _bug(command: str) -> int:
-    with contextlib.suppress(OSError):  # nobody reads it any more
+    with contextlib.suppress(OSError):  # nobody reads it
         traceback.print_exc()
     return _fail(3, f"{command}: this is a bug of Exper. Please report it with the lines above.")
 
@@ -125,4 +125,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     finally:
-        _let_go()
+        _flush()

@@ -1,4 +1,4 @@
-"""config.py as data: read as a syntax tree and never run, edited in place with its comments kept.
+"""config.py as data: parsed, never executed, and edited in place with its comments kept.
 
 A setting is a module-level name bound to a literal or to arithmetic on literals. Settings flatten to dotted names
 (`optimizer.lr`), which statistic.json, tables, searches and `name=value` share; a list is one value.
@@ -38,10 +38,10 @@ def read(source: bytes, name: str = "code/config.py") -> dict[str, Value]:
 
     Args:
         source: the file's bytes.
-        name: what to call the file in errors.
+        name: the file's name in errors.
 
     Raises:
-        Refused: a line binds something else than literals and arithmetic on literals.
+        Refused: a line binds something other than literals and arithmetic on literals.
     """
     try:
         return {setting: _setting(setting, node, name) for setting, node in _bindings(source, name).items()}
@@ -64,11 +64,11 @@ def parse_change(text: str) -> tuple[str, Value]:
     """Split `optimizer.lr=0.01` into a name and a value: a literal, or else a string.
 
     Raises:
-        Refused: the text has no `=`, or nothing before it, or a dict behind it that can't be a value.
+        Refused: the text has no name or no `=`, or its value is a dict that can't be a setting.
     """
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
-        raise Refused(f"{text!r} is no setting. Write name=value, such as optimizer.lr=0.01.")
+        raise Refused(f"{text!r} is not a setting. Write name=value, such as optimizer.lr=0.01.")
     if text != text.encode(errors="replace").decode():
         raise Refused(f"{text!r} is not UTF-8, and config.py is.")
     return name.strip(), _literal(name.strip(), value)
@@ -79,29 +79,29 @@ def _literal(setting: str, text: str) -> Value:
         node = ast.parse(text.strip(), mode="eval").body
         return _setting(setting, node, f"the value of {setting}")
     except Refused:
-        if any(isinstance(one, ast.Dict) for one in ast.walk(node)):
-            raise  # as a string it would be refused for its type, which is not what is wrong
+        if any(isinstance(child, ast.Dict) for child in ast.walk(node)):
+            raise  # as a string it would be refused for its type, which is not the mistake
         return text
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return text
 
 
 def fit(source: bytes, setting: str, value: Value, name: str = "code/config.py") -> Value:
-    """Return `value` in the type that a dotted setting has in `source`.
+    """Return `value` converted to the type that a dotted setting has in `source`.
 
     Raises:
-        Refused: no such setting, or a value of another type.
+        Refused: there is no such setting, or the types don't match.
     """
     return _fit(setting, _setting(setting, _find(source, setting, name), name), value)
 
 
 def edit(source: bytes, changes: dict[str, Value], name: str = "code/config.py") -> bytes:
-    """Return `source` with each dotted setting of `changes` given its new value; all else stays byte for byte.
+    """Return `source` with new values for the dotted settings in `changes`; all other bytes stay the same.
 
     Raises:
-        Refused: no such setting, or a value of another type than the old one.
+        Refused: there is no such setting, or a new value has another type than the old one.
     """
-    read(source, name)  # refuses what can't be read, wherever it stands
+    read(source, name)  # refuses a mistake anywhere in the file
     for setting, value in changes.items():
         node = _find(source, setting, name)
         new = _fit(setting, _setting(setting, node, name), value)
@@ -119,27 +119,27 @@ def _bindings(source: bytes, name: str) -> dict[str, ast.expr]:
         line = getattr(error, "lineno", None)
         place = f"{name}, line {line}" if line else name
         raise Refused(f"{place}: {getattr(error, 'msg', error)}.") from None
-    found: dict[str, ast.expr] = {}
+    nodes: dict[str, ast.expr] = {}
     for number, statement in enumerate(module.body):
         if number == 0 and isinstance(statement, ast.Expr) and _is_string(statement.value):
             continue
         target, node = _binding(statement, name)
-        if target in found:
+        if target in nodes:
             raise Refused(f"{name}, line {statement.lineno}: {target} is set twice. Keep one.")
-        found[target] = node
-    return found
+        nodes[target] = node
+    return nodes
 
 
 def _binding(statement: ast.stmt, name: str) -> tuple[str, ast.expr]:
     if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-        target, value = statement.targets[0], statement.value
-    elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
-        target, value = statement.target, statement.value
+        target = statement.targets[0]
+    elif isinstance(statement, ast.AnnAssign):
+        target = statement.target
     else:
         raise _not_static(statement, name)
-    if not isinstance(target, ast.Name):
+    if not isinstance(target, ast.Name) or statement.value is None:
         raise _not_static(statement, name)
-    return target.id, value
+    return target.id, statement.value
 
 
 def _not_static(node: ast.AST, name: str) -> Refused:
@@ -147,7 +147,7 @@ def _not_static(node: ast.AST, name: str) -> Refused:
     text = ast.unparse(node).splitlines()[0][:60]
     return Refused(
         f"{name}, line {line}: `{text}` is not static. A setting is a name bound to numbers, strings, True, False,"
-        " None, lists, tuples, dicts, or arithmetic on numbers; what has to be computed belongs into main.py."
+        " None, lists, tuples, dicts, or arithmetic on numbers; compute values in main.py."
     )
 
 
@@ -156,14 +156,14 @@ def _is_string(node: ast.expr) -> bool:
 
 
 def _setting(setting: str, node: ast.expr, name: str) -> Value:
-    """Return the value of a setting; only the keys of `search`, which are settings themselves, may have a dot."""
+    """Return the value of a setting; only the keys of `search`, which name settings, may have a dot."""
     if setting == "search" and isinstance(node, ast.Dict):
         return _dict_value(node, name, forbidden="=")
     return _value(node, name)
 
 
 def _value(node: ast.expr, name: str) -> Value:
-    """Return what a literal, or arithmetic on literals, stands for."""
+    """Return the value of a literal, or of arithmetic on literals."""
     if isinstance(node, ast.Constant) and isinstance(node.value, (int, float, str, bool, type(None))):
         return node.value
     if isinstance(node, ast.List):
@@ -180,16 +180,18 @@ def _value(node: ast.expr, name: str) -> Value:
 
 
 def _dict_value(node: ast.Dict, name: str, forbidden: str = ".=") -> dict[str, Value]:
-    found: dict[str, Value] = {}
+    items: dict[str, Value] = {}
     for key, value in zip(node.keys, node.values, strict=True):
         if key is None or not _is_string(key):
             raise _not_static(node, name)
         text = ast.literal_eval(key)
-        if not text or any(character in text for character in forbidden) or text in found:
+        if not text or any(character in text for character in forbidden) or text in items:
             signs = " or ".join(forbidden)
-            raise Refused(f"{name}, line {key.lineno}: {text!r} is no key of a setting: empty, twice, or with {signs}.")
-        found[text] = _value(value, name)
-    return found
+            raise Refused(
+                f"{name}, line {key.lineno}: {text!r} can't be a key: it is empty, there twice, or has {signs}."
+            )
+        items[text] = _value(value, name)
+    return items
 
 
 def _compute(node: ast.expr, name: str, function: Callable[..., Any], *operands: ast.expr) -> _Number:
@@ -208,15 +210,15 @@ def _compute(node: ast.expr, name: str, function: Callable[..., Any], *operands:
 
 
 def _find(source: bytes, setting: str, name: str) -> ast.expr:
-    """Return the node of the value that the dotted name `setting` stands for."""
+    """Return the value node of a dotted setting."""
     bindings = _bindings(source, name)
     first, *rest = setting.split(".")
     node = bindings.get(first)
     for key in rest:
         node = _items(node).get(key) if isinstance(node, ast.Dict) else None
     if node is None:
-        known = {key: _value(value, name) for key, value in bindings.items() if key != "search"}
-        raise unknown_setting(setting, flatten(known), name)
+        settings = {key: _value(value, name) for key, value in bindings.items() if key != "search"}
+        raise unknown_setting(setting, flatten(settings), name)
     return node
 
 
@@ -224,19 +226,19 @@ def _items(node: ast.Dict) -> dict[str, ast.expr]:
     return {ast.literal_eval(key): value for key, value in zip(node.keys, node.values, strict=True) if key is not None}
 
 
-def unknown_setting(setting: str, known: Iterable[str], name: str) -> Refused:
-    """Return the error for a name that config.py does not have; it offers the nearest and lists them all."""
-    names = sorted(known)
+def unknown_setting(setting: str, settings: Iterable[str], name: str) -> Refused:
+    """Return the error for a setting that config.py does not have; it offers the nearest and lists them all."""
+    names = sorted(settings)
     return Refused(f"{name} has no setting {setting!r}.{did_you_mean(setting, names)}\nIt has: {', '.join(names)}.")
 
 
 def _fit(setting: str, old: Value, new: Value) -> Value:
-    """Return `new` in the type of `old`, where that is no change of meaning."""
+    """Return `new` converted to the type of `old`, if that keeps its meaning."""
     if isinstance(old, float) and isinstance(new, int) and not isinstance(new, bool):
         try:
             return float(new)
         except OverflowError:
-            raise Refused(f"{setting} is a number such as {old!r}; the one given is too large for it.") from None
+            raise Refused(f"{setting} is a number such as {old!r}; the given one is too large for it.") from None
     if isinstance(old, str) and not isinstance(new, (str, dict, type(None))):
         raise Refused(f"{setting} is the string {old!r}; write {setting}='\"{new}\"' if a string is meant.")
     if None in (old, new) or type(new) is type(old) or _is_part(new) or {type(old), type(new)} == {list, tuple}:
@@ -257,7 +259,7 @@ def _kind(value: Value) -> str:
 
 
 def write(value: Value) -> str:
-    """Return `value` as it is written in config.py, with double quotes where that is the same string."""
+    """Return `value` as config.py spells it, strings in double quotes if they are printable."""
     if isinstance(value, str):
         quoted = json.dumps(value, ensure_ascii=False)
         return quoted if value.isprintable() else repr(value)
@@ -273,7 +275,7 @@ def write(value: Value) -> str:
 
 
 def _splice(source: bytes, node: ast.expr, text: str) -> bytes:
-    """Put `text` where `node` stands; the tree counts columns in UTF-8 bytes, without a byte order mark."""
+    """Replace `node` by `text`; the tree counts columns in UTF-8 bytes, without a byte order mark."""
     mark = b"\xef\xbb\xbf" if source.startswith(b"\xef\xbb\xbf") else b""
     lines = source[len(mark) :].splitlines(keepends=True)
     assert node.end_lineno is not None

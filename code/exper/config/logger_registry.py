@@ -41,50 +41,51 @@ def named(logger: Any) -> list[Component]:
     Raises:
         Refused: one is unknown or without a name, is there twice, or is ours and has arguments.
     """
-    parts = [_as_dict(entry) for entry in logger]
-    names = [part.get("name") for part in parts]
-    for name, part in zip(names, parts, strict=True):
+    loggers = [_as_dict(entry) for entry in logger]
+    names = [each.get("name") for each in loggers]
+    for name, arguments in zip(names, loggers, strict=True):
         if not isinstance(name, str):
-            raise Refused(f'logger: {part!r} has no name. Write {{"name": "mlflow"}}.')
+            raise Refused(f'logger: {arguments!r} has no name. Write {{"name": "mlflow"}}.')
         if name not in (*OURS, *SENDERS):
             raise unknown_name("logger", name, (*OURS, *SENDERS))
         if names.count(name) > 1:
             raise Refused(f"logger: {name!r} is there twice. Keep one.")
-        if name in OURS and len(part) > 1:
-            raise unknown_name(f"logger.{name}", next(key for key in part if key != "name"), ())
-    return parts
+        if name in OURS and len(arguments) > 1:
+            raise unknown_name(f"logger.{name}", next(key for key in arguments if key != "name"), ())
+    return loggers
 
 
 def has(logger: Any, name: str) -> bool:
-    """Tell whether `logger`, of which a user's program may make anything, names this logger."""
+    """Tell whether `logger`, which may be anything in a user's own config.py, names this logger."""
     return isinstance(logger, list | tuple) and any(_as_dict(entry).get("name") == name for entry in logger)
 
 
 def sending(logger: Any) -> list[Component]:
-    """Return the loggers that send, of a `logger` of which a user's program may make anything."""
-    parts = [_as_dict(entry) for entry in logger] if isinstance(logger, list | tuple) else []
-    return [part for part in parts if isinstance(part.get("name"), str) and part["name"] in SENDERS]
+    """Return the loggers that send in `logger`, which may be anything in a user's own config.py."""
+    loggers = [_as_dict(entry) for entry in logger] if isinstance(logger, list | tuple) else []
+    return [each for each in loggers if isinstance(each.get("name"), str) and each["name"] in SENDERS]
 
 
-def sender(part: Component) -> Sender:
+def sender(logger: Component) -> Sender:
     """Return the table's entry for a logger that sends."""
-    return _MONGO if part["name"] == "sacred" and part.get("storage") == "mongo" else SENDERS[part["name"]]
+    return _MONGO if logger["name"] == "sacred" and logger.get("storage") == "mongo" else SENDERS[logger["name"]]
 
 
 def check(logger: Any) -> None:
     """Refuse a logger whose package is missing, or that would record a password."""
-    for part in sending(logger):
-        entry = sender(part)
-        for setting, value in part.items():
+    for arguments in sending(logger):
+        name = arguments["name"]
+        entry = sender(arguments)
+        for setting, value in arguments.items():
             if isinstance(value, str) and _USER.search(value):
                 raise Refused(
-                    f"logger.{part['name']}.{setting} has a user or a password in it, which would be recorded."
+                    f"logger.{name}.{setting} has a user or a password in it, which would be recorded."
                     f" Take it out, and set {entry.secret}."
                 )
         if entry.package and entry.package not in packages.installed():
             raise Refused(
-                f"the logger {part['name']!r} needs the package {entry.package}. Type:"
-                f" pip install {shlex.join(packages.of_extra(part['name']))} -c code/constraints.txt"
+                f"the logger {name!r} needs the package {entry.package}. Type:"
+                f" pip install {shlex.join(packages.of_extra(name))} -c code/constraints.txt"
             )
 
 

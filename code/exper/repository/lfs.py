@@ -1,4 +1,4 @@
-"""Git LFS: files whose commit holds only a pointer to an object. Objects are read where git-lfs keeps them."""
+"""Git LFS: a commit holds only a pointer to each file, whose object is read from the store of git-lfs."""
 
 import re
 from pathlib import Path
@@ -10,15 +10,15 @@ _POINTER_SIZE = 1024  # bytes; a pointer is shorter
 
 
 def is_used(attributes: list[bytes]) -> bool:
-    """Tell whether one of these .gitattributes has files kept by LFS."""
+    """Tell whether any of these .gitattributes files uses LFS."""
     return any(b"filter=lfs" in text for text in attributes)
 
 
 def resolved(common: Path, path: str, content: bytes) -> bytes:
-    """Return what a committed file stands for: the object in `common` (.git) that a pointer names, else itself.
+    """Return the object in `common` (.git) that a pointer names; content that is no pointer is returned unchanged.
 
     Raises:
-        Refused: the object is not here.
+        Refused: the object is missing.
     """
     pointer = _POINTER.match(content) if len(content) < _POINTER_SIZE else None
     if pointer is None:

@@ -89,10 +89,16 @@ def test_a_search_space_is_given_like_any_setting() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ('optimizer={"name": "adam", "groups": {"body.0": {}}}', "the value of optimizer, line 1: 'body.0' is no key"),
-        ('layers=[{"a": 1, "a": 2}]', "the value of layers, line 1: 'a' is no key of a setting: empty, twice,"),
+        (
+            'optimizer={"name": "adam", "groups": {"body.0": {}}}',
+            "the value of optimizer, line 1: 'body.0' can't be a key",
+        ),
+        ('layers=[{"a": 1, "a": 2}]', "the value of layers, line 1: 'a' can't be a key: it is empty, there twice,"),
         ('optimizer={"name": adam}', "the value of optimizer, line 1: `adam` is not static"),
-        ('search={"lr=": [1]}', "the value of search, line 1: 'lr=' is no key of a setting: empty, twice, or with =."),
+        (
+            'search={"lr=": [1]}',
+            "the value of search, line 1: 'lr=' can't be a key: it is empty, there twice, or has =.",
+        ),
     ],
 )
 def test_a_dict_that_can_be_no_value_is_refused_for_what_is_wrong_in_it(change: str, says: str) -> None:
