@@ -71,7 +71,7 @@ def test_a_finished_run_has_its_picture_though_the_snapshot_is_gone(project: pat
     assert log(project, "base/0") == []
 
 
-def test_training_that_is_not_done_is_drawn_and_drawn_again_at_its_end(project: paths.Project) -> None:
+def test_a_run_is_drawn_while_it_trains_and_again_at_its_end(project: paths.Project) -> None:
     write(project, main=WAITS)
     run = the_run(project, "base/0")
     with manager.training(project, "run", "base") as (supervisor, _):
@@ -90,7 +90,7 @@ def test_training_that_is_not_done_is_drawn_and_drawn_again_at_its_end(project: 
     check(run)
 
 
-def test_killed_training_gets_its_last_picture_and_nothing_is_left(project: paths.Project) -> None:
+def test_a_killed_run_gets_its_last_picture_and_leaves_no_process(project: paths.Project) -> None:
     write(project, main=WAITS)
     run = the_run(project, "base/0")
     with manager.training(project, "run", "base") as (supervisor, pid):
@@ -104,7 +104,7 @@ def test_killed_training_gets_its_last_picture_and_nothing_is_left(project: path
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_to_all_processes_leaves_the_drawing_to_training(project: paths.Project, number: int) -> None:
+def test_the_drawing_program_ignores_signals_for_training(project: paths.Project, number: int) -> None:
     write(project, main=WAITS)
     run = the_run(project, "base/0")
     with manager.training(project, "run", "base") as (supervisor, _):
@@ -142,7 +142,7 @@ def test_without_matplotlib_it_is_a_line_in_the_log(project: paths.Project) -> N
     assert line.startswith("no history.png from here on: ModuleNotFoundError")
 
 
-def test_a_continued_run_is_drawn_anew(project: paths.Project) -> None:
+def test_a_continued_run_is_drawn_again(project: paths.Project) -> None:
     write(project, main=TRAINS + "if (run / 'again').exists():\n    record.close()\nelse:\n    1 / 0\n")
     exper(project, "run", "base", code=1)
     run = the_run(project, "base/0")
@@ -153,7 +153,7 @@ def test_a_continued_run_is_drawn_anew(project: paths.Project) -> None:
     check(run)
 
 
-def test_a_run_without_a_tag_has_one(project: paths.Project) -> None:
+def test_an_untagged_run_has_a_picture(project: paths.Project) -> None:
     by_hand = """\
         import os, pathlib, sys
         from exper.core import paths
@@ -169,7 +169,7 @@ def test_a_run_without_a_tag_has_one(project: paths.Project) -> None:
     check(the_run(project, "untagged/0"))
 
 
-def test_a_stranger_s_run_has_none(project: paths.Project) -> None:
+def test_a_program_that_writes_no_history_has_no_picture(project: paths.Project) -> None:
     exper(project, "run", "base")
     assert drawing(the_run(project, "base/0")) == []
     assert not the_run(project, "base/0").picture.exists()

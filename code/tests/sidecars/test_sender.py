@@ -105,9 +105,7 @@ def test_a_faulty_server_changes_nothing_of_training(
     check(run, server)
 
 
-def test_a_server_that_dies_in_the_middle_is_said_at_once_and_gets_the_rest_later(
-    project: paths.Project, server: elastic.Elastic
-) -> None:
+def test_a_server_that_fails_midway_gets_the_rest_later(project: paths.Project, server: elastic.Elastic) -> None:
     run = sending.prepare(project, elastic_logger(server), stop=3)
     with manager.training(project, "run", "base") as (supervisor, _):
         wait_for(lambda: len(server.of("history")) == 3, 60)
@@ -122,7 +120,7 @@ def test_a_server_that_dies_in_the_middle_is_said_at_once_and_gets_the_rest_late
     check(run, server)
 
 
-def test_what_is_trained_again_after_a_kill_is_not_sent_again(project: paths.Project, server: elastic.Elastic) -> None:
+def test_epochs_trained_again_after_a_kill_are_not_sent_again(project: paths.Project, server: elastic.Elastic) -> None:
     run = sending.prepare(project, elastic_logger(server), save=2, stop=4)
     with manager.training(project, "run", "base") as (supervisor, pid):
         wait_for(lambda: len(server.of("history")) == 4, 60)
@@ -240,7 +238,7 @@ def test_no_secret_of_the_environment_is_recorded(
     assert found == []
 
 
-def test_a_verification_is_sent_to_nobody(project: paths.Project) -> None:
+def test_a_verification_is_not_sent(project: paths.Project) -> None:
     run = sending.prepare(project, ["sacred"])
     exper(project, "run", "base")
     sending.wait_sent(run)

@@ -54,7 +54,7 @@ def test_any_truncation_is_found(tmp_path: Path) -> None:
         assert not is_whole(path)
 
 
-def test_the_newest_that_verifies_is_used_and_a_corrupt_one_renamed_aloud(
+def test_the_newest_whole_checkpoint_is_used_and_a_corrupt_one_renamed_and_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoints = begun(tmp_path)
@@ -77,7 +77,7 @@ def test_newest_goes_by_epoch_and_step_as_numbers(tmp_path: Path) -> None:
     assert found["step"] == 100
 
 
-def test_what_a_kill_left_while_writing_is_removed(tmp_path: Path) -> None:
+def test_files_that_a_kill_left_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".epoch_1.path.x").write_bytes(b"half")
     (tmp_path / ".link").symlink_to("epoch_1.path")
     (tmp_path / ".ipynb_checkpoints").mkdir()  # and nothing of others
@@ -85,7 +85,7 @@ def test_what_a_kill_left_while_writing_is_removed(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.glob(".*")] == [".ipynb_checkpoints"]
 
 
-def test_what_torch_would_refuse_is_named_with_the_file(tmp_path: Path) -> None:
+def test_types_that_torch_refuses_are_named_with_the_file(tmp_path: Path) -> None:
     checkpoints = begun(tmp_path)
     checkpoints.save(content(1) | {"metric": np.float64(1)}, None)
     with pytest.raises(RuntimeError, match=r"epoch_1\.path: torch.load refuses numpy.*\. Have metrics"):
@@ -138,7 +138,7 @@ def test_no_name_is_written_twice(tmp_path: Path) -> None:
     assert (tmp_path / "epoch_1.path").stat().st_ino == inode
 
 
-def test_the_thread_writes_what_the_state_was(tmp_path: Path) -> None:
+def test_the_thread_writes_the_state_as_it_was_at_the_save(tmp_path: Path) -> None:
     checkpoints = begun(tmp_path, background=True, keep=None)
     for epoch in (1, 2, 3):
         state = content(epoch)
@@ -149,7 +149,7 @@ def test_the_thread_writes_what_the_state_was(tmp_path: Path) -> None:
     assert [float(one["model"]["weight"].sum()) for one in loaded] == [1000, 2000, 3000]
 
 
-def test_the_newest_is_that_which_the_thread_is_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_newest_waits_for_the_writing_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def slow(path: Path, content: dict[str, Any]) -> None:
         time.sleep(0.2)
         write(path, content)

@@ -37,7 +37,7 @@ def test_less_than_min_delta_is_no_progress_and_can_still_be_best() -> None:
     assert monitor.best["epoch"] == 3
 
 
-def test_a_restored_monitor_goes_on_counting() -> None:
+def test_a_restored_monitor_continues_to_count() -> None:
     monitor = Monitor("max val/acc", KNOWN, patience=2)
     monitor.load_state_dict(see(Monitor("max val/acc", KNOWN, patience=2), 0.5, 0.4).state_dict())
     assert see(monitor, 0.3).is_over

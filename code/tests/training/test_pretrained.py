@@ -98,7 +98,7 @@ def test_a_part_of_the_weights_is_enough(begun: Callable[..., paths.Run], source
     assert play.statistic(run)["pretrained"]["only"] == "body"
 
 
-def test_continued_it_needs_the_other_run_no_more(
+def test_a_continued_run_no_longer_needs_the_other_run(
     begun: Callable[..., paths.Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unbroken = begun("first/0")
@@ -129,7 +129,7 @@ def test_a_file_under_data_and_an_absolute_one(
     assert weights(third, "0") == play.plain(wanted)
 
 
-def test_another_file_than_the_recorded_one_is_said(
+def test_a_file_other_than_the_recorded_one_is_printed(
     begun: Callable[..., paths.Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recorded = {"pretrained": play.statistic(begun("first/0@1"))["pretrained"], "device": None}
@@ -161,7 +161,7 @@ def test_another_file_than_the_recorded_one_is_said(
         (3, "pretrained = 3: must be a string or a dict or None."),
     ],
 )  # fmt: skip
-def test_what_there_is_not_is_refused(
+def test_missing_weights_are_refused(
     pretrained: Any, says: str, begun: Callable[..., paths.Run], tmp_path: Path
 ) -> None:
     assert says in refusal(begun, tmp_path, pretrained)
@@ -185,7 +185,7 @@ def test_weights_that_do_not_fit_are_all_named_in_one_line(begun: Callable[..., 
     )
 
 
-def test_weights_that_are_only_there_are_named(begun: Callable[..., paths.Run], tmp_path: Path) -> None:
+def test_a_beginning_that_the_model_lacks_is_refused(begun: Callable[..., paths.Run], tmp_path: Path) -> None:
     said = refusal(begun, tmp_path, {"from": "first/0", "only": "body"}, model={"name": "mlp", "hidden": []})
     assert "'body' is unknown" in said
 

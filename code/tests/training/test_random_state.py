@@ -16,7 +16,7 @@ def shared() -> list[float]:
     return [random.random(), float(np.random.rand()), float(np.random.randn()), float(torch.rand(()))]
 
 
-def test_a_generator_depends_on_what_it_is_for_alone() -> None:
+def test_a_generator_depends_only_on_its_purpose() -> None:
     random.seed(3)
     first = draws(random_state.generator(1, "order", 2))
     torch.rand(7)
@@ -54,7 +54,7 @@ def test_restore_goes_back_to_where_state_was_taken(tmp_path: Path) -> None:
     assert shared() == first
 
 
-def test_of_gpus_that_there_are_no_more_nothing_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_states_of_missing_gpus_are_not_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     restored = []
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, number: restored.append((number, state.tolist())))

@@ -32,12 +32,12 @@ def found(root: Path) -> dict[str, str]:
     return {name: digest for name, digest in untracked_code.code(root).items() if name in NAMES}
 
 
-def test_only_what_is_neither_in_the_copy_nor_installed_is_outside(root: Path) -> None:
+def test_only_code_neither_in_the_copy_nor_installed_is_untracked(root: Path) -> None:
     assert list(found(root)) == ["edited"]
     assert not {"os", "json", "torch", "pytest"} & untracked_code.code(root).keys()
 
 
-def test_the_digest_is_of_all_files_that_are_loaded(root: Path) -> None:
+def test_the_digest_covers_all_loaded_files(root: Path) -> None:
     before = found(root)
     package = root.parent / "src" / "edited"
     (package / "unused.py").write_text("x = 1\n")

@@ -113,7 +113,7 @@ def test_rerun_has_the_same_bits(together: Together) -> None:
     ("victims", "ends", "says"),
     [("all", -signal.SIGKILL, ""), ("rank 1", 1, "[rank1]: was killed by SIGKILL: the run ends")],
 )
-def test_after_a_kill_it_goes_on_with_the_same_bits(victims: str, ends: int, says: str, together: Together) -> None:
+def test_continue_after_a_kill_has_the_same_bits(victims: str, ends: int, says: str, together: Together) -> None:
     with held(together, "rerun", "two", "-f") as (started, run):
         supervisor = psutil.Process(started.pid)
         killed = [supervisor, *supervisor.children(recursive=True)] if victims == "all" else [ranks(run)[1]]
@@ -133,7 +133,7 @@ def test_after_a_kill_it_goes_on_with_the_same_bits(victims: str, ends: int, say
 
 
 @pytest.mark.parametrize("victim", ["supervisor", "launcher"])
-def test_ranks_save_and_end_without_those_who_started_them(victim: str, together: Together) -> None:
+def test_ranks_save_and_end_if_supervisor_or_launcher_is_killed(victim: str, together: Together) -> None:
     with held(together, "rerun", "two", "-f") as (started, run):
         of = ranks(run)
         psutil.Process(started.pid if victim == "supervisor" else of[0].ppid()).kill()
@@ -144,7 +144,7 @@ def test_ranks_save_and_end_without_those_who_started_them(victim: str, together
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
-def test_all_stop_after_the_same_step_and_go_on_with_the_same_bits(number: int, together: Together) -> None:
+def test_a_signal_stops_all_after_the_same_step_and_continue_has_the_same_bits(number: int, together: Together) -> None:
     with held(together, "rerun", "two", "-f") as (started, run):
         started.send_signal(number)
         output, _ = started.communicate(timeout=SECONDS)
@@ -155,7 +155,7 @@ def test_all_stop_after_the_same_step_and_go_on_with_the_same_bits(number: int, 
     assert play.end(run) == play.end(together.run("two"))
 
 
-def test_what_one_process_raises_is_the_only_traceback_and_the_run_has_failed(together: Together) -> None:
+def test_an_exception_of_one_rank_is_the_only_traceback_and_fails_the_run(together: Together) -> None:
     fails = """\
         if os.environ["RANK"] == "1" and state.step == 7:
             raise KeyError("no such thing")
@@ -206,7 +206,7 @@ def test_evaluating_takes_one_process(together: Together) -> None:
     assert play.statistic(together.run("two"))["metric"]["test"] == pytest.approx(before, rel=1e-5)
 
 
-def test_main_alone_trains_together_as_well(together: Together) -> None:
+def test_main_started_by_hand_trains_in_several_processes(together: Together) -> None:
     started = subprocess.run(
         [sys.executable, "code/main.py", "--debug"],
         cwd=together.project.root, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -216,7 +216,7 @@ def test_main_alone_trains_together_as_well(together: Together) -> None:
     assert status.read(run) == "finished"
 
 
-def test_another_number_of_processes_goes_on_and_says_so(together: Together, tmp_path: Path) -> None:
+def test_continuing_with_another_number_of_processes_is_logged(together: Together, tmp_path: Path) -> None:
     source = together.run("two")
     for number, count in enumerate((1, 3)):
         folder = tmp_path / "x" / str(number)

@@ -65,7 +65,7 @@ def test_it_has_the_bits_of_two_processes_on_one_machine(together: Together) -> 
     assert play.statistic(run)["device"]["processes"] == 2
 
 
-def test_it_goes_on_with_the_same_bits_when_its_job_is_requeued(together: Together) -> None:
+def test_a_requeued_job_continues_with_the_same_bits(together: Together) -> None:
     with together.held():
         run = submitted(together, "again", "-f")
         wait_until_held(run)
@@ -78,7 +78,7 @@ def test_it_goes_on_with_the_same_bits_when_its_job_is_requeued(together: Togeth
     assert [one["status"] for one in sessions] == ["interrupted", "finished"]
 
 
-def test_what_a_further_node_raises_ends_the_run_with_its_traceback(together: Together) -> None:
+def test_an_exception_on_a_further_node_ends_the_run_with_its_traceback(together: Together) -> None:
     fails = """\
         if "EXPER_MEETING" in os.environ and state.step == 7:
             raise KeyError("no such thing")

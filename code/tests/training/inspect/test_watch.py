@@ -48,7 +48,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> paths.Run:
     return run
 
 
-def test_each_is_seen_at_the_first_step_and_every_n(seen: paths.Run) -> None:
+def test_each_kind_is_written_at_the_first_step_and_every_n(seen: paths.Run) -> None:
     found = contents(seen)
     for name in WEIGHTS:
         assert steps(found[f"weight/{name}"]) == steps(found[f"gradient/{name}"]) == [1, 5, 10]
@@ -72,7 +72,7 @@ def test_histograms_hold_every_number_of_a_weight(seen: paths.Run) -> None:
     assert last.min < 0 < last.max
 
 
-def test_a_continued_run_shows_what_an_unbroken_one_does(
+def test_a_continued_run_shows_the_same_as_an_uninterrupted_one(
     seen: paths.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = play.born(tmp_path / "0")
@@ -127,7 +127,7 @@ def test_images_are_shown_as_the_model_gets_them(seen: paths.Run) -> None:
     assert shown.width > 8
 
 
-def test_a_model_that_cannot_be_traced_is_said_and_trains(
+def test_a_model_that_cannot_be_traced_is_named_and_trains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Untraceable(Known):
@@ -151,7 +151,7 @@ def test_a_model_that_cannot_be_traced_is_said_and_trains(
         ({"see": {"activations": 1}, "compiled": True}, "see.activations: compiled layers can't be looked into."),
     ],
 )
-def test_what_cannot_be_seen_is_refused(changes: dict[str, Any], says: str, tmp_path: Path) -> None:
+def test_wrong_settings_are_refused(changes: dict[str, Any], says: str, tmp_path: Path) -> None:
     run = play.born(tmp_path / "0")
     with pytest.raises(SystemExit):
         play.train(run, play.small(**changes))

@@ -56,7 +56,7 @@ def test_fresh_and_running_tensorboards_see_one_curve_after_a_continue(tmp_path:
     assert points(watching(tmp_path)) == now
 
 
-def test_so_they_do_after_two_from_the_same_checkpoint(tmp_path: Path) -> None:
+def test_they_see_one_curve_after_continuing_twice_from_a_checkpoint(tmp_path: Path) -> None:
     events = begun(tmp_path, None, 0)
     write(events, range(1, 6), 1.0)
     position = events.position()
@@ -70,7 +70,7 @@ def test_so_they_do_after_two_from_the_same_checkpoint(tmp_path: Path) -> None:
         assert points(watching(tmp_path)) == now
 
 
-def test_so_they_do_after_a_start_from_nothing(tmp_path: Path) -> None:
+def test_they_see_one_curve_after_a_restart_from_nothing(tmp_path: Path) -> None:
     write(begun(tmp_path, None, 0), range(1, 6), 1.0)
     running = watching(tmp_path)
     points(running)

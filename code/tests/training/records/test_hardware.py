@@ -109,7 +109,7 @@ def test_a_torn_line_is_repaired_and_earlier_sessions_stay(tmp_path: Path) -> No
     assert "step" not in peak
 
 
-def test_a_damaged_file_costs_the_earlier_peaks_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_file_loses_only_the_earlier_peaks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = paths.Run(tmp_path)
     run.hardware.write_text('{"time": 1, "gpu0/watts": 700.0}\nx\n')
     assert set(sampled(run).peak) >= OF_MACHINE
@@ -117,7 +117,9 @@ def test_a_damaged_file_costs_the_earlier_peaks_alone(tmp_path: Path, capsys: py
     assert run.hardware.read_text().startswith('{"time": 1, "gpu0/watts": 700.0}\nx\n{"time":')
 
 
-def test_where_it_can_not_be_written_training_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_training_continues_if_hardware_jsonl_cannot_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = play.born(tmp_path / "0")
     run.hardware.mkdir()
     play.train(run, play.small(hardware_every_seconds=0.01))
@@ -136,7 +138,7 @@ def test_a_wrong_setting_is_refused(value: Any, tmp_path: Path) -> None:
 # -- what is counted ---------------------------------------------------------------------------------------------------
 
 
-def test_what_programs_of_training_use_counts_also_when_they_have_ended(tmp_path: Path) -> None:
+def test_child_processes_count_even_after_they_end(tmp_path: Path) -> None:
     burn = "import sys, time\nheld = bytearray(300_000_000)\nheld[::4096] = b'x' * len(held[::4096])\n"
     burn += "print(flush=True)\nwhile time.process_time() < 1: pass\nprint(flush=True)\nsys.stdin.read()\n"
     meter = Meter([])
@@ -193,6 +195,6 @@ def test_a_gpu_that_trains_is_sampled() -> None:
     assert found["gpu0/watts"] > 1
 
 
-def test_a_gpu_that_can_not_be_asked_costs_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_gpu_unknown_to_nvml_is_left_out_with_a_message(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(Meter(["GPU-00000000-0000-0000-0000-000000000000"]).sample()) >= OF_MACHINE
     assert "hardware.jsonl has no GPU: " in capsys.readouterr().out

@@ -41,7 +41,7 @@ def test_texts_images_and_figures_are_files_and_in_tensorboard(tmp_path: Path) -
     assert board.Tensors("note/text_summary")[0].tensor_proto.string_val == [b"a text"]
 
 
-def test_an_image_of_one_channel_is_grey_and_one_of_bytes_as_it_is(tmp_path: Path) -> None:
+def test_bytes_of_one_channel_are_a_grey_image_unchanged(tmp_path: Path) -> None:
     run = paths.Run(tmp_path)
     shown(run, (1, "grey", np.arange(6, dtype=np.uint8).reshape(1, 2, 3)))
     assert np.asarray(Image.open(run.shown / "1_grey.png")).tolist() == [[0, 1, 2], [3, 4, 5]]
@@ -58,7 +58,7 @@ def test_an_image_of_one_channel_is_grey_and_one_of_bytes_as_it_is(tmp_path: Pat
         ("a", None),
     ],
 )
-def test_what_can_t_be_shown_is_an_error_that_says_so(tmp_path: Path, name: str, value: Any) -> None:
+def test_a_value_that_cannot_be_shown_is_an_error(tmp_path: Path, name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=r"state\.show"):
         shown(paths.Run(tmp_path), (1, name, value))
     assert not list(tmp_path.glob("shown/*"))

@@ -70,7 +70,7 @@ def test_continuing_cuts_back_to_the_checkpoint(tmp_path: Path) -> None:
     assert read(run)["metric"]["best"]["epoch"] == 1
 
 
-def test_a_history_that_lost_lines_is_said_aloud_and_not_filled_up(
+def test_a_history_that_lost_lines_is_named_and_not_filled_up(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = paths.Run(tmp_path)
