@@ -1,13 +1,16 @@
-"""Sessions of a run: how the last one is closed before the next begins, and what an exit code means."""
+"""The life of a run: a refusal undoes it, its end is recorded, and its last session is closed before the next."""
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from exper.core import lock, paths
 from exper.runs import lifecycle, run_record
+from tests.support import manager
+from tests.support.manager import exper, git, log, nothing_left, refused, state, tags, write
 
 JOB = {"id": "7", "cluster": "here"}
 
@@ -74,3 +77,100 @@ def test_an_undone_session_leaves_the_record_as_it_was(tmp_path: Path) -> None:
     os.close(held)
     assert run.record.read_bytes() == previous
     assert not run.refused.exists()
+
+
+def test_a_setting_that_main_refuses_leaves_nothing(project: paths.Project) -> None:
+    write(project, main=manager.REFUSES)
+    with nothing_left(project):
+        error = refused(project, "run", "base", "epochs=0")
+    assert error.splitlines()[-1] == "run: lr must be above 0."
+
+
+def test_a_refusal_keeps_a_tag_that_was_there_before(project: paths.Project) -> None:
+    write(project, main=manager.REFUSES)
+    git(project.root, "tag", "base")
+    refused(project, "run", "base")
+    assert tags(project) == ["base"]
+    assert project.tag("base").runs() == []
+
+
+def test_a_refusal_is_told_also_where_the_tag_is_gone_by_then(project: paths.Project) -> None:
+    waits = "ready()\nseconds_until('go')\n"
+    write(project, main=manager.REFUSES.replace(manager.READY, manager.READY + waits))
+    with manager.training(project, "run", "base") as (supervisor, _):
+        git(project.root, "tag", "--delete", "base")
+        (manager.the_run(project, "base/0").folder / "go").touch()
+        said = supervisor.communicate(timeout=20)[0]
+        assert supervisor.returncode == 2
+    assert said.splitlines()[-1] == "run: lr must be above 0."
+    assert manager.left(project) == []
+
+
+def test_exit_2_without_the_file_is_a_failure(project: paths.Project) -> None:
+    write(project, main="import sys; sys.exit(2)")
+    exper(project, "run", "base", code=1)
+    assert state(project, "base/0") == "failed"
+
+
+def test_a_crash_is_failed_with_its_traceback_in_the_log(project: paths.Project) -> None:
+    write(project, main="print('begins')\n1 / 0\n")
+    done = exper(project, "run", "base", code=1)
+    assert "base/0 failed (exit code 1)" in done.stderr
+    assert log(project, "base/0")[-1] == "ZeroDivisionError: division by zero"
+    assert manager.finished(project) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGHUP, signal.SIGRTMIN + 2])
+def test_a_signal_that_kills_training_is_named(project: paths.Project, number: int) -> None:
+    write(project, main=f"import os, signal\nsignal.signal(1, signal.SIG_DFL)\nos.kill(os.getpid(), {int(number)})\n")
+    done = exper(project, "run", "base", code=1)
+    name = number.name if isinstance(number, signal.Signals) else "signal 36"
+    assert f"failed (killed by {name})" in done.stderr
+    assert state(project, "base/0") == "failed"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("main", ["SAVES", "SLEEPS"])
+def test_a_stop_signal_reaches_training_and_is_recorded(project: paths.Project, number: int, main: str) -> None:
+    write(project, main=getattr(manager, main))
+    with manager.training(project, "run", "base") as (supervisor, _):
+        supervisor.send_signal(number)
+        said = supervisor.communicate(timeout=20)[0]
+        assert supervisor.returncode == 128 + number
+    assert "continue base/0" in said
+    assert state(project, "base/0") == "interrupted"
+    assert (manager.the_run(project, "base/0").folder / "saved").exists() == (main == "SAVES")
+    assert manager.finished(project) == []
+
+
+def test_training_that_stops_itself_does_not_stop_the_script_around(project: paths.Project) -> None:
+    """Only a Ctrl-C that was typed is passed on to the shell; this one came from elsewhere."""
+    write(project, main="import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    line = " ".join(f"'{word}'" if "'" not in word else f'"{word}"' for word in manager.command(project, "run", "base"))
+    done = subprocess.run(
+        ["bash", "-c", f"{line}; echo went on $?"], capture_output=True, text=True, start_new_session=True
+    )
+    assert "went on 130" in done.stdout
+
+
+@pytest.mark.parametrize("bad", ["finished.txt", ".lock", ".."])
+def test_a_list_that_takes_no_more_is_said_before_training(project: paths.Project, bad: str) -> None:
+    project.lists.mkdir(parents=True)
+    if bad == "..":
+        project.lists.rmdir()
+        project.lists.write_text("a file\n")
+    else:
+        (project.lists / bad).mkdir()
+    with nothing_left(project):
+        assert "nothing can be added to" in refused(project, "run", "base")
+
+
+def test_a_run_whose_line_cannot_be_written_has_finished_all_the_same(project: paths.Project) -> None:
+    write(project, main="import pathlib; pathlib.Path('../../../__statistic__/exper-list/finished.txt').mkdir()\n")
+    error = exper(project, "run", "base").stderr
+    assert "base/0 can't be added to" in error
+    assert "base/0 finished" in error
+    assert not project.tag("base").snapshot.exists()
+    project.list_file("finished").rmdir()
+    exper(project, "continue", "base")
+    assert manager.finished(project) == ["base/0"]
