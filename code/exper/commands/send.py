@@ -48,7 +48,7 @@ def _unfit(run: paths.Run) -> str:
 
 def _send(run: paths.Run) -> bool:
     """Send what waits; return whether nothing does any more."""
-    before = {part["name"]: outbox.waiting(run, part["name"], kinds.sources(part)) for part in outbox.parts(run)}
+    before = {part["name"]: outbox.waiting(run, part["name"], kinds.sources(part)) for part in outbox.loggers(run)}
     if not any(before.values()):
         print(f"{run}: nothing waits")
         return True
@@ -56,7 +56,7 @@ def _send(run: paths.Run) -> bool:
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
-    for part in outbox.parts(run):
+    for part in outbox.loggers(run):
         left = outbox.waiting(run, part["name"], kinds.sources(part))
         if before[part["name"]] > left:
             print(f"{run}: {part['name']} has got {_records(before[part['name']] - left)}")

@@ -16,7 +16,7 @@ from exper.runs import run_record, status
 Memory = dict[str, Any]
 
 
-def parts(run: paths.Run) -> list[Component]:
+def loggers(run: paths.Run) -> list[Component]:
     """Return the loggers that send this run, as its config.py names them."""
     return logger_registry.sending(statistic_file.read_or_empty(run).settings.get("logger"))
 

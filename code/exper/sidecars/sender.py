@@ -160,7 +160,7 @@ def main(folder: Path, seconds: float | None) -> int:
     run = paths.Run(folder)
     run.sent.mkdir(exist_ok=True)
     _wait_for_other_senders(run)
-    workers = [Worker(run, setting) for setting in outbox.parts(run)]
+    workers = [Worker(run, setting) for setting in outbox.loggers(run)]
     workers = [worker for worker in workers if worker.waiting or not seconds]
     for worker in workers:
         worker.start()

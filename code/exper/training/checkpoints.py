@@ -25,6 +25,7 @@ class Checkpoints:
     def __init__(
         self,
         folder: Path,
+        *,
         every: Count = 1,  # epochs; the last and the best epoch always get a checkpoint
         every_steps: Count | None = None,
         every_minutes: Positive | None = None,

@@ -48,7 +48,7 @@ def test_shown_files_are_in_the_order_of_their_steps(run: paths.Run) -> None:
 
 def test_of_a_run_that_has_trained_nothing_no_logger_sends(tmp_path: Path) -> None:
     run = paths.Run(tmp_path / "base" / "0")
-    assert outbox.parts(run) == []
+    assert outbox.loggers(run) == []
     assert outbox.shown(run) == []
     assert outbox.count(run, "history") == 0
 

@@ -32,6 +32,7 @@ class See:
         self,
         statistic: Statistic,
         compiled: bool,
+        *,
         histograms: Count | None = None,  # of every weight and its gradient
         ratios: Count | None = None,  # of a weight's change to the weight, as norms; about 0.001 is healthy
         activations: Count | None = None,  # mean, deviation and share of zeros of every layer's output
