@@ -5,15 +5,11 @@ the target 0 or 1, and what is counted is class 1. A metric's attributes are sum
 several processes may add up; arguments have an underscore.
 """
 
-import copy
-import functools
-import math
 import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -21,15 +17,9 @@ from torch.nn import functional
 from exper.core import components
 from exper.core.components import Count, Positive
 from exper.core.errors import Refused
-from exper.training.distributed import collective
 
 Sum = Tensor | float
 Average = Literal["macro", "micro"]
-
-
-def main_output(output: Tensor | list[Tensor]) -> Tensor:
-    """Return what metrics are of: where a model returns a list (deep supervision), the last."""
-    return output[-1] if isinstance(output, list) else output
 
 
 def predicted(output_BK: Tensor) -> Tensor:
@@ -243,119 +233,22 @@ METRIC: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 
 
-def title(part: dict[str, Any]) -> str:
-    """Return the name in history of config.py's `part`: with its arguments, such as f1_micro; top_5 of "top_k"."""
-    words = [part["name"].removesuffix("_k"), *(value for name, value in part.items() if name != "name")]
+def build(given: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the metrics that config.py's `metric` lists, by their names in history.
+
+    Raises:
+        Refused: a name or an argument is wrong, or a metric is listed twice.
+    """
+    metrics: dict[str, Any] = {}
+    for component in given:
+        name = title(component)
+        if name in metrics:
+            raise Refused(f"metric: {name!r} is listed twice.")
+        metrics[name] = components.build("metric", component, METRIC)
+    return metrics
+
+
+def title(component: dict[str, Any]) -> str:
+    """Return a metric's name in history: with its arguments, such as f1_micro; top_5 for "top_k"."""
+    words = [component["name"].removesuffix("_k"), *(value for key, value in component.items() if key != "name")]
     return re.sub(r"[^\w.+-]+", "-", "_".join(map(str, words)))
-
-
-class Totals:
-    """Loss and metrics over the images of an epoch so far; an uneven last batch counts by its size."""
-
-    def __init__(self, metric: list[dict[str, Any]]) -> None:
-        self.metrics: dict[str, Any] = {}
-        for part in metric:
-            built = components.build("metric", part, METRIC)
-            if self.metrics.setdefault(title(part), built) is not built:
-                raise Refused(f"metric: {title(part)!r} is listed twice.")
-        self.loss: Tensor | float = 0.0
-        self.seen = 0
-        self._before: tuple[Tensor | float, int] = (0.0, 0)  # the last batch
-        self._ended: tuple[Tensor | float, int] = (0.0, 0)
-        self.finite: Tensor | int = 0  # batches before the first whose loss is NaN or infinite
-
-    def check(self, classes: int) -> None:
-        """Refuse what is not for so many outputs of the model."""
-        for metric in self.metrics.values():
-            if hasattr(metric, "check"):
-                metric.check(classes)
-
-    @property
-    def names(self) -> list[str]:
-        """Those of `values`, without the split."""
-        return ["loss", *(name for name, metric in self.metrics.items() if not isinstance(metric, Confusion))]
-
-    def add(self, loss: Tensor, output: Tensor | list[Tensor], target: Tensor) -> None:
-        """Add a batch or a part of it, given its mean loss; nothing here waits for the GPU."""
-        output = main_output(output).detach()
-        self.loss = self.loss + loss.detach().double() * len(target)
-        self.seen += len(target)
-        for metric in self.metrics.values():
-            metric.add(output, target)
-
-    def end_batch(self) -> None:
-        """Note whether the loss is finite so far."""
-        self._before, self._ended = self._ended, (self.loss, self.seen)
-        self.finite = self.finite + (torch.as_tensor(self.loss).abs() < math.inf)  # isfinite takes longer
-
-    @property
-    def batch_loss(self) -> Tensor | float:
-        """The mean loss of the last batch, over all processes."""
-        (loss, seen), (loss_after, seen_after) = self._before, self._ended
-        loss, seen = collective.added([loss_after - loss, seen_after - seen])
-        return loss / seen  # type: ignore[no-any-return]
-
-    def values(self, split: str) -> dict[str, float]:
-        """Return what came out in all processes, such as {"val/loss": 0.1, "val/acc": 0.98}. Waits for the GPU."""
-        total = self.total()
-        found = {f"{split}/{name}": _number(name, total.metrics[name].value()) for name in self.names if name != "loss"}
-        return {f"{split}/loss": float(total.loss) / total.seen} | found
-
-    def tables(self, split: str) -> dict[str, list[list[int]]]:
-        """Return what is no number: {"val/confusion": rows}. Waits for the GPU."""
-        confusion = [(name, one) for name, one in self.total().metrics.items() if isinstance(one, Confusion)]
-        return {f"{split}/{name}": one.value() for name, one in confusion}
-
-    def total(self) -> "Totals":
-        """Return these sums added up over all processes."""
-        if collective.count() == 1:
-            return self
-        total = copy.copy(self)
-        total.metrics = {name: copy.copy(metric) for name, metric in self.metrics.items()}
-        total.load_state_dict(added(collective.gathered(self.state_dict())))
-        return total
-
-    def state_dict(self) -> dict[str, Any]:
-        each = {name: _sums(metric) for name, metric in self.metrics.items()}
-        # a checkpoint can't hold what is numpy's; dicts, so that those of several processes can be added up
-        numpy = {
-            name: {key: 1 for key, one in own.items() if isinstance(one, np.ndarray)} for name, own in each.items()
-        }
-        plain = {name: {key: _plain(one) for key, one in own.items()} for name, own in each.items()}
-        return {"loss": self.loss, "seen": self.seen, "finite": self.finite, "metrics": plain, "numpy": numpy}
-
-    def load_state_dict(self, saved: dict[str, Any]) -> None:
-        self.loss, self.seen, self.finite = saved["loss"], saved["seen"], saved["finite"]
-        self._before = self._ended = self.loss, self.seen
-        for name, metric in self.metrics.items():
-            for key, one in saved["metrics"][name].items():
-                vars(metric)[key] = one.numpy(force=True)[()] if key in saved["numpy"][name] else one
-
-
-def _number(name: str, value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"metric {name!r}: value() gave {value!r}: it must be one number") from error
-
-
-def _sums(metric: Any) -> dict[str, Any]:
-    """Return a metric's attributes; numbers of numpy's as arrays, so that they keep their type."""
-    own = {key: one for key, one in vars(metric).items() if key[0] != "_"}
-    return {key: np.asarray(one) if isinstance(one, np.generic) else one for key, one in own.items()}
-
-
-def _plain(value: Any) -> Any:
-    """Return numpy's arrays as tensors, and its numbers, within lists and dicts, as Python's."""
-    if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, np.ndarray):
-        return torch.from_numpy(value)
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def added(states: list[dict[str, Any]]) -> dict[str, Any]:
-    """Add up the `state_dict` of the Totals of several processes, for the same batches."""
-    return functools.reduce(collective.plus, states) | {"finite": min(int(one["finite"]) for one in states)}

@@ -1,20 +1,18 @@
-"""What changes weights: optimizers by name, each with its learning rate's schedule, and the average of the weights."""
+"""Optimizers by name, each with a schedule of its learning rate."""
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from exper.core import components
 from exper.core.errors import Refused, unknown_name
 from schedule import rate
 
-Part = dict[str, Any]
+Component = dict[str, Any]  # {"name": ..., argument: ...}
 Weights = dict[str, nn.Parameter]  # by name; those that have a gradient
 OPTIMIZER = {
     "sgd": torch.optim.SGD,
@@ -25,23 +23,22 @@ OPTIMIZER = {
 
 
 class Optimizers:
-    """The optimizers of config.py: one or, under the beginnings of the names of their weights, several."""
+    """The optimizers of config.py: one, or several by the prefixes of the names of their weights."""
 
-    def __init__(self, model: nn.Module, optimizer: Part, scheduler: Part | None, steps: int, epochs: int) -> None:
+    def __init__(self, model: nn.Module, optimizer: Component) -> None:
         """Give each weight that is not frozen to one of them.
 
         Raises:
-            Refused: a setting is wrong, or a weight is left over.
+            Refused: a setting is wrong, or no optimizer covers a weight.
         """
         left = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         if not left:
             raise Refused("optimizer: the model has no weight that is not frozen.")
-        self._weights = list(left.values())
-        self.each = {name: _optimizer(name, part, left) for name, part in _parted(optimizer).items()}
+        self.weights = list(left.values())
+        self.each = {prefix: _optimizer(prefix, component, left) for prefix, component in _by_prefix(optimizer).items()}
         if left:
-            beginnings = dict.fromkeys(name.partition(".")[0] for name in left)
-            raise Refused(f"optimizer: nothing changes {next(iter(left))}. Add a part for: {', '.join(beginnings)}.")
-        self.rates = {name: rate(one, scheduler, steps, epochs) for name, one in self.each.items()}
+            prefixes = dict.fromkeys(name.partition(".")[0] for name in left)
+            raise Refused(f"optimizer: no optimizer covers {next(iter(left))}. Add one for: {', '.join(prefixes)}.")
         self._all: Any = _Together(list(self.each.values()))
 
     @property
@@ -54,80 +51,96 @@ class Optimizers:
             optimizer.zero_grad()
 
     def clip(self, norm: float, scaler: GradScaler) -> None:
-        """Shorten the gradient of all weights together to `norm`, if it is longer."""
+        """Scale the gradient of all weights together down to `norm`, if it is longer."""
         scaler.unscale_(self._all)
-        nn.utils.clip_grad_norm_(self._weights, norm)
+        nn.utils.clip_grad_norm_(self.weights, norm)
 
     def step(self, scaler: GradScaler) -> None:
-        """Change the weights, and go on to the next learning rates."""
+        """Change the weights. Waits for the GPU in fp16."""
         scaler.step(self._all)
         scaler.update()
-        for one in self.rates.values():
-            one.step()
+
+    def state_dict(self) -> Component:
+        return {prefix: optimizer.state_dict() for prefix, optimizer in self.each.items()}
+
+    def load_state_dict(self, saved: Component) -> None:
+        for prefix, optimizer in self.each.items():
+            optimizer.load_state_dict(saved[prefix])
+
+
+class Schedules:
+    """The learning-rate schedule of each optimizer, for `epochs` of `epoch_steps` steps."""
+
+    def __init__(self, optimizers: Optimizers, scheduler: Component | None, epoch_steps: int, epochs: int) -> None:
+        steps = epochs * epoch_steps
+        self.each = {prefix: rate(optimizer, scheduler, steps, epochs) for prefix, optimizer in optimizers.each.items()}
+
+    def step(self) -> None:
+        """Go on to the next learning rates: once a batch."""
+        for schedule in self.each.values():
+            schedule.step()
 
     def end_epoch(self, value: float) -> None:
         """Tell plateaus the monitored metric; larger is better."""
-        for one in self.rates.values():
-            one.end_epoch(value)
+        for schedule in self.each.values():
+            schedule.end_epoch(value)
 
-    def state_dict(self) -> Part:
-        return {
-            "optimizer": {name: one.state_dict() for name, one in self.each.items()},
-            "scheduler": {name: one.state_dict() for name, one in self.rates.items()},
-        }
+    def state_dict(self) -> Component:
+        return {prefix: schedule.state_dict() for prefix, schedule in self.each.items()}
 
-    def load_state_dict(self, saved: Part) -> None:
-        for name, one in self.each.items():
-            one.load_state_dict(saved["optimizer"][name])
-            self.rates[name].load_state_dict(saved["scheduler"][name])
+    def load_state_dict(self, saved: Component) -> None:
+        for prefix, schedule in self.each.items():
+            schedule.load_state_dict(saved[prefix])
 
 
 class _Together:
-    """Several optimizers, as a GradScaler takes one: where a gradient overflows, none of them takes the step."""
+    """Several optimizers as one, for a GradScaler: where a gradient overflows, none of them takes the step."""
 
-    def __init__(self, each: list[Optimizer]) -> None:
-        self._each = each
+    def __init__(self, optimizers: list[Optimizer]) -> None:
+        self._optimizers = optimizers
 
     @property
-    def param_groups(self) -> list[Part]:
-        return [group for one in self._each for group in one.param_groups]
+    def param_groups(self) -> list[Component]:
+        return [group for optimizer in self._optimizers for group in optimizer.param_groups]
 
     def step(self) -> None:
-        for one in self._each:
-            one.step()
+        for optimizer in self._optimizers:
+            optimizer.step()
 
 
-def check(optimizer: Part, scheduler: Part | None, monitor: str | None) -> None:
-    """Refuse what is wrong in these settings; names of weights are checked where there is a model."""
-    for prefix, part in _parted(optimizer).items():
-        own = {name: value for name, value in part.items() if name != "groups"} if isinstance(part, dict) else part
-        function, arguments = components.check(_setting(prefix), own, OPTIMIZER, leading=1, also=["groups"])
-        _check_groups(_setting(prefix), part.get("groups", {}), function, arguments)
-        rate(_tried(_setting(prefix), arguments, function), scheduler, steps=100, epochs=10)
+def check(optimizer: Component, scheduler: Component | None, monitor: str | None) -> None:
+    """Refuse what is wrong in these settings; names of weights are checked once there is a model."""
+    for prefix, component in _by_prefix(optimizer).items():
+        setting = _setting(prefix)
+        plain = _without(component, "groups") if isinstance(component, dict) else component
+        function, arguments = components.check(setting, plain, OPTIMIZER, leading=1, also=["groups"])
+        _check_groups(setting, component.get("groups", {}), function, arguments)
+        rate(_try(setting, arguments, function), scheduler, steps=100, epochs=10)
     if scheduler is not None and scheduler["name"] == "plateau" and monitor is None:
-        raise Refused('scheduler.name = "plateau": nothing tells it when. Set monitor.')
+        raise Refused('scheduler.name = "plateau": it follows the monitored metric. Set monitor.')
 
 
-def _check_groups(setting: str, groups: Any, function: Callable[..., Any], arguments: Part) -> None:
+def _check_groups(setting: str, groups: Any, function: Callable[..., Any], arguments: Component) -> None:
     if not isinstance(groups, dict) or not all(isinstance(changes, dict) for changes in groups.values()):
-        raise Refused(f'{setting}.groups = {groups!r}: write such as {{"<beginning of names>": {{"lr": 0.001}}}}.')
-    for name, changes in groups.items():
-        own = {key: value for key, value in changes.items() if key != "groups"}
-        components.check_arguments(f"{setting}.groups.{name}", own, function, leading=1, also=["groups"])
-        _tried(f"{setting}.groups.{name}", arguments | own, function)
-        _check_groups(f"{setting}.groups.{name}", changes.get("groups", {}), function, arguments | own)
+        raise Refused(f'{setting}.groups = {groups!r}: write such as {{"<prefix of names>": {{"lr": 0.001}}}}.')
+    for prefix, changes in groups.items():
+        setting_of_group = f"{setting}.groups.{prefix}"
+        own = _without(changes, "groups")
+        components.check_arguments(setting_of_group, own, function, leading=1, also=["groups"])
+        _try(setting_of_group, arguments | own, function)
+        _check_groups(setting_of_group, changes.get("groups", {}), function, arguments | own)
 
 
-def _tried(setting: str, arguments: Part, function: Callable[..., Any]) -> Optimizer:
-    """Build it for a weight of no model; arguments that exclude one another are a RuntimeError of torch's."""
+def _try(setting: str, arguments: Component, function: Callable[..., Any]) -> Optimizer:
+    """Build the optimizer for a weight of no model; torch raises RuntimeError for arguments that exclude each other."""
     try:
         return components.call(setting, arguments, function, [nn.Parameter(torch.zeros(1))])  # type: ignore[no-any-return]
     except RuntimeError as error:
         raise Refused(f"{setting} = {arguments!r}: {error}") from error
 
 
-def _parted(optimizer: Part) -> dict[str, Part]:
-    """Return the optimizers by the beginning of the names of their weights; that of all is empty."""
+def _by_prefix(optimizer: Component) -> dict[str, Component]:
+    """Return the optimizers by the prefix of the names of their weights; a single one has the empty prefix."""
     return {"": optimizer} if "name" in optimizer or not optimizer else optimizer
 
 
@@ -135,56 +148,33 @@ def _setting(prefix: str) -> str:
     return f"optimizer.{prefix}".rstrip(".")
 
 
-def _optimizer(prefix: str, part: Part, left: Weights) -> Optimizer:
-    """Take the weights under `prefix` out of `left`, into groups with a learning rate or the like of their own."""
-    arguments = {name: value for name, value in part.items() if name not in ("name", "groups")}
-    groups = _groups(_setting(prefix), prefix, part, left)
-    return components.call(_setting(prefix), arguments, OPTIMIZER[part["name"]], groups)  # type: ignore[no-any-return]
+def _without(component: Component, *names: str) -> Component:
+    return {name: value for name, value in component.items() if name not in names}
 
 
-def _groups(setting: str, prefix: str, part: Part, left: Weights) -> list[Part]:
-    """Return the groups under `prefix`: of the weights that no group inside takes, and those, with its arguments."""
+def _optimizer(prefix: str, component: Component, left: Weights) -> Optimizer:
+    """Take the weights under `prefix` out of `left`, into groups with arguments of their own, such as `lr`."""
+    groups = _groups(_setting(prefix), prefix, component, left)
+    arguments = _without(component, "name", "groups")
+    return components.call(_setting(prefix), arguments, OPTIMIZER[component["name"]], groups)  # type: ignore[no-any-return]
+
+
+def _groups(setting: str, prefix: str, component: Component, left: Weights) -> list[Component]:
+    """Return the parameter groups under `prefix`: the weights that no inner group takes, then the inner groups."""
     own = _take(setting, prefix, left)
-    arguments = {name: value for name, value in part.items() if name not in ("name", "groups")}
-    inside = [
-        group
-        for name, changes in part.get("groups", {}).items()
-        for group in _groups(f"{setting}.groups.{name}", f"{prefix}.{name}".lstrip("."), arguments | changes, own)
-    ]
-    return [{"params": list(own.values()), **arguments}, *inside] if own else inside
+    arguments = _without(component, "name", "groups")
+    inner_groups: list[Component] = []
+    for name, changes in component.get("groups", {}).items():
+        inner_prefix = f"{prefix}.{name}".lstrip(".")
+        inner_groups += _groups(f"{setting}.groups.{name}", inner_prefix, arguments | changes, own)
+    return [{"params": list(own.values()), **arguments}, *inner_groups] if own else inner_groups
 
 
 def _take(setting: str, prefix: str, left: Weights) -> Weights:
-    found = [name for name in left if not prefix or name == prefix or name.startswith(f"{prefix}.")]
-    if not found:
-        above, _, last = prefix.rpartition(".")
-        known = dict.fromkeys(name.removeprefix(f"{above}.").partition(".")[0] for name in left)
-        raise Refused(f"{unknown_name(setting.rpartition('.')[0], last, known)} Weights that are frozen don't count.")
-    return {name: left.pop(name) for name in found}
-
-
-class Average:
-    """An exponential moving average (EMA) of a model's weights; its buffers are copies."""
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.model = copy.deepcopy(model).requires_grad_(False)
-        self._blend = get_ema_multi_avg_fn(decay)  # torch's AveragedModel would wait for the GPU at every step
-        # Found once: to walk through a deep model takes as long as to change it.
-        self._weights = list(self.model.parameters()), list(model.parameters())
-        pairs = zip(self.model.modules(), model.modules(), strict=True)
-        self._buffers = [(own, new, name) for own, new in pairs for name, _ in new.named_buffers(recurse=False)]
-
-    @torch.no_grad()
-    def update(self) -> None:
-        """Move the average by 1 - decay towards the model."""
-        self._blend(*self._weights, 0)
-        for own, new, name in self._buffers:  # by name: a model may put another tensor there, or None
-            _copy(getattr(new, name), own, name)
-
-
-def _copy(value: Tensor | None, to: nn.Module, name: str) -> None:
-    there = getattr(to, name)
-    if value is None or there is None or (value.shape, value.dtype) != (there.shape, there.dtype):
-        setattr(to, name, None if value is None else value.clone())
-    else:
-        there.copy_(value)
+    names = [name for name in left if not prefix or name == prefix or name.startswith(f"{prefix}.")]
+    if not names:
+        outer_prefix, _, last = prefix.rpartition(".")
+        choices = dict.fromkeys(name.removeprefix(f"{outer_prefix}.").partition(".")[0] for name in left)
+        unknown = unknown_name(setting.rpartition(".")[0], last, choices)
+        raise Refused(f"{unknown} Weights that are frozen don't count.")
+    return {name: left.pop(name) for name in names}

@@ -33,11 +33,12 @@ from torch.amp import GradScaler
 from exper.core import host_info, paths
 from exper.training.checkpoints import Checkpoints
 from exper.training.monitor import Monitor
+from exper.training.nothing import NOTHING
 from exper.training.records import recorder
-from exper.training.state import State
-from metric import Totals
+from exper.training.records.totals import Totals
+from exper.training.state import Context, State
 from model.lenet import LeNet
-from optim import Optimizers
+from optim import Optimizers, Schedules
 
 Cost = tuple[float, float]  # seconds that training waits; seconds until the file is on disk
 
@@ -89,15 +90,35 @@ def build_state(folder: Path, model: nn.Module, *, background: bool) -> State:
     """Return the state that main.py builds, after a step of Adam, whose averages are twice the size of the weights."""
     run = paths.Run(folder)
     run.checkpoint.mkdir(parents=True)
-    record = recorder.Statistic(run, ["tensorboard"])
+    record = recorder.Recorder(run, ["tensorboard"])
     record.start({}, None, 0)
-    optimizers = Optimizers(model, {"name": "adam", "lr": 0.001}, None, steps=1, epochs=1)
+    optimizer = Optimizers(model, {"name": "adam", "lr": 0.001})
     scaler = GradScaler("cpu", enabled=False)
     for weight in model.parameters():
         weight.grad = torch.randn_like(weight)
-    optimizers.step(scaler)
+    optimizer.step(scaler)
     checkpoints = Checkpoints(run.checkpoint, background=background)
-    return State(model, optimizers, scaler, None, Totals([]), Monitor(None, []), record, checkpoints, 1, {})
+    context = Context(
+        settings=None,
+        config={},
+        format=1,
+        pretrained=None,
+        recorder=record,
+        checkpoints=checkpoints,
+        watch=NOTHING,
+        verbose="quiet",
+    )
+    return State(
+        context,
+        model=model,
+        optimizer=optimizer,
+        scheduler=Schedules(optimizer, None, epoch_steps=1, epochs=1),
+        scaler=scaler,
+        ema=None,
+        loss=nn.Module(),
+        metric=Totals({}),
+        monitor=Monitor(None, []),
+    )
 
 
 def save(state: State, number: "itertools.count[int]") -> Cost:
@@ -107,7 +128,7 @@ def save(state: State, number: "itertools.count[int]") -> Cost:
     started = time.perf_counter()
     state.save()
     still = time.perf_counter() - started
-    state.checkpoints.wait()
+    state.context.checkpoints.wait()
     return still, time.perf_counter() - started
 
 

@@ -30,7 +30,7 @@ from exper.config import config_file
 from exper.core import host_info, paths
 from exper.training.distributed import device
 from exper.training.records.hardware import Hardware, Numbers
-from exper.training.records.recorder import Statistic
+from exper.training.records.recorder import Recorder
 from model.lenet import LeNet
 
 EVERY_SECONDS = float(config_file.read((CODE / "config.py").read_bytes())["hardware_every_seconds"])
@@ -80,7 +80,7 @@ def sampled(count: int) -> tuple[list[float], float]:
     """Return the CPU seconds of each sample, and the seconds that the start took."""
     with tempfile.TemporaryDirectory(prefix="exper-benchmark-") as name:
         run = paths.Run(Path(name))
-        record = Statistic(run, ["tensorboard"])
+        record = Recorder(run, ["tensorboard"])
         hardware = Timed(run, 0.1, gpus(), lambda: 0)
         record.start({"format": 1, "hparam": {}}, None, 0)
         started = time.perf_counter()

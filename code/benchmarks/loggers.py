@@ -33,7 +33,7 @@ sys.path.append(str(CODE))
 
 from exper.core import files, paths
 from exper.sidecars import outbox
-from exper.training.records.recorder import Statistic
+from exper.training.records.recorder import Recorder
 from tests.support import elastic
 
 _NAMES = ("train/loss", "train/acc", "val/loss", "val/acc", "lr")
@@ -137,7 +137,7 @@ def _ours(folder: Path, setting: dict[str, Any] | None, lines: int) -> list[floa
     }
     files.write_json(run.record, record | {"sessions": [session]})
     logger = [setting] if setting else []
-    statistic = Statistic(run, logger)
+    statistic = Recorder(run, logger)
     statistic.start({"format": 1, "hparam": {"logger": logger}}, None, 0)
     taken = []
     for number in range(lines):

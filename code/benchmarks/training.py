@@ -22,6 +22,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as main.py does
 import argparse
 import contextlib
 import functools
+import io
 import pty
 import statistics
 import sys
@@ -47,18 +48,20 @@ from torchvision import datasets, transforms
 
 import data
 import epoch
+import metric as metrics
 from data.digits import digits
 from exper.config import config_file
 from exper.core import components, host_info, paths
 from exper.training import checkpoints as checkpoint
 from exper.training import random_state, stopping
-from exper.training.data.batches import Batches
+from exper.training.data.batches import Batch, Batches
 from exper.training.monitor import Monitor
+from exper.training.nothing import NOTHING
 from exper.training.records import progress_bar, recorder
-from exper.training.state import State
+from exper.training.records.totals import Totals
+from exper.training.state import Context, State
 from loss import Loss
-from metric import Totals
-from optim import Optimizers
+from optim import Optimizers, Schedules
 from setting import Settings
 from transform import Transform
 
@@ -161,14 +164,33 @@ def build_state(folder: Path, steps: int) -> State:
     """Return what main.py builds for `logger = ["tensorboard"]`, with the arguments of config.py's `checkpoint`."""
     run = paths.Run(folder)
     run.checkpoint.mkdir(parents=True)
-    record = recorder.Statistic(run, ["tensorboard"])
+    record = recorder.Recorder(run, ["tensorboard"])
     record.start({"format": 1, "hparam": {}}, None, 0)
     monitor = Monitor("max train/acc", ["train/acc"])
     checkpoints = checkpoint.Checkpoints(run.checkpoint)
     model, _, _ = network(steps)
-    optimizers = Optimizers(model, {"name": "adam", "lr": LR}, {"name": "cosine_warmup_decay"}, steps, 100)
-    scaler = GradScaler("cpu", enabled=False)
-    return State(model, optimizers, scaler, None, Totals(ACCURACY), monitor, record, checkpoints, 1, {})
+    optimizer = Optimizers(model, {"name": "adam", "lr": LR})
+    context = Context(
+        settings=GIVEN,
+        config={},
+        format=1,
+        pretrained=None,
+        recorder=record,
+        checkpoints=checkpoints,
+        watch=NOTHING,
+        verbose=GIVEN.verbose,
+    )
+    return State(
+        context,
+        model=model,
+        optimizer=optimizer,
+        scheduler=Schedules(optimizer, {"name": "cosine_warmup_decay"}, epoch_steps=steps // 100, epochs=100),
+        scaler=GradScaler("cpu", enabled=False),
+        ema=None,
+        loss=Loss({"name": "cross_entropy"}),
+        metric=Totals(metrics.build(ACCURACY)),
+        monitor=monitor,
+    )
 
 
 class Everything:
@@ -176,27 +198,22 @@ class Everything:
 
     def __init__(self, folder: Path, batches: dict[str, Batches], steps: int = 100_000) -> None:
         self.batches, self.state = batches, build_state(folder, steps)
-        self.loss_of = Loss({"name": "cross_entropy"})
         self.accuracy = 0.0
 
     def block(self) -> float:
         """Return the seconds of 30 steps with their share of an epoch's end."""
         started = time.perf_counter()
-        epoch.train(self.state, self.batches["train"], self.loss_of, GIVEN)
+        epoch.train(self.state, self.batches["train"], GIVEN)
         stepped = time.perf_counter()
-        self.state.check_finite()
-        line = self.state.end_epoch({}, Totals(ACCURACY))
-        recorder.text(line, 10)
-        self.state.save()
+        complete_epoch(self.state, {})
         return stepped - started + (time.perf_counter() - stepped) * STEPS / STEPS_OF_EPOCH
 
     def one_epoch(self) -> float:
         """Return the seconds of an epoch with its validation and checkpoint."""
         started = time.perf_counter()
-        epoch.train(self.state, self.batches["train"], self.loss_of, GIVEN)
-        val = epoch.evaluate(self.state, self.state.model, self.batches["val"], self.loss_of, GIVEN, "val")
-        self.state.end_epoch(val, Totals(ACCURACY))
-        self.state.save()
+        epoch.train(self.state, self.batches["train"], GIVEN)
+        val = epoch.evaluate(self.state, self.state.model, self.batches["val"], "val")
+        complete_epoch(self.state, val)
         self.accuracy = val["val/acc"]
         return time.perf_counter() - started
 
@@ -258,21 +275,21 @@ def blocks(folder: Path, count: int) -> float:
 
 def calls(folder: Path, step_seconds: float) -> None:
     """Print what each call costs that the loop adds, and their sum for a step."""
-    image_BCHW, label_B = enlarged(BATCH)
+    batch = Batch(*enlarged(BATCH), share=1.0)
     state = build_state(folder / "calls", 1000)
     output_BK, loss = torch.randn(BATCH, 10), torch.tensor(1.0, requires_grad=True)
     line = {"epoch": 1, "step": 1, "step/loss": 1.0, "step/lr": 0.1}
-    add = functools.partial(state.metric.add, loss, output_BK, label_B)
-    parts_of = functools.partial(parts_of_batch, state, image_BCHW, label_B, loss)
+    add = functools.partial(state.metric.add, loss, output_BK, batch)
+    parts_of = functools.partial(parts_of_batch, state, batch, loss)
     key = functools.partial(random_state.generator, 1, "transform", 1, 1)
     added: dict[str, tuple[Callable[[], Any], int, float]] = {  # call; repeats; of them in a step
         "loss and accuracy": (add, 1000, 1),
         "parts of a batch, precision, scale": (parts_of, 1000, 1),
         "progress bar": (functools.partial(next, iter(progress_bar.bar(iter(int, 1), "", 10**9))), 1000, 1),
         "generator of the batch": (key, 1000, 1),
-        "is a checkpoint due": (functools.partial(state.checkpoints.is_due, 1, 1), 1000, 1),
+        "is a checkpoint due": (functools.partial(state.context.checkpoints.is_due, 1, 1), 1000, 1),
         "was a stop asked for": (stopping.exit_code, 1000, 1),
-        "line of history and TensorBoard": (functools.partial(state.statistic.add, line), 100, 1 / 10),
+        "line of history and TensorBoard": (functools.partial(state.context.recorder.add, line), 100, 1 / 10),
         "end of the epoch": (functools.partial(end_epoch, state), 5, 1 / STEPS_OF_EPOCH),
         "checkpoint": (functools.partial(save, state), 5, 1 / STEPS_OF_EPOCH),
     }
@@ -296,13 +313,18 @@ def seconds_of(call: Callable[[], Any], repeats: int) -> float:
     return (time.perf_counter() - started) / repeats
 
 
-def parts_of_batch(state: State, image_BCHW: Tensor, label_B: Tensor, loss: Tensor) -> None:
+def complete_epoch(state: State, values: dict[str, float]) -> None:
+    """Complete an epoch; its line is formatted as for a terminal, and dropped."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        state.complete_epoch(values)
+
+
+def parts_of_batch(state: State, batch: Batch, loss: Tensor) -> None:
     """Do what the loop does for `accumulate` and `amp`, also where both are off."""
-    for image_PCHW, _ in zip(image_BCHW.chunk(1), label_B.chunk(1), strict=True):
-        with epoch.precision(None, CPU):
+    for micro_batch in state.parts(batch):
+        with state.precision():
             pass
-        share = len(image_PCHW) / len(image_BCHW)
-        state.scaler.scale(loss if share == 1 else loss * share)
+        state.scaler.scale(loss * micro_batch.share)
 
 
 def end_epoch(state: State) -> None:
@@ -310,7 +332,7 @@ def end_epoch(state: State) -> None:
     metric.seen = max(metric.seen, 1)
     for one in metric.metrics.values():
         one.seen = max(one.seen, 1)
-    state.end_epoch({}, metric)
+    complete_epoch(state, {})
 
 
 def save(state: State) -> None:
@@ -400,7 +422,7 @@ def scalar(folder: Path) -> None:
     """Print what one logged number costs."""
     run = paths.Run(folder / "scalar")
     run.folder.mkdir()
-    record = recorder.Statistic(run, ["tensorboard"])
+    record = recorder.Recorder(run, ["tensorboard"])
     record.start({}, None, 0)
     writer = SummaryWriter(str(folder / "writer"))
 

@@ -29,8 +29,8 @@ from torchvision.models import resnet18
 
 from exper.core import host_info, paths
 from exper.training.inspect.watch import See
-from exper.training.records.means import Means
-from exper.training.records.recorder import Statistic
+from exper.training.records.recorder import Recorder
+from exper.training.records.totals import Means
 from model.lenet import LeNet
 
 KINDS: dict[str, Any] = {"histograms": 1, "ratios": 1, "activations": 1, "images": 1}
@@ -77,14 +77,14 @@ def due(title: str, model: nn.Module, shape: tuple[int, int, int], folder: Path,
         record.close()
 
 
-def begun(folder: Path) -> Statistic:
+def begun(folder: Path) -> Recorder:
     folder.mkdir(parents=True)
-    record = Statistic(paths.Run(folder), ["tensorboard"])
+    record = Recorder(paths.Run(folder), ["tensorboard"])
     record.start({"format": 1, "hparam": {}}, None, 0)
     return record
 
 
-def written(record: Statistic) -> int:
+def written(record: Recorder) -> int:
     return int(record.events.position()[1])
 
 

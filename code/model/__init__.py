@@ -5,6 +5,8 @@ A model may have a static method `check`, which refuses arguments that their typ
 
 from typing import Any
 
+from torch import nn
+
 from exper.core import components
 from model.lenet import LeNet
 from model.mlp import MLP
@@ -24,3 +26,8 @@ def check(part: dict[str, Any]) -> None:
     function, arguments = components.check("model", part, MODEL, leading=2)
     if hasattr(function, "check"):
         function.check(**arguments)
+
+
+def build(part: dict[str, Any], shape: tuple[int, ...], classes: int) -> nn.Module:
+    """Build the model for images of `shape` (C, H, W) and `classes` outputs."""
+    return components.build("model", part, MODEL, shape, classes)  # type: ignore[no-any-return]

@@ -281,7 +281,7 @@ def test_from_a_stop_during_validation(tmp_path: Path, monkeypatch: pytest.Monke
 
 def interrupted(run: paths.Run, settings: dict[str, Any], batch: int, patch: pytest.MonkeyPatch) -> None:
     """Train, log in evaluation as well, and ask it to stop at its n-th batch, of those that are evaluated, too."""
-    numbers, leave = itertools.count(1), State.leave_if_asked
+    numbers, leave = itertools.count(1), State.stop_if_asked
 
     def asked(state: State, *given: Any) -> None:
         if not torch.is_grad_enabled():
@@ -291,7 +291,7 @@ def interrupted(run: paths.Run, settings: dict[str, Any], batch: int, patch: pyt
         leave(state, *given)
 
     with patch.context() as within:
-        within.setattr(State, "leave_if_asked", asked)
+        within.setattr(State, "stop_if_asked", asked)
         within.setattr(stopping, "_asked", None)
         try:
             play.train(run, settings)

@@ -22,8 +22,8 @@ TRAINS = (
     manager.READY
     + """\
 from exper.core import paths
-from exper.training.records.recorder import Statistic
-record = Statistic(paths.Run(run), ["picture"])
+from exper.training.records.recorder import Recorder
+record = Recorder(paths.Run(run), ["picture"])
 record.start({"format": 1, "hparam": {}}, None, 0)
 def epoch(number):
     line = {"epoch": number, "step": number, "train/loss": 1 / number, "val/loss": 2 / number, "lr": 0.1}

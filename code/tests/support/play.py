@@ -19,6 +19,8 @@ import transform
 from exper.config import config_file
 from exper.core import lock, paths
 from exper.training.run import Run, handed_run
+from exper.training.session import Session
+from setting import Settings
 
 CODE = Path(__file__).resolve().parents[2]
 
@@ -117,7 +119,7 @@ def taken(run: paths.Run) -> Iterator[Run]:
 def train(run: paths.Run, config: dict[str, Any]) -> None:
     """Train in this process."""
     with taken(run) as this:
-        main.main(this, config)
+        main.main(Session(this, config, Settings, CODE.parent))
 
 
 def evaluate(run: paths.Run, config: dict[str, Any], epoch: str = "best", pictures: int | None = None) -> None:

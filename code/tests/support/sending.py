@@ -1,4 +1,4 @@
-"""Runs with loggers that send: trained without torch, through the real manager and the real Statistic."""
+"""Runs with loggers that send: trained without torch, through the real manager and the real Recorder."""
 
 import json
 import os
@@ -16,11 +16,11 @@ TRAINS = (
     + """\
 import json
 from exper.config import config_file as settings
-from exper.training.records.recorder import Statistic
+from exper.training.records.recorder import Recorder
 from exper.core import paths
 config = settings.read(pathlib.Path("code/config.py").read_bytes())
 this = paths.Run(run)
-record = Statistic(this, config["logger"])
+record = Recorder(this, config["logger"])
 saved = json.loads((run / "saved").read_text()) if (run / "saved").exists() else None
 epochs = range(saved["epoch"] + 1 if saved else 1, config["epochs"] + 1)
 record.start({"format": 1, "hparam": settings.flatten(config)}, saved, 0)

@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,9 @@ from tests.support.manager import wait_for
 SECONDS = 100
 LINES = 8  # of the history of a run that is held
 _HOLDS = """\
-        while state.step == 7 and os.path.exists({path!r}) and stop.exit_code() is None:
-            time.sleep(0.01)
-        state.log(images=float(len(image_BCHW)) * bool(weight))
+while state.step == 7 and os.path.exists({path!r}) and stopping.exit_code() is None:
+    time.sleep(0.01)
+state.log(images=float(len(batch.input)) * bool(batch.share))
 """
 
 # 57 images in batches of 14: the last batch has one, so that the first process has nothing of it.
@@ -61,8 +62,8 @@ class Together:
         self.set()
         self._hold = root.parent / "hold"
         self._loop = root / "code" / "epoch.py"
-        text = self._loop.read_text().replace("import math\n", "import math\nimport os\nimport time\n")
-        text = text.replace("import processes, progress\n", "import processes, progress, stop\n")
+        imports = "import os\nimport time\n\nimport torch\nfrom exper.training import stopping\n"
+        text = self._loop.read_text().replace("import torch\n", imports, 1)
         self._loop.write_text(_with(text, _HOLDS.format(path=str(self._hold))))
         for words in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message=first"]):
             subprocess.run(["git", *words], cwd=root, check=True)
@@ -111,4 +112,6 @@ def wait_until_held(run: paths.Run) -> None:
 
 
 def _with(loop: str, lines: str) -> str:
-    return loop.replace("        # count, log", f"{lines}        # count, log")
+    update = "    state.update(clip=settings.clip)\n"
+    assert update in loop
+    return loop.replace(update, update + textwrap.indent(textwrap.dedent(lines), "    "))

@@ -11,12 +11,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 import data
+import epoch
 import loss
-import main
 import model
+from evaluate import Predictions
 from exper.core import paths
 from exper.training.data.batches import Tensors
-from predictions import Predictions
+from exper.training.state import State
 from tests.support import play
 
 
@@ -134,15 +135,16 @@ def test_the_average_of_the_weights_is_what_is_evaluated(tmp_path: Path) -> None
 
 
 def test_what_is_tested_is_not_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def noted(built: main.Built, model: nn.Module, tested: int) -> dict[str, Any]:
+    def noted(state: State, model: nn.Module, *given: Any) -> dict[str, float]:
         models.append(model)
-        return test(built, model, tested)
+        return evaluate(state, model, *given)
 
     run, settings = play.born(tmp_path / "0"), play.small(epochs=1, ema=None)
     play.train(run, settings)
     models: list[nn.Module] = []
-    before, test = run.statistic.read_bytes(), main.test
-    monkeypatch.setattr(main, "test", noted)
+    before = run.statistic.read_bytes()
+    evaluate = epoch.evaluate
+    monkeypatch.setattr(epoch, "evaluate", noted)
     play.evaluate(run, settings | {"compiled": True})
     assert [model._compiled_call_impl for model in models] == [None]
     assert run.statistic.read_bytes() == before
@@ -259,7 +261,7 @@ def test_a_target_may_be_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def of(output: Tensor, target: Tensor, folder: Path) -> list[list[str]]:
     """Return the rows of predictions.csv for one batch."""
     seen = Predictions(nn.Identity())
-    seen._loss_of = nn.CrossEntropyLoss() if output.shape[1] > 1 else _Zero()
+    seen._loss = nn.CrossEntropyLoss() if output.shape[1] > 1 else _Zero()
     seen(output, target)
     seen.write(folder, list(range(len(target))))
     return list(csv.reader((folder / "predictions.csv").read_text().splitlines()))

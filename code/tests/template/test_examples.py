@@ -11,12 +11,12 @@ from PIL import Image
 
 import data
 import main
+import metric
 import model
 import optim
 from exper.config import config_file
 from exper.core import components
 from loss import Loss
-from metric import Totals
 from setting import Settings
 from tests.support import play
 from transform import Transform
@@ -38,7 +38,7 @@ def test_the_config_of_an_example_is_taken_whole(config: Path) -> None:
     Transform(given.transform)
     model.check(given.model)
     Loss(given.loss)
-    Totals(given.metric)
+    metric.build(given.metric)
     optim.check(given.optimizer, given.scheduler, given.monitor)
     assert list(found) == list(config_file.read((main.CODE / "config.py").read_bytes()))
 

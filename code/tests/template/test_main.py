@@ -13,13 +13,15 @@ from torch import nn
 
 import loss
 import main
+import metric
 import model
 import optim
 from exper.config import config_file
 from exper.core import components, paths
-from exper.training.checkpoints import Checkpoints
+from exper.training.records.totals import Totals
+from exper.training.session import Session
 from loss import Loss
-from metric import METRIC, Accuracy, Totals
+from metric import METRIC, Accuracy
 from schedule import SCHEDULER
 from setting import Settings
 from tests.support import play
@@ -54,7 +56,7 @@ def part(setting: str, /, **changes: Any) -> dict[str, Any]:
         ),
         (
             {"optimizer": {"conv1": {"name": "adam"}}},
-            "optimizer: nothing changes conv2.weight. Add a part for: conv2, ",
+            "optimizer: no optimizer covers conv2.weight. Add one for: conv2, ",
         ),
         ({"optimizer": {"conv1": {"lr": 0.1}}}, "optimizer.conv1 = {'lr': 0.1}: write a component, such as"),
         (
@@ -62,7 +64,10 @@ def part(setting: str, /, **changes: Any) -> dict[str, Any]:
             "optimizer.groups: 'conv3' is unknown. Did you mean 'conv2'?",
         ),
         (part("optimizer", groups={"conv1": {"lr": "x"}}), "optimizer.groups.conv1.lr = 'x': must be a number"),
-        ({"scheduler": {"name": "plateau"}, "monitor": None}, 'scheduler.name = "plateau": nothing tells it when.'),
+        (
+            {"scheduler": {"name": "plateau"}, "monitor": None},
+            'scheduler.name = "plateau": it follows the monitored metric.',
+        ),
         (
             {"scheduler": {"name": "stairs", "at": 0.5}},
             "scheduler.at = 0.5: must be a list, each a number from 0 to 1.",
@@ -346,17 +351,19 @@ def test_what_is_summed_so_far_goes_from_a_checkpoint_to_the_device_of_the_model
     play.train(run, settings)
     (run.checkpoint / "epoch_1.path").unlink()  # the one before is of within the epoch
     with play.taken(run) as this:
-        state, saved = main.build(this, settings, Checkpoints.newest)[1:5:3]
+        session = Session(this, settings, Settings, play.CODE.parent)
+        state = main.build(session).state
+    saved = session.checkpoint
     assert saved is not None
     state.model.to("meta")
     state.log(gap=torch.tensor(1.0))
-    saved["own"] = state.own.state_dict()
+    saved["own"] = state.logged.state_dict()
     with pytest.warns(UserWarning, match="is a no-op"):  # of weights, which have no numbers there
         state.load_state_dict(saved)
     assert state.batch > 0
     sums = state.metric.state_dict()
     tensors = [sums["loss"], sums["finite"], *(one["counts"] for one in sums["metrics"].values())]
-    tensors += [state.own.state_dict()["gap"][0], *state.model.parameters()]
+    tensors += [state.logged.state_dict()["gap"][0], *state.model.parameters()]
     assert {one.device.type for one in tensors} == {"meta"}
 
 
@@ -405,7 +412,7 @@ def documented() -> list[tuple[str, Any]]:
 def test_documented_settings_are_taken(name: str, value: Any) -> None:
     given: Settings = components.call("", play.config() | {name: value}, Settings)
     Loss(given.loss)
-    assert len(Totals(given.metric).names) >= 2
+    assert len(Totals(metric.build(given.metric)).names) >= 2
     optim.check(given.optimizer, given.scheduler, given.monitor)
     model.check(given.model)
 

@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from exper.core.errors import Refused
-from metric import METRIC, Totals, predicted, title
+from exper.training.data.batches import Batch
+from exper.training.records.totals import Totals
+from metric import METRIC, build, predicted, title
 
 Batches = list[tuple[Tensor, Tensor]]
 
@@ -28,14 +30,14 @@ def batches(classes: int = 10, size: tuple[int, ...] = (), known: int | None = N
 def fed(totals: Totals, some: Batches) -> Totals:
     for output, label in some:
         loss = cross_entropy(output, label) if output.shape[1] > 1 else torch.tensor(0.0)
-        totals.add(loss, output, label)
+        totals.add(loss, output, Batch(output, label, 1.0))
         totals.end_batch()
     return totals
 
 
 def value(some: Batches, name: str, **arguments: Any) -> float:
     part = {"name": name, **arguments}
-    return fed(Totals([part]), some).values("val")[f"val/{title(part)}"]
+    return fed(Totals(build([part])), some).values("val")[f"val/{title(part)}"]
 
 
 def whole(some: Batches) -> tuple[Tensor, Tensor]:
@@ -45,7 +47,7 @@ def whole(some: Batches) -> tuple[Tensor, Tensor]:
 
 
 def test_loss_and_accuracy_are_those_of_scikit_learn_over_the_whole_epoch() -> None:
-    values = fed(Totals([{"name": "acc"}]), batches()).values("val")
+    values = fed(Totals(build([{"name": "acc"}])), batches()).values("val")
     output, label = (torch.cat(parts) for parts in zip(*batches(), strict=True))
     assert values["val/acc"] == sklearn.accuracy_score(label, output.argmax(1))
     assert values["val/loss"] == pytest.approx(sklearn.log_loss(label, output.double().softmax(1)), rel=1e-6)
@@ -68,7 +70,7 @@ def test_how_samples_are_put_into_batches_does_not_matter(some: Batches) -> None
     parts = [part | ({"k": 2} if "k" in part else {}) for part in ALL]
     output, label = (torch.cat(parts) for parts in zip(*some, strict=True))
     ones: Batches = list(zip(output.split(1), label.split(1), strict=True))
-    together, apart = fed(Totals(parts), [(output, label)]), fed(Totals(parts), ones)
+    together, apart = fed(Totals(build(parts)), [(output, label)]), fed(Totals(build(parts)), ones)
     assert apart.values("val") == pytest.approx(together.values("val"), rel=1e-6)
     assert apart.tables("val") == together.tables("val")
 
@@ -122,7 +124,7 @@ def test_top_k_is_that_of_scikit_learn() -> None:
 @pytest.mark.parametrize("some", [batches(), batches(1), batches(3, (5, 4))], ids=["classes", "one", "pixels"])
 def test_the_confusion_matrix_is_that_of_scikit_learn_and_no_number_of_history(some: Batches) -> None:
     guess, label = whole(some)
-    totals = fed(Totals([{"name": "acc"}, {"name": "confusion"}]), some)
+    totals = fed(Totals(build([{"name": "acc"}, {"name": "confusion"}])), some)
     assert totals.tables("test") == {"test/confusion": sklearn.confusion_matrix(label, guess).tolist()}
     assert list(totals.values("test")) == ["test/loss", "test/acc"]
     assert totals.names == ["loss", "acc"]
@@ -218,16 +220,16 @@ class Given:
 @pytest.mark.parametrize("kind", ["int", "numpy", "tensor"])
 def test_a_value_of_any_kind_is_a_number_for_history(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(METRIC, "given", Given)
-    values = fed(Totals([{"name": "given", "kind": kind}]), batches()).values("val")
+    values = fed(Totals(build([{"name": "given", "kind": kind}])), batches()).values("val")
     assert json.loads(json.dumps(values))[f"val/given_{kind}"] == 2
     assert {type(one) for one in values.values()} == {float}
 
 
 def test_sums_go_on_from_a_saved_state() -> None:
     some = batches()
-    unbroken = fed(Totals(ALL), some)
-    again = Totals(ALL)
-    again.load_state_dict(fed(Totals(ALL), some[:2]).state_dict())
+    unbroken = fed(Totals(build(ALL)), some)
+    again = Totals(build(ALL))
+    again.load_state_dict(fed(Totals(build(ALL)), some[:2]).state_dict())
     fed(again, some[2:])
     assert again.values("val") == unbroken.values("val")
     assert again.tables("val") == unbroken.tables("val")
@@ -235,7 +237,7 @@ def test_sums_go_on_from_a_saved_state() -> None:
 
 def test_a_state_is_sums_that_several_processes_may_add() -> None:
     some = batches()
-    first, second, both = (fed(Totals(ALL), one).state_dict()["metrics"] for one in (some[:2], some[2:], some))
+    first, second, both = (fed(Totals(build(ALL)), one).state_dict()["metrics"] for one in (some[:2], some[2:], some))
     for name, sums in both.items():
         for key, sum_ in sums.items():
             assert torch.equal(torch.as_tensor(first[name][key] + second[name][key]), torch.as_tensor(sum_)), name
@@ -243,8 +245,8 @@ def test_a_state_is_sums_that_several_processes_may_add() -> None:
 
 def test_the_last_of_several_outputs_counts() -> None:
     output, label = batches()[0]
-    totals = Totals([{"name": "acc"}])
-    totals.add(torch.tensor(0.0), [-output, output], label)
+    totals = Totals(build([{"name": "acc"}]))
+    totals.add(torch.tensor(0.0), [-output, output], Batch(output, label, 1.0))
     assert totals.values("train")["train/acc"] == value([(output, label)], "acc")
 
 
@@ -263,21 +265,21 @@ def test_the_name_in_history_has_the_arguments(part: dict[str, Any], name: str) 
 
 
 def test_a_metric_may_be_listed_twice_with_other_arguments() -> None:
-    totals = fed(Totals([{"name": "top_k", "k": 2}, {"name": "top_k", "k": 5}]), batches())
+    totals = fed(Totals(build([{"name": "top_k", "k": 2}, {"name": "top_k", "k": 5}])), batches())
     assert list(totals.values("val")) == ["val/loss", "val/top_2", "val/top_5"]
     with pytest.raises(Refused, match="metric: 'top_5' is listed twice"):
-        Totals([{"name": "top_k", "k": 5}, {"name": "top_k", "k": 5}])
+        Totals(build([{"name": "top_k", "k": 5}, {"name": "top_k", "k": 5}]))
 
 
 def test_a_top_k_of_all_classes_is_refused() -> None:
-    Totals([{"name": "top_k", "k": 5}]).check(classes=6)
+    Totals(build([{"name": "top_k", "k": 5}])).check(classes=6)
     with pytest.raises(Refused, match=r"metric\.k = 5: of 5 classes it has to leave some out"):
-        Totals([{"name": "top_k", "k": 5}]).check(classes=5)
+        Totals(build([{"name": "top_k", "k": 5}])).check(classes=5)
 
 
 def test_the_first_batch_that_is_not_finite_is_known() -> None:
-    totals = Totals([])
+    totals = Totals(build([]))
     for loss in (1.0, 2.0, float("inf"), 1.0, float("nan"), 1.0):
-        totals.add(torch.tensor(loss), torch.zeros(1, 2), torch.zeros(1))
+        totals.add(torch.tensor(loss), torch.zeros(1, 2), Batch(torch.zeros(1), torch.zeros(1), 1.0))
         totals.end_batch()
     assert int(totals.finite) == 2

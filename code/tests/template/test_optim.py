@@ -8,9 +8,10 @@ from torch.amp import GradScaler
 
 import optim
 from exper.core.errors import Refused
+from exper.training.average import Average
 from loss import Loss
 from model.mlp import MLP
-from optim import Average, Optimizers
+from optim import Optimizers, Schedules
 
 OFF = GradScaler("cpu", enabled=False)
 ADAM = {"name": "adam", "lr": 0.1}
@@ -36,9 +37,9 @@ def net() -> Net:
     return Net()
 
 
-def optimizers(model: nn.Module, optimizer: dict[str, Any], scheduler: dict[str, Any] | None = None) -> Optimizers:
-    optim.check(optimizer, scheduler, monitor="max val/acc")
-    return Optimizers(model, optimizer, scheduler, steps=10, epochs=2)
+def optimizers(model: nn.Module, optimizer: dict[str, Any]) -> Optimizers:
+    optim.check(optimizer, None, monitor="max val/acc")
+    return Optimizers(model, optimizer)
 
 
 def held(model: nn.Module, of: Optimizers) -> dict[str, list[tuple[list[str], float]]]:
@@ -117,10 +118,11 @@ def test_groups_of_one_of_several_optimizers_are_named_from_there() -> None:
 
 def test_the_schedule_scales_all_of_them() -> None:
     model = net()
-    of = optimizers(model, {"body": ADAM | {"groups": {"first": {"lr": 0.01}}}, "head": SGD, "scale": SGD},
-                    {"name": "linear"})  # fmt: skip
+    of = optimizers(model, {"body": ADAM | {"groups": {"first": {"lr": 0.01}}}, "head": SGD, "scale": SGD})
+    schedules = Schedules(of, {"name": "linear"}, epoch_steps=5, epochs=2)
     for _ in range(5):
         learned(model, of)
+        schedules.step()
     rates = [rate for groups in held(model, of).values() for _, rate in groups]
     assert rates == pytest.approx([0.05, 0.005, 0.25, 0.25])
 
@@ -141,8 +143,8 @@ def test_frozen_weights_belong_to_none_and_stay() -> None:
     ("optimizer", "says"),
     [
         ({"bodi": ADAM, "head": SGD}, "optimizer: 'bodi' is unknown. Did you mean 'body'? Known: body, head, scale."),
-        ({"body": ADAM, "head": SGD}, "optimizer: nothing changes scale. Add a part for: scale."),
-        ({"head": SGD}, "optimizer: nothing changes scale. Add a part for: scale, body."),
+        ({"body": ADAM, "head": SGD}, "optimizer: no optimizer covers scale. Add one for: scale."),
+        ({"head": SGD}, "optimizer: no optimizer covers scale. Add one for: scale, body."),
         (ADAM | {"groups": {"tail": {"lr": 0.1}}}, "optimizer.groups: 'tail' is unknown. Known: body, head, scale."),
         (
             ADAM | {"groups": {"body": {"groups": {"frist": {"lr": 0.1}}}}},
@@ -190,7 +192,7 @@ def test_a_frozen_name_is_refused_with_the_reason() -> None:
             None,
             "optimizer.body.groups.a.groups.b.lr = 'x'",
         ),
-        (ADAM, {"name": "plateau"}, None, 'scheduler.name = "plateau": nothing tells it when. Set monitor.'),
+        (ADAM, {"name": "plateau"}, None, 'scheduler.name = "plateau": it follows the monitored metric. Set monitor.'),
         (ADAM | {"lr": 0.0}, {"name": "constant", "rates": [0.1]}, None, "rates need an lr above 0"),
         (ADAM | {"foreach": True, "fused": True}, None, None, "cannot be `True` together"),
         (ADAM | {"groups": {"body": {"foreach": True, "fused": True}}}, None, None, "optimizer.groups.body = {"),
@@ -312,16 +314,28 @@ def test_the_average_copies_buffers_that_are_replaced() -> None:
 
 
 def test_a_state_goes_on_exactly() -> None:
-    parted = {"body": ADAM | {"groups": {"first": {"lr": 0.01}}}, "head": SGD | {"momentum": 0.9}, "scale": SGD}
+    component = {"body": ADAM | {"groups": {"first": {"lr": 0.01}}}, "head": SGD | {"momentum": 0.9}, "scale": SGD}
+    scheduler = {"name": "cosine", "warmup": 0.2}
+
+    def built(model: nn.Module) -> tuple[Optimizers, Schedules]:
+        of = optimizers(model, component)
+        return of, Schedules(of, scheduler, epoch_steps=5, epochs=2)
+
+    def step(model: nn.Module, of: Optimizers, schedules: Schedules) -> None:
+        learned(model, of)
+        schedules.step()
+
     unbroken, broken = net(), net()
-    of, before = (optimizers(one, parted, {"name": "cosine", "warmup": 0.2}) for one in (unbroken, broken))
+    reference = built(unbroken)
+    before = built(broken)
     for _ in range(3):
-        learned(unbroken, of)
-        learned(broken, before)
-    after = optimizers(broken, parted, {"name": "cosine", "warmup": 0.2})
-    after.load_state_dict(copy.deepcopy(before.state_dict()))
+        step(unbroken, *reference)
+        step(broken, *before)
+    after = built(broken)
+    after[0].load_state_dict(copy.deepcopy(before[0].state_dict()))
+    after[1].load_state_dict(copy.deepcopy(before[1].state_dict()))
     for _ in range(4):
-        learned(unbroken, of)
-        learned(broken, after)
+        step(unbroken, *reference)
+        step(broken, *after)
     assert all(map(torch.equal, unbroken.parameters(), broken.parameters()))
-    assert of.lr == after.lr
+    assert reference[0].lr == after[0].lr

@@ -4,7 +4,7 @@ import atexit
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -43,8 +43,11 @@ class Tensors:
     def __init__(
         self, image_NCHW: Array, target_N: Array, classes: int, own: Mapping[str, Tensor] | None = None
     ) -> None:
-        self.images, self.targets = torch.as_tensor(image_NCHW), torch.as_tensor(target_N)
-        self.classes, self.own, self.shape = classes, own or {}, tuple(self.images.shape[1:])
+        self.images = torch.as_tensor(image_NCHW)
+        self.targets = torch.as_tensor(target_N)
+        self.classes = classes
+        self.own = own or {}
+        self.shape = tuple(self.images.shape[1:])
         if len(self.images) != len(self.targets):
             raise Refused(f"data: {len(self.images)} images have {len(self.targets)} targets. Give each image one.")
 
@@ -61,7 +64,8 @@ class Tensors:
         return self.images.index_select(0, index_B), self.targets.index_select(0, index_B)  # faster than [index_B]
 
     def to(self, device: torch.device) -> None:
-        self.images, self.targets = self.images.to(device), self.targets.to(device)
+        self.images = self.images.to(device)
+        self.targets = self.targets.to(device)
 
     def fingerprint(self) -> str:
         """Return a digest of every pixel and label."""
@@ -71,14 +75,15 @@ class Tensors:
             sha256.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)  # numpy has no bfloat16
         return sha256.hexdigest()
 
-    def check(self, ignored: Collection[int]) -> None:
+    def check_targets(self, ignored: Collection[int]) -> None:
         """Refuse class numbers that the model has no output for, unless the loss ignores them. Waits for the GPU."""
         if self.targets.dtype == torch.bool or self.targets.is_floating_point():
             return
-        # as int64, as torch does not compare uint16; but bytes, of many masks, would take eight times the memory
+        # As int64, as torch does not compare uint16; but bytes, of many masks, would take eight times the memory.
         targets = self.targets if self.targets.element_size() == 1 else as_target(self.targets)
-        low, high, last = *map(int, targets.aminmax()), max(self.classes, 2) - 1
-        if 0 <= low <= high <= last:
+        lowest, highest = map(int, targets.aminmax())
+        last = max(self.classes, 2) - 1
+        if 0 <= lowest <= highest <= last:
             return
         outside = targets[(targets < 0) | (targets > last)].unique().tolist()
         if wrong := [number for number in outside if number not in ignored]:
@@ -86,6 +91,14 @@ class Tensors:
                 f"data: a target is {wrong[0]}, but with classes = {self.classes} they are 0 to {last}."
                 " Number classes from 0; where targets are no class numbers, make them floats."
             )
+
+
+class Batch(NamedTuple):
+    """The images and targets of a step: of this process, or of a part of its batch."""
+
+    input: Tensor  # (B, C, H, W)
+    target: Tensor  # (B,), (B, H, W) or floats of any shape
+    share: float  # weight of its mean in the mean over the batch of all processes; 0: stands in where no image is left
 
 
 @dataclass
@@ -100,55 +113,68 @@ class Batches:
     workers: int  # processes that read ahead; 0: this one reads
     seed: int | None = None  # of the order and of random transforms; None: in order, without those
     shape: tuple[int, ...] = ()  # of an image as the model gets it: C, H, W
-    length: int | None = None  # batches of an epoch, which goes on where the last one ended; None: a pass over all
+    length: int | None = None  # batches of an epoch, which continues where the last one ended; None: a pass over all
 
     def __len__(self) -> int:
-        return self.length or self._of_pass
+        return self.length or self._pass_length
 
     @property
-    def _of_pass(self) -> int:
+    def _pass_length(self) -> int:
         return -(-len(self.index_N) // self.size)
 
     def of_epoch(self, epoch: int = 0, first: int = 0) -> Iterator[Samples]:
-        """Yield the batches from number `first` on: the same ones, wherever the epoch was interrupted."""
-        for image_BCHW, target_B, _ in self._cut(epoch, first, lambda size: slice(0, size)):
-            yield image_BCHW, target_B
+        """Yield the whole batches from number `first` on: the same, wherever the epoch was interrupted."""
+        return self._read(epoch, first, lambda size: slice(0, size))
 
-    def slices(self, epoch: int = 0, first: int = 0) -> Iterator[tuple[Tensor, Tensor, float]]:
-        """Yield what of each batch is this process's, and the weight of its mean in the mean over all processes.
+    def slices(self, epoch: int = 0, first: int = 0) -> Iterator[Batch]:
+        """Yield this process's slice of each batch from number `first` on.
 
-        In one process that is the batch, and 1.0. Where nothing is left for this process, one image stands in, with 0.
+        In one process that is the batch, with share 1. Where a process has no image of a batch, one image stands in,
+        with share 0.
         """
-        for image_BCHW, target_B, size in self._cut(epoch, first, collective.own_slice):
+        for number, samples in enumerate(self._read(epoch, first, collective.own_slice), first):
+            size = self._batch_size(epoch, number)
             own = collective.own_slice(size)
-            yield image_BCHW, target_B, (own.stop - own.start) * collective.count() / size
+            yield Batch(*samples, share=(own.stop - own.start) * collective.count() / size)
 
-    def _cut(self, epoch: int, first: int, part: Callable[[int], slice]) -> Iterator[tuple[Tensor, Tensor, int]]:
-        """Yield a part of each batch, never empty, and the size of the whole."""
+    def _read(self, epoch: int, first: int, slice_of: Callable[[int], slice]) -> Iterator[Samples]:
+        """Yield a slice of each batch, never empty, transformed and on the device."""
 
-        def cut(size: int) -> slice:
-            own = part(size)
+        def own_slice(size: int) -> slice:
+            own = slice_of(size)
             return own if own.stop > own.start else slice(0, 1)
 
-        cuts = (index_B[cut(len(index_B))] for index_B in self._indices(epoch, first))
-        for number, (image_BCHW, target_B) in enumerate(self._fetch(cuts, epoch, first), first):
-            random = None
-            if self.seed is not None and self.transform.steps:
-                random = random_state.generator(self.seed, "transform", epoch, number)
+        own_indices = (index_B[own_slice(len(index_B))] for index_B in self._indices(epoch, first))
+        for number, (image_BCHW, target_B) in enumerate(self._fetch(own_indices, epoch, first), first):
             image_BCHW = image_BCHW.to(self.device, non_blocking=True)
             target_B = as_target(target_B.to(self.device, non_blocking=True))
-            size = self._size(epoch * len(self) + number)
-            if len(image_BCHW) == size or random is None:
-                yield *self.transform(image_BCHW, target_B, random), size
-                continue
-            # random transforms draw for every image of the batch; of those that are not ours, nothing else is needed
-            own = cut(size)
-            whole = self.transform(_placed(image_BCHW, own, size), _placed(target_B, own, size), random)
-            yield whole[0][own], whole[1][own], size
+            size = self._batch_size(epoch, number)
+            yield self._transformed(image_BCHW, target_B, self._random(epoch, number), own_slice(size), size)
 
-    def _size(self, number: int) -> int:
-        """Return the size of the batch with this number since the start."""
-        return min(self.size, len(self.index_N) - number % self._of_pass * self.size)
+    def _random(self, epoch: int, number: int) -> torch.Generator | None:
+        """Return the generator of a batch's random transforms."""
+        if self.seed is None or not self.transform.steps:
+            return None
+        return random_state.generator(self.seed, "transform", epoch, number)
+
+    def _transformed(
+        self, image_BCHW: Tensor, target_B: Tensor, random: torch.Generator | None, own: slice, size: int
+    ) -> Samples:
+        if random is None or len(image_BCHW) == size:
+            return self.transform(image_BCHW, target_B, random)
+        # Random transforms draw for every image of the batch. Those of the other processes may be zeros.
+        images, targets = self.transform(_placed(image_BCHW, own, size), _placed(target_B, own, size), random)
+        return images[own], targets[own]
+
+    def _batch_size(self, epoch: int, number: int) -> int:
+        """Return the size of batch `number` of an epoch."""
+        place = (epoch * len(self) + number) % self._pass_length
+        return min(self.size, len(self.index_N) - place * self.size)
+
+    def check_targets(self, ignored: Collection[int]) -> None:
+        """Refuse class numbers of data in memory that the model has no output for; see `Tensors`."""
+        if isinstance(self.dataset, Tensors):
+            self.dataset.check_targets(ignored)
 
     @random_state.kept()
     def shape_in_training(self) -> tuple[int, ...]:
@@ -157,24 +183,28 @@ class Batches:
         return tuple(self.transform(*first, random_state.generator("check"))[0].shape[1:])
 
     def smallest(self, epochs: int, accumulate: int) -> int:
-        """Return how many images the model is trained on at a time, at least, in one of the processes."""
-        last = min(epochs * len(self), self._of_pass) - 1
-        sizes, count = {self._size(number) for number in (0, last)}, collective.count()
-        slices = {max(1, share) for size in sizes for share in (size // count, -(-size // count))}  # 1: what stands in
-        return min(len(part) for size in slices for part in torch.empty(size).chunk(accumulate))
+        """Return the smallest number of images that the model is trained on at a time, in any of the processes."""
+        last = min(epochs * len(self), self._pass_length) - 1
+        count = collective.count()
+        sizes = {self._batch_size(0, number) for number in (0, last)}
+        slices = {max(1, share) for size in sizes for share in (size // count, -(-size // count))}  # 1: a stand-in
+        return min(len(chunk) for size in slices for chunk in torch.empty(size).chunk(accumulate))
 
     def _indices(self, epoch: int, first: int) -> Iterator[Tensor]:
         """Yield the samples of each batch. Pass and place in it follow from the number of the batch since the start."""
-        order_N, of_pass = self.index_N, None
+        order_N = self.index_N
+        ordered_pass = None
         for number in range(epoch * len(self) + first, (epoch + 1) * len(self)):
-            done, place = divmod(number, self._of_pass)
-            if self.seed is not None and done != of_pass:
-                random, of_pass = random_state.generator(self.seed, "order", done), done
+            pass_number, place = divmod(number, self._pass_length)
+            if self.seed is not None and pass_number != ordered_pass:
+                ordered_pass = pass_number
+                random = random_state.generator(self.seed, "order", pass_number)
                 order_N = self.index_N[torch.randperm(len(self.index_N), generator=random)]
             yield order_N[place * self.size : (place + 1) * self.size]
 
     def _fetch(self, indices: Iterator[Tensor], epoch: int = 0, first: int = 0) -> Iterator[Samples]:
-        seeded, numbered = _Seeded(self.dataset, self.seed, epoch), enumerate(indices, first)
+        seeded = _Seeded(self.dataset, self.seed, epoch)
+        numbered = enumerate(indices, first)
         if not self.workers:
             yield from map(seeded.__getitems__, numbered)
             return
@@ -225,8 +255,8 @@ class _Seeded:
             return self.dataset.__getitems__(index_B)
 
 
-def _placed(part: Tensor, own: slice, size: int) -> Tensor:
-    """Return a batch of zeros but for `part`, which is where `own` says."""
-    whole = part.new_zeros(size, *part.shape[1:])
-    whole[own] = part
+def _placed(images: Tensor, own: slice, size: int) -> Tensor:
+    """Return a batch of `size` with `images` at `own`, and zeros elsewhere."""
+    whole = images.new_zeros(size, *images.shape[1:])
+    whole[own] = images
     return whole

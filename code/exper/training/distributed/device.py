@@ -23,7 +23,7 @@ def prepare(name: str, threads: int, deterministic: bool) -> torch.device:
         raise Refused(f"device = {name!r}: write auto, cpu, cuda or cuda:<n>.")
     if name.startswith("cuda") and int(match[1] or 0) >= gpus:
         raise Refused(f'device = {name!r}: torch sees {gpus} GPUs. Set device = "auto" or "cpu".')
-    number, count = collective.of_this_machine()
+    number, count = collective.local_rank_and_count()
     is_cuda = name != "cpu" and gpus > 0
     if count > 1 and is_cuda and (match[1] or count > gpus):
         raise Refused(f'processes = {count}, device = {name!r}: torch sees {gpus} GPUs. Set device = "auto", or "cpu".')
@@ -40,7 +40,7 @@ def gpus(device: torch.device) -> list[str]:
     """Return the UUIDs of the GPUs of all processes that train on this machine."""
     if device.type != "cuda":
         return []
-    _, count = collective.of_this_machine()
+    _, count = collective.local_rank_and_count()
     numbers = range(count) if count > 1 else [device.index]
     return [f"GPU-{getattr(torch.cuda.get_device_properties(number), 'uuid', '')}" for number in numbers]
 

@@ -16,7 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from exper.core.components import Count
 from exper.core.errors import Refused
-from exper.training.records.recorder import Statistic
+from exper.training.records.recorder import Recorder
 
 _BINS = 64
 _MAX_IMAGES = 16
@@ -30,7 +30,7 @@ class See:
 
     def __init__(
         self,
-        statistic: Statistic,
+        statistic: Recorder,
         compiled: bool,
         *,
         histograms: Count | None = None,  # of every weight and its gradient

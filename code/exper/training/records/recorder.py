@@ -13,7 +13,7 @@ from exper.training.records import media
 from exper.training.records.hardware import Hardware, Numbers
 
 
-class Statistic:
+class Recorder:
     """Write what training finds out; every number goes to all places with one call."""
 
     def __init__(self, run: paths.Run, logger: list[Any]) -> None:
@@ -122,6 +122,11 @@ def text(line: dict[str, Any], epochs: int) -> str:
     """Return an epoch's line for people: `epoch  3/10  train/loss 0.2113  …  lr 0.001  1.2 s`."""
     shown = [f"{name} {value:.4g}" for name, value in line.items() if "/" in name or name == "lr"]
     return "  ".join([f"epoch {line['epoch']:{len(str(epochs))}}/{epochs}", *shown, f"{line['seconds']:.1f} s"])
+
+
+def test_text(values: dict[str, float], epoch: int) -> str:
+    """Return the test's line for people: `test of epoch 7: test/loss 0.2113  test/acc 0.9812`."""
+    return f"test of epoch {epoch}: " + "  ".join(f"{name} {value:.4g}" for name, value in values.items())
 
 
 def _results(line: dict[str, Any]) -> dict[str, Any]:

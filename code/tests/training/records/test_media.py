@@ -10,12 +10,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from exper.core import paths
 from exper.sidecars import outbox
-from exper.training.records.recorder import Statistic
+from exper.training.records.recorder import Recorder
 
 
 def shown(run: paths.Run, *items: tuple[int, str, Any]) -> EventAccumulator:
     """Show items as a run does, and return what TensorBoard has read."""
-    statistic = Statistic(run, ["tensorboard"])
+    statistic = Recorder(run, ["tensorboard"])
     statistic.start({}, None, 0)
     try:
         for item in items:

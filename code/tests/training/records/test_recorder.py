@@ -7,7 +7,7 @@ import pytest
 
 from exper.core import paths
 from exper.core.errors import Refused
-from exper.training.records.recorder import Statistic
+from exper.training.records.recorder import Recorder
 
 ABOUT = {"format": 1, "hparam": {"optimizer.lr": 0.1}, "data": {}, "device": {}}
 
@@ -16,7 +16,7 @@ def line(epoch: int, loss: float) -> dict[str, Any]:
     return {"epoch": epoch, "step": 10 * epoch, "val/loss": loss, "lr": 0.1, "weights": "abc", "seconds": 1.5}
 
 
-OPEN: list[Statistic] = []
+OPEN: list[Recorder] = []
 
 
 @pytest.fixture(autouse=True)
@@ -26,8 +26,8 @@ def _closed() -> Iterator[None]:
         OPEN.pop().close()
 
 
-def begun(run: paths.Run, saved: Any = None) -> Statistic:
-    OPEN.append(Statistic(run, ["tensorboard"]))
+def begun(run: paths.Run, saved: Any = None) -> Recorder:
+    OPEN.append(Recorder(run, ["tensorboard"]))
     OPEN[-1].start(ABOUT, saved, 0)
     return OPEN[-1]
 
@@ -85,4 +85,4 @@ def test_a_history_that_lost_lines_is_named_and_not_filled_up(
 
 def test_an_unknown_logger_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="Did you mean 'tensorboard'"):
-        Statistic(paths.Run(tmp_path), ["tensorbord"])
+        Recorder(paths.Run(tmp_path), ["tensorbord"])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import loss
-from exper.training.records.means import Means
+from exper.training.records.totals import Means
 from exper.training.state import State
 from tests.support import play
 
