@@ -28,14 +28,18 @@ def predicted(output_BK: Tensor) -> Tensor:
 
 
 def count(output_BK: Tensor, target_B: Tensor, each_image: bool = False) -> Tensor:
-    """Count, by class, what is found, what there is, and what is guessed: (3, K), or (3, B, K) for each image."""
-    guess_B, images = predicted(output_BK), len(target_B) if each_image else 1
-    guess_IP, target_IP = guess_B.reshape(images, -1), target_B.reshape(images, -1)
-    found_IP = (guess_IP == target_IP).long()
+    """Count by class the hits, the targets and the guesses: (3, K), or (3, B, K) with `each_image`.
+
+    A hit is a target of the class that is guessed right: a true positive.
+    """
+    images = len(target_B) if each_image else 1
+    guess_IP = predicted(output_BK).reshape(images, -1)
+    target_IP = target_B.reshape(images, -1)
+    is_hit_IP = (guess_IP == target_IP).long()
     counts_3IK = target_IP.new_zeros(3, images, max(2, output_BK.shape[1]))
-    counts_3IK[0].scatter_add_(1, target_IP, found_IP)
-    counts_3IK[1].scatter_add_(1, target_IP, torch.ones_like(found_IP))
-    counts_3IK[2].scatter_add_(1, guess_IP, torch.ones_like(found_IP))
+    counts_3IK[0].scatter_add_(1, target_IP, is_hit_IP)
+    counts_3IK[1].scatter_add_(1, target_IP, torch.ones_like(is_hit_IP))
+    counts_3IK[2].scatter_add_(1, guess_IP, torch.ones_like(is_hit_IP))
     if output_BK.shape[1] == 1:
         counts_3IK = counts_3IK[..., 1:]
     return counts_3IK if each_image else counts_3IK[:, 0]
@@ -78,7 +82,9 @@ class TopK:
 
 
 class Confusion:
-    """How often each class (row) is taken for each (column). Its value is no number: evaluate.py makes a picture."""
+    """How often each class (row) is taken for each (column): a table (K, K), which evaluate.py draws."""
+
+    is_table = True  # its value is no number: it is in no line of history
 
     def __init__(self) -> None:
         self.counts: Sum = 0
@@ -97,7 +103,8 @@ class Ratio:
     """A ratio of an epoch's counts; "macro": its mean over classes, "micro": that of the sums over classes."""
 
     def __init__(self, ratio: Callable[[Tensor, Tensor, Tensor], Tensor], average: Average = "macro") -> None:
-        self._ratio, self._average = ratio, average
+        self._ratio = ratio
+        self._average = average
         self.counts: Sum = 0
 
     def add(self, output_BK: Tensor, target_B: Tensor) -> None:
@@ -133,33 +140,33 @@ def dice_of_images(output_BK: Tensor, target_B: Tensor) -> Tensor:
     return _mean(f1, count(output_BK, target_B, each_image=True))
 
 
-def precision(found: Tensor, there: Tensor, guessed: Tensor) -> Tensor:  # noqa: ARG001
-    """Return the share of what is guessed that is there."""
-    return found / guessed
+def precision(hits: Tensor, targets: Tensor, guesses: Tensor) -> Tensor:  # noqa: ARG001
+    """Return the share of the guesses that are hits."""
+    return hits / guesses
 
 
-def recall(found: Tensor, there: Tensor, guessed: Tensor) -> Tensor:  # noqa: ARG001
-    """Return the share of what is there that is found."""
-    return found / there
+def recall(hits: Tensor, targets: Tensor, guesses: Tensor) -> Tensor:  # noqa: ARG001
+    """Return the share of the targets that are hit."""
+    return hits / targets
 
 
-def f1(found: Tensor, there: Tensor, guessed: Tensor) -> Tensor:
+def f1(hits: Tensor, targets: Tensor, guesses: Tensor) -> Tensor:
     """Return the harmonic mean of precision and recall, which is the Dice coefficient."""
-    return 2 * found / (there + guessed)
+    return 2 * hits / (targets + guesses)
 
 
-def iou(found: Tensor, there: Tensor, guessed: Tensor) -> Tensor:
+def iou(hits: Tensor, targets: Tensor, guesses: Tensor) -> Tensor:
     """Return intersection over union, the Jaccard index; over all pixels of an epoch it is that of Pascal VOC."""
-    return found / (there + guessed - found)
+    return hits / (targets + guesses - hits)
 
 
 def _mean(ratio: Callable[..., Tensor], counts_3IK: Tensor) -> Tensor:
-    """Return the mean (I,) over the classes that there are or that are guessed; 1 where there is none."""
-    found_IK, there_IK, guessed_IK = counts_3IK.double()
-    is_known_IK = there_IK + guessed_IK > 0
-    ratio_IK = ratio(found_IK, there_IK, guessed_IK).nan_to_num(0)
-    mean_I = (ratio_IK * is_known_IK).sum(1) / is_known_IK.sum(1)
-    return torch.where(is_known_IK.any(1), mean_I, 1.0)
+    """Return the mean (I,) over the classes that are a target or a guess; 1 where there is none."""
+    hits_IK, targets_IK, guesses_IK = counts_3IK.double()
+    is_counted_IK = targets_IK + guesses_IK > 0
+    ratio_IK = ratio(hits_IK, targets_IK, guesses_IK).nan_to_num(0)
+    mean_I = (ratio_IK * is_counted_IK).sum(1) / is_counted_IK.sum(1)
+    return torch.where(is_counted_IK.any(1), mean_I, 1.0)
 
 
 class PSNR:
@@ -195,11 +202,15 @@ class SSIM:
         self.seen = 0
 
     def add(self, output_BCHW: Tensor, target_BCHW: Tensor) -> None:
-        x, y = output_BCHW.double(), _image(target_BCHW, output_BCHW)
-        mean_x, mean_y = _windowed(x), _windowed(y)
-        var_x, var_y = _windowed(x * x) - mean_x**2, _windowed(y * y) - mean_y**2
+        x = output_BCHW.double()
+        y = _image(target_BCHW, output_BCHW)
+        mean_x = _windowed(x)
+        mean_y = _windowed(y)
+        var_x = _windowed(x * x) - mean_x**2
+        var_y = _windowed(y * y) - mean_y**2
         cov = _windowed(x * y) - mean_x * mean_y
-        c1, c2 = (0.01 * self._range) ** 2, (0.03 * self._range) ** 2
+        c1 = (0.01 * self._range) ** 2
+        c2 = (0.03 * self._range) ** 2
         light = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
         structure = (2 * cov + c2) / (var_x + var_y + c2)
         self.similarity = self.similarity + (light * structure).flatten(1).mean(1).sum()

@@ -1,4 +1,4 @@
-"""Who am I: the run that this process trains. Imports no torch."""
+"""The run that this process trains, as the manager hands it over. Imports no torch."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ from exper.training.distributed import rank
 
 @dataclass(frozen=True)
 class Run:
-    """What the manager hands to training."""
+    """A run in the hands of training."""
 
     files: paths.Run
     data: Path
@@ -27,19 +27,25 @@ class Run:
     lock: int | None  # the descriptor that holds the run's lock; None on a further node of a job
 
     def environment(self) -> dict[str, str]:
-        """Return what another process of this run has to be told, but for the lock."""
-        named = {"RUN": self.files.folder, "DATA": self.data, "SEED": self.seed, "FORMAT": self.format}
-        return {f"EXPER_{name}": str(value) for name, value in named.items()}
+        """Return the environment of another process of this run, without the lock."""
+        variables = {"RUN": self.files.folder, "DATA": self.data, "SEED": self.seed, "FORMAT": self.format}
+        return {f"EXPER_{name}": str(value) for name, value in variables.items()}
 
-    def compare(self, **now: dict[str, Any]) -> None:
-        """Say aloud, or with --exact refuse, what of `device`, `data` … differs from the run that is repeated."""
-        was = self.record.get("recorded") or {}
-        then = [(part, name, old) for part in now for name, old in (was.get(part) or {}).items()]
-        pairs = [(f"{part} {name}", old, now[part].get(name)) for part, name, old in then]
-        differ = [f"{name} was {old!r} and is {new!r}" for name, old, new in pairs if old != new]
-        if differ and self.record.get("exact"):
-            raise Refused(f"not as recorded: {'; '.join(differ)}. Without --exact it runs all the same.")
-        for line in differ:
+    def compare(self, **sections: dict[str, Any]) -> None:
+        """Warn when a value of `device`, `data` … differs from the run that is resumed or repeated.
+
+        Raises:
+            Refused: one differs, and --exact was given.
+        """
+        recorded = self.record.get("recorded") or {}
+        differences = []
+        for section, values in sections.items():
+            for name, old in (recorded.get(section) or {}).items():
+                if old != values.get(name):
+                    differences.append(f"{section} {name} was {old!r} and is {values.get(name)!r}")
+        if differences and self.record.get("exact"):
+            raise Refused(f"not as recorded: {'; '.join(differences)}. Without --exact it runs all the same.")
+        for line in differences:
             rank.say(f"not as recorded, so numbers may differ: {line}")
 
 
@@ -59,9 +65,10 @@ def handed_run(given: Mapping[str, str] = os.environ) -> Iterator[Run]:
 
 
 def _fail(error: Exception) -> NoReturn:
-    """End a rank by an error, after a while in which it keeps that for itself.
+    """Print a rank's error after a delay, and end the process.
 
-    If it is the echo of another rank's end, the launcher kills us meanwhile; what all have, the first tells.
+    If another rank failed first, its launcher kills this one before the delay is over, so that only the cause is
+    printed. An error that all ranks have is printed by the first.
     """
     time.sleep(1.0 if rank.is_first() else 3.0)
     sys.excepthook(type(error), error, error.__traceback__ and error.__traceback__.tb_next)
@@ -90,13 +97,20 @@ def _handed(given: Mapping[str, str]) -> Run:
     if "EXPER_LAUNCHER" in given:
         stopping.watch_launcher(int(given["EXPER_LAUNCHER"]), log)
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # into a pipe, too
-    seed, number = int(given["EXPER_SEED"]), int(given["EXPER_FORMAT"])
-    return Run(run, Path(given["EXPER_DATA"]), seed, number, record, handed.get("EXPER_LOCK"))
+    return Run(
+        files=run,
+        data=Path(given["EXPER_DATA"]),
+        seed=int(given["EXPER_SEED"]),
+        format=int(given["EXPER_FORMAT"]),
+        record=record,
+        lock=handed.get("EXPER_LOCK"),
+    )
 
 
 def _from_input() -> int:
-    """Move what torchrun, or srun, passes on as standard input, and as nothing else, to a descriptor of its own."""
-    held, nothing = os.dup(0), os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    return held
+    """Move standard input, the only descriptor that torchrun and srun pass on, to a descriptor of its own."""
+    handed = os.dup(0)
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 0)
+    os.close(empty)
+    return handed

@@ -277,13 +277,13 @@ class State:
         self._load_own_state(self._own_part(saved))
 
     def _shared(self) -> dict[str, Any]:
-        """Return what is equal in all processes, by its key in a checkpoint."""
+        """Return the parts that are equal in all processes, by their keys in a checkpoint."""
         names = ("model", "optimizer", "scheduler", "scaler", "monitor")
         shared = {name: getattr(self, name) for name in names}
         return shared if self.ema is None else shared | {"ema": self.ema}
 
     def _own_state(self) -> dict[str, Any]:
-        """Return what differs between processes."""
+        """Return the state that each process has for itself."""
         weights = dict(self.loss.named_parameters(remove_duplicate=False))  # frozen: as they were built
         loss = {name: value for name, value in self.loss.state_dict().items() if name not in weights}
         own = {"metric": self.metric.state_dict(), "own": self.logged.state_dict(), "random": random_state.state()}

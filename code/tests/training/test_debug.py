@@ -143,7 +143,7 @@ def test_the_search_writes_nothing_and_leaves_the_last_checkpoint(
     assert os.readlink(run.checkpoint / "epoch_last.path") == "epoch_2.path"
     assert torch.load(run.checkpoint / "crash.path", weights_only=True)["step"] == 12
     shown = capsys.readouterr().out
-    assert "to find the layer, it is all done again from step 8 on" in shown
+    assert "to find the layer, training is repeated from step 8" in shown
     assert shown.count("epoch 1/3") == 1
 
 
