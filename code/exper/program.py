@@ -56,10 +56,10 @@ def this_run(code: Path, given: Mapping[str, str] = os.environ) -> Iterator[Run]
         with handed_run(given) as run:
             yield run
         return
-    from exper.runs.untagged import Untagged  # imports most of the manager, which the run of a tag does not need
+    from exper.runs.untagged import untagged_run  # imports most of the manager, which the run of a tag does not need
 
     command = ["python", "code/main.py", *sys.argv[1:]]
-    with Untagged(paths.Project(code.parent), command) as environment, handed_run(environment) as run:
+    with untagged_run(paths.Project(code.parent), command) as environment, handed_run(environment) as run:
         try:
             yield run
         except Refused as error:

@@ -201,8 +201,8 @@ def test_a_run_by_hand_brings_it_up_too(project: paths.Project) -> None:
         import os, pathlib, sys
         sys.path.append(str(pathlib.Path(__file__).parent))
         from exper.core import paths
-        from exper.runs.untagged import Untagged
-        with Untagged(paths.Project(pathlib.Path(__file__).resolve().parent.parent), ["python"]) as environment:
+        from exper.runs.untagged import untagged_run
+        with untagged_run(paths.Project(pathlib.Path(__file__).resolve().parent.parent), ["python"]) as environment:
             print("trains")
         """
     write(project, main=body)

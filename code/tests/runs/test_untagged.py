@@ -18,8 +18,9 @@ BY_HAND = """\
 import os, pathlib, sys
 sys.path.append(str(pathlib.Path(__file__).parent))
 from exper.core import paths
-from exper.runs.untagged import Untagged
-with Untagged(paths.Project(pathlib.Path(__file__).resolve().parent.parent), ["python", "code/main.py"]) as environment:
+from exper.runs.untagged import untagged_run
+project = paths.Project(pathlib.Path(__file__).resolve().parent.parent)
+with untagged_run(project, ["python", "code/main.py"]) as environment:
     run = pathlib.Path(environment["EXPER_RUN"])
 """
 

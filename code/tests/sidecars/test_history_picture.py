@@ -157,9 +157,9 @@ def test_an_untagged_run_has_a_picture(project: paths.Project) -> None:
     by_hand = """\
         import os, pathlib, sys
         from exper.core import paths
-        from exper.runs.untagged import Untagged
+        from exper.runs.untagged import untagged_run
         root = pathlib.Path(__file__).resolve().parent.parent
-        with Untagged(paths.Project(root), ["python", "code/main.py"]) as given:
+        with untagged_run(paths.Project(root), ["python", "code/main.py"]) as given:
             os.environ.update(given)
             exec({body!r})
         """
