@@ -134,15 +134,15 @@ def _is_control(character: str) -> bool:
 
 
 def _samplers(*_: object) -> Iterable[str]:
-    from exper.search import options
+    from exper.search import strategies
 
-    return options.SAMPLERS
+    return strategies.SAMPLERS
 
 
 def _pruners(*_: object) -> Iterable[str]:
-    from exper.search import options
+    from exper.search import strategies
 
-    return options.PRUNERS
+    return strategies.PRUNERS
 
 
 def _examples(*_: object) -> Iterable[str]:

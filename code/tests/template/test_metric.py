@@ -225,31 +225,6 @@ def test_a_value_of_any_kind_is_a_number_for_history(kind: str, monkeypatch: pyt
     assert {type(one) for one in values.values()} == {float}
 
 
-def test_sums_go_on_from_a_saved_state() -> None:
-    some = batches()
-    unbroken = fed(Totals(build(ALL)), some)
-    again = Totals(build(ALL))
-    again.load_state_dict(fed(Totals(build(ALL)), some[:2]).state_dict())
-    fed(again, some[2:])
-    assert again.values("val") == unbroken.values("val")
-    assert again.tables("val") == unbroken.tables("val")
-
-
-def test_a_state_is_sums_that_several_processes_may_add() -> None:
-    some = batches()
-    first, second, both = (fed(Totals(build(ALL)), one).state_dict()["metrics"] for one in (some[:2], some[2:], some))
-    for name, sums in both.items():
-        for key, sum_ in sums.items():
-            assert torch.equal(torch.as_tensor(first[name][key] + second[name][key]), torch.as_tensor(sum_)), name
-
-
-def test_the_last_of_several_outputs_counts() -> None:
-    output, label = batches()[0]
-    totals = Totals(build([{"name": "acc"}]))
-    totals.add(torch.tensor(0.0), [-output, output], Batch(output, label, 1.0))
-    assert totals.values("train")["train/acc"] == value([(output, label)], "acc")
-
-
 @pytest.mark.parametrize(
     ("part", "name"),
     [
@@ -275,11 +250,3 @@ def test_a_top_k_of_all_classes_is_refused() -> None:
     Totals(build([{"name": "top_k", "k": 5}])).check(classes=6)
     with pytest.raises(Refused, match=r"metric\.k = 5: of 5 classes it has to leave some out"):
         Totals(build([{"name": "top_k", "k": 5}])).check(classes=5)
-
-
-def test_the_first_batch_that_is_not_finite_is_known() -> None:
-    totals = Totals(build([]))
-    for loss in (1.0, 2.0, float("inf"), 1.0, float("nan"), 1.0):
-        totals.add(torch.tensor(loss), torch.zeros(1, 2), Batch(torch.zeros(1), torch.zeros(1), 1.0))
-        totals.end_batch()
-    assert int(totals.finite) == 2

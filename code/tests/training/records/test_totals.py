@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 import loss
-from exper.training.records.totals import Means
+from exper.training.data.batches import Batch
+from exper.training.records.totals import Means, Totals
 from exper.training.state import State
+from metric import METRIC, build
 from tests.support import play
 
 
@@ -90,3 +93,65 @@ def test_one_call_reaches_history_and_survives_a_continue(tmp_path: Path, monkey
         for text in (whole, run.history.read_bytes())
     ]
     assert numbers[0] == numbers[1]
+
+
+Batches = list[tuple[Tensor, Tensor]]
+
+
+def batches(classes: int = 10, size: tuple[int, ...] = (), known: int | None = None) -> Batches:
+    """Draw four batches, the last one smaller, for images of `size`; targets are below `known`."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = []
+    for batch in (64, 64, 64, 7):
+        output = torch.randn(batch, classes, *size, generator=generator)
+        drawn.append((output, torch.randint(known or max(2, classes), (batch, *size), generator=generator)))
+    return drawn
+
+
+def fed(totals: Totals, some: Batches) -> Totals:
+    for output, label in some:
+        loss = cross_entropy(output, label) if output.shape[1] > 1 else torch.tensor(0.0)
+        totals.add(loss, output, Batch(output, label, 1.0))
+        totals.end_batch()
+    return totals
+
+
+ALL: list[dict[str, Any]] = [
+    {"name": name, **({"k": 3} if name == "top_k" else {})} for name in METRIC if name not in ("psnr", "ssim")
+]
+
+
+def test_sums_go_on_from_a_saved_state() -> None:
+    some = batches()
+    unbroken = fed(Totals(build(ALL)), some)
+    again = Totals(build(ALL))
+    again.load_state_dict(fed(Totals(build(ALL)), some[:2]).state_dict())
+    fed(again, some[2:])
+    assert again.values("val") == unbroken.values("val")
+    assert again.tables("val") == unbroken.tables("val")
+
+
+def test_a_state_is_sums_that_several_processes_may_add() -> None:
+    some = batches()
+    first, second, both = (fed(Totals(build(ALL)), one).state_dict()["metrics"] for one in (some[:2], some[2:], some))
+    for name, sums in both.items():
+        for key, sum_ in sums.items():
+            assert torch.equal(torch.as_tensor(first[name][key] + second[name][key]), torch.as_tensor(sum_)), name
+
+
+def test_the_last_of_several_outputs_counts() -> None:
+    output, label = batches()[0]
+    totals = Totals(build([{"name": "acc"}]))
+    totals.add(torch.tensor(0.0), [-output, output], Batch(output, label, 1.0))
+    assert (
+        totals.values("train")["train/acc"]
+        == fed(Totals(build([{"name": "acc"}])), [(output, label)]).values("train")["train/acc"]
+    )
+
+
+def test_the_first_batch_that_is_not_finite_is_known() -> None:
+    totals = Totals(build([]))
+    for batch_loss in (1.0, 2.0, float("inf"), 1.0, float("nan"), 1.0):
+        totals.add(torch.tensor(batch_loss), torch.zeros(1, 2), Batch(torch.zeros(1), torch.zeros(1), 1.0))
+        totals.end_batch()
+    assert int(totals.finite) == 2

@@ -1,11 +1,7 @@
-"""Short runs, few samples, and the layer that a NaN comes from."""
+"""A NaN or infinite loss: training is repeated, and the layer where it began is named."""
 
-import json
 import os
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,60 +16,6 @@ from exper.core import paths
 from exper.training import stopping
 from exper.training.data.batches import Tensors
 from tests.support import play
-
-
-def test_a_right_model_learns_a_few_samples_to_100_percent(tmp_path: Path) -> None:
-    run = play.born(tmp_path / "0")
-    play.train(run, play.config(overfit=30, epochs=40))
-    statistic = play.statistic(run)
-    assert statistic["data"]["size"] == {"train": 30, "val": 30, "test": 30}
-    assert statistic["metric"]["best"]["val/acc"] == statistic["metric"]["test"]["test/acc"] == 1
-
-
-def test_more_samples_than_there_are_is_refused(tmp_path: Path) -> None:
-    run = play.born(tmp_path / "0")
-    with pytest.raises(SystemExit):
-        play.train(run, play.small(overfit=58))
-    assert "overfit = 58: the training split has 57 samples." in run.refused.read_text()
-
-
-def test_debug_takes_2_epochs_of_4_batches_and_says_so(tmp_path: Path) -> None:
-    run = play.born(tmp_path / "0")
-    play.train(run, play.config(debug=True))
-    statistic = play.statistic(run)
-    assert [line["step"] for line in play.history(run)] == [4, 8]
-    assert statistic["data"]["size"] == {"train": 64, "val": 270, "test": 270}
-    named = {"debug": True, "epochs": 2, "anomaly": True}
-    assert {name: statistic["hparam"][name] for name in named} == named
-
-
-def test_debug_is_a_flag_of_main_py_as_well(tmp_path: Path) -> None:
-    shutil.copytree(play.CODE, tmp_path / "code", ignore=shutil.ignore_patterns("tests", "__pycache__"))
-    done = subprocess.run([sys.executable, "code/main.py", "--debug"], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    run = paths.Run(tmp_path / "__result__" / "untagged" / "0")
-    assert json.loads(run.record.read_text())["command"] == ["python", "code/main.py", "--debug"]
-    assert play.statistic(run)["hparam"]["debug"] is True
-    assert play.statistic(run)["metric"]["last"]["epoch"] == 2
-
-
-def test_debug_checks_every_gradient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(loss.LOSS, "root", Root)
-    run = play.born(tmp_path / "0")
-    with (
-        pytest.warns(UserWarning, match="Traceback of forward call"),
-        pytest.raises(RuntimeError, match="MulBackward"),
-    ):
-        play.train(run, play.config(debug=True, loss={"name": "root"}))
-    assert not torch.is_anomaly_enabled()
-
-
-class Root(nn.Module):
-    """A finite loss whose gradient is not: of the square root at 0, times 0."""
-
-    def forward(self, output_BK: Tensor, target_B: Tensor) -> Tensor:
-        return (output_BK.sum() * 0).sqrt()
-
 
 # -- NaN ---------------------------------------------------------------------------------------------------------------
 
