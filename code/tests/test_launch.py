@@ -5,9 +5,12 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from exper import commands
 from exper.core import paths
 from tests.support import manager
 from tests.support.manager import exper, nothing_left, refused, write
@@ -53,6 +56,56 @@ def test_a_users_module_does_not_become_ours(project: paths.Project) -> None:
     for name in ("json", "subprocess", "random", "queue", "signal", "code", "data", "exper"):
         (project.code / f"{name}.py").write_text("raise SystemExit('mine')\n")
     exper(project, "expls", cwd=project.code)
+
+
+CALLERS = {
+    "cron": {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "LOGNAME": "nobody", "SHELL": "/bin/sh"},
+    "a shell": None,
+}
+
+
+@pytest.mark.parametrize("place", ["absolute", "relative"])
+@pytest.mark.parametrize("caller", CALLERS)
+def test_it_runs_from_any_caller(project: paths.Project, caller: str, place: str) -> None:
+    for name in ("git", "signal", "config"):  # modules of the caller's folder
+        (project.root / f"{name}.py").write_text("raise SystemExit('mine')\n")
+    entry = project.code / "exper"
+    words = [sys.executable, "-I", os.path.relpath(entry, project.root) if place == "relative" else entry]
+    done = subprocess.run(
+        [*words, "run", "base"], cwd=project.root, env=CALLERS[caller], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert manager.the_run(project, "base/0").record.exists()
+
+
+USES_GIT = """\
+from mlflow.utils.git_utils import get_git_commit
+
+def probe(arguments, project):
+    print(get_git_commit(str(project.root)))
+    return 0
+"""
+
+
+def test_a_folder_of_exper_hides_no_package(project: paths.Project, git: Callable[..., str]) -> None:
+    pytest.importorskip("mlflow")
+    (project.code / "exper" / "git").mkdir()
+    (project.code / "exper" / "git" / "__init__.py").write_text("raise SystemExit('ours')\n")
+    (project.code / "exper" / "commands" / "probe.py").write_text(USES_GIT)
+    assert exper(project, "probe").stdout.strip() == git("rev-parse", "HEAD").strip()
+
+
+def test_job_scripts_of_earlier_versions_still_start(project: paths.Project, tmp_path: Path) -> None:
+    words = [sys.executable, "-I", project.code / "exper" / "launch.py"]
+    done = subprocess.run([*words, "run", "x"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    refused_ = subprocess.run([*words, "run", "x"], cwd=tmp_path, capture_output=True, text=True)
+    assert (refused_.returncode, refused_.stderr.partition(":")[0]) == (2, "run")
+
+
+def test_a_short_name_is_the_command(project: paths.Project) -> None:
+    for short, name in commands.SHORT_NAMES.items():
+        assert exper(project, short, "-h").stdout == exper(project, name, "-h").stdout
 
 
 def test_no_command_imports_torch_pandas_or_optuna(project: paths.Project) -> None:

@@ -73,6 +73,21 @@ def test_loops_and_words_in_a_script(shell: str, probe: paths.Project, tmp_path:
     assert verdict.read_text() == "all cases pass"
 
 
+def test_the_names_of_the_shell_are_those_of_the_table(shell: str, probe: paths.Project) -> None:
+    listed = {
+        "source.sh": "unalias ",
+        "exper/shell.bash": "complete -F _exper_complete ",
+        "exper/shell.zsh": "compdef _exper_complete ",
+    }
+    for file, start in listed.items():
+        lines = [line.strip() for line in (probe.code / file).read_text().splitlines()]
+        words = next(line for line in lines if line.startswith(start)).removeprefix(start)
+        assert set(words.partition(" 2>")[0].split()) == COMMANDS, file
+    text = '. "$1"; shift; for name in "$@"; do "$name" x; done'
+    shown = run_script(shell, text, str(probe.code / "source.sh"), *commands.IN_SHELL).stdout
+    assert shown.splitlines() == [f"<{commands.SHORT_NAMES.get(name, name)}><x>" for name in commands.IN_SHELL]
+
+
 ODD_OPTIONS = {
     "bash": ["-O nullglob", "-O failglob", "-O expand_aliases", "-o noglob"],
     "zsh": [
