@@ -1,4 +1,8 @@
-"""Data sets by name, each a function of a folder, for its files, and of arguments in config.py's `data`."""
+"""Data sets by name: each is called with the folder of its files and the arguments in config.py's `data`.
+
+A data set of your own is a function that returns `Tensors`, or a class like those in image_folder.py and carvana.py:
+`Dataset` in exper/training/data/batches.py lists what it needs. It is a file here and a line in DATA.
+"""
 
 import math
 from collections.abc import Callable
@@ -14,7 +18,7 @@ from data.digits import digits
 from data.image_folder import ImageFolder
 from data.mnist import fashion_mnist, mnist
 from exper.core import components
-from exper.core.components import Count
+from exper.core.components import Component, Count
 from exper.core.errors import Refused
 from exper.training.data.batches import Batches, Dataset, Tensors
 from exper.training.data.split import Split
@@ -31,7 +35,7 @@ DATA: dict[str, Callable[..., Dataset]] = {
 
 
 class Reading(NamedTuple):
-    """What config.py says of every data set, beside its own arguments."""
+    """The arguments of `data` in config.py that every data set has."""
 
     batch_size: Count
     eval_batch_size: Count
@@ -40,13 +44,25 @@ class Reading(NamedTuple):
     cache: bool = False  # read files once, into memory
 
 
-def check(settings: dict[str, Any]) -> tuple[dict[str, Any], Reading, Split]:
-    """Divide config.py's `data` into a part and the rest; refuse what is wrong in them, without loading anything."""
+class Checked(NamedTuple):
+    """The `data` of config.py, checked."""
+
+    component: Component  # the data set and its own arguments
+    reading: Reading
+    split: Split
+
+
+def check(settings: dict[str, Any]) -> Checked:
+    """Check `data` of config.py without loading anything.
+
+    Raises:
+        Refused: an unknown data set, or a wrong argument.
+    """
     shared = {name: value for name, value in settings.items() if name in Reading._fields}
-    part = {name: value for name, value in settings.items() if name not in shared}
-    components.check("data", part, DATA, leading=1, also=Reading._fields)
+    component = {name: value for name, value in settings.items() if name not in shared}
+    components.check("data", component, DATA, leading=1, also=Reading._fields)
     reading: Reading = components.call("data", shared, Reading)
-    return part, reading, components.call("data.split", reading.split, Split)
+    return Checked(component, reading, components.call("data.split", reading.split, Split))
 
 
 def load(
@@ -57,17 +73,29 @@ def load(
     seed: int,
     epoch_length: int | None = None,
 ) -> tuple[dict[str, Batches], dict[str, Any]]:
-    """Return the batches of "train", "val" and "test", and statistic.json's `data`."""
-    part, reading, split = check(settings)
-    dataset = components.build("data", part, DATA, folder)
+    """Return the batches of "train", "val" and "test", and the section `data` of statistic.json.
+
+    Raises:
+        Refused: the data set is missing or damaged, can't be split so, or doesn't fit `transform`.
+    """
+    component, reading, split = check(settings)
+    dataset = components.build("data", component, DATA, folder)
     try:
         index = split.of(dataset)
     except ValueError as error:
         raise Refused(f"data.split = {reading.split!r}: {error}") from error
-    sizes = {name: len(one) for name, one in index.items()}
-    about = {"name": part["name"], "size": sizes, "fingerprint": dataset.fingerprint()}
-    size, workers = reading.batch_size, reading.workers
-    train = Batches(dataset, index["train"], size, transform, device, workers, seed, length=epoch_length)
+    sizes = {name: len(index_N) for name, index_N in index.items()}
+    description = {"name": component["name"], "size": sizes, "fingerprint": dataset.fingerprint()}
+    train = Batches(
+        dataset,
+        index["train"],
+        size=reading.batch_size,
+        transform=transform,
+        device=device,
+        workers=reading.workers,
+        seed=seed,
+        length=epoch_length,
+    )
     if reading.cache and not isinstance(dataset, Tensors):
         train = replace(train, dataset=train.in_memory(), workers=0)
     train.shape = transform.check(*train.dataset.__getitems__(index["train"][:2]))
@@ -75,4 +103,4 @@ def load(
         train.dataset.to(device)
         train = train.normalized()
     val = replace(train, index_N=index["val"], size=reading.eval_batch_size, seed=None, length=None)
-    return {"train": train, "val": val, "test": replace(val, index_N=index["test"])}, about
+    return {"train": train, "val": val, "test": replace(val, index_N=index["test"])}, description

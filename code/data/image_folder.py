@@ -1,4 +1,4 @@
-"""Images in a folder for each class, of any format and size."""
+"""Images in a folder for each class, of any format and size, as torchvision's ImageFolder expects them."""
 
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,10 @@ SPLITS = {"train": "train", "valid": "val", "val": "val", "test": "test"}  # nam
 class ImageFolder(Files):
     """`<path>/<class>/….jpg`, or `<path>/train/<class>/….jpg` with the same in `valid` (or `val`) and `test`.
 
-    Of valid and test, what isn't there is split from train. Classes are numbered in the order of their names.
+    If there is no folder valid or test, these samples are split from train. Classes are numbered in alphabetical order.
+
+    Raises:
+        Refused: there are fewer than two classes, a class without images, or an image outside the folders of classes.
     """
 
     labels: Tensor
@@ -28,9 +31,12 @@ class ImageFolder(Files):
         places = [self._place(name, has_splits) for name in self.files]
         self.names = self._classes(self.root / "train" if has_splits else self.root, set(places))
         number = {name: number for number, name in enumerate(self.names)}
-        self.labels, self.classes = torch.tensor([number[label] for _, label in places]), len(number)
-        splits = {split for split, _ in places} - {"train"}
-        self.own = {one: torch.tensor([one == split for split, _ in places]).nonzero().flatten() for one in splits}
+        self.labels = torch.tensor([number[label] for _, label in places])
+        self.classes = len(number)
+        self.own = {
+            name: torch.tensor([split == name for split, _ in places]).nonzero().flatten()
+            for name in {split for split, _ in places} - {"train"}
+        }
 
     def _place(self, name: str, has_splits: bool) -> tuple[str, str]:
         """Return the split and the class of a file."""
@@ -42,9 +48,11 @@ class ImageFolder(Files):
         return SPLITS[split], label
 
     def _classes(self, root: Path, places: set[tuple[str, str]]) -> list[str]:
-        names = sorted(one.name for one in root.iterdir() if one.is_dir() and not one.name.startswith("."))
+        names = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
         if len(names) < 2 or not {*SPLITS}.isdisjoint(names):
-            raise Refused(f"data: {root} needs folders of two classes or more, or train with them in it. Make them.")
+            raise Refused(
+                f"data: {root} needs a folder for each of two classes or more, or train with them in it. Make them."
+            )
         trained = {label for split, label in places if split == "train"}
         odd = sorted({*names} ^ trained | {label for _, label in places} - trained)
         if odd:

@@ -1,4 +1,7 @@
-"""LeNet-5 (LeCun et al., Gradient-Based Learning, 1998, figure 2) with ReLU, max pooling and dropout."""
+"""LeNet-5 (LeCun et al., Gradient-Based Learning Applied to Document Recognition, 1998, figure 2), modernized.
+
+It has ReLU, max pooling, dropout, and 32 and 64 channels where the paper has 6 and 16.
+"""
 
 from torch import Tensor, nn
 
@@ -6,7 +9,11 @@ from exper.core.components import Share
 
 
 class LeNet(nn.Module):
-    """Map images (B, C, H, W) to logits (B, K)."""
+    """Map images (B, C, H, W), of 4 x 4 pixels or more, to logits (B, K).
+
+    Raises:
+        ValueError: the images are smaller.
+    """
 
     def __init__(self, shape: tuple[int, int, int], classes: int, dropout: Share = 0.0) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A multi-layer perceptron: linear layers with ReLU and dropout between them (the "vanilla" network)."""
+"""A multi-layer perceptron: linear layers with ReLU and dropout (Goodfellow et al., Deep Learning, 2016, chapter 6)."""
 
 from itertools import pairwise
 
@@ -8,7 +8,7 @@ from exper.core.components import Count, Share
 
 
 class MLP(nn.Module):
-    """Map images (B, C, H, W), as vectors of all their pixels, to logits (B, K)."""
+    """Map images (B, C, H, W), flattened to vectors of C * H * W, to logits (B, K); `hidden` are the layers' widths."""
 
     def __init__(
         self,
@@ -20,7 +20,7 @@ class MLP(nn.Module):
         super().__init__()
         channels, height, width = shape
         sizes = [channels * height * width, *hidden]
-        layers = [layer for ahead, size in pairwise(sizes) for layer in _layer(ahead, size, dropout)]
+        layers = [layer for inputs, outputs in pairwise(sizes) for layer in _layer(inputs, outputs, dropout)]
         self.body = nn.Sequential(nn.Flatten(), *layers)
         self.head = nn.Linear(sizes[-1], classes)
 
@@ -28,5 +28,5 @@ class MLP(nn.Module):
         return self.head(self.body(x))  # type: ignore[no-any-return]
 
 
-def _layer(ahead: int, size: int, dropout: float) -> list[nn.Module]:
-    return [nn.Linear(ahead, size), nn.ReLU(), nn.Dropout(dropout)]
+def _layer(inputs: int, outputs: int, dropout: float) -> list[nn.Module]:
+    return [nn.Linear(inputs, outputs), nn.ReLU(), nn.Dropout(dropout)]

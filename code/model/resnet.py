@@ -1,4 +1,4 @@
-"""ResNet-18 (He et al., Deep Residual Learning for Image Recognition, 2015, table 1), from its building blocks."""
+"""ResNet-18 (He et al., Deep Residual Learning for Image Recognition, 2015, table 1), initialized as torchvision's."""
 
 from typing import Literal
 
@@ -10,8 +10,8 @@ from exper.core.components import Count
 class ResNet18(nn.Module):
     """Map images (B, C, H, W) to logits (B, K).
 
-    The stem "large" is the paper's for 224 x 224 pixels: it leaves a quarter of each side. "small", for CIFAR and less,
-    leaves all pixels (the paper's section 4.2). `width` is the channels of the first stage.
+    The stem "large", for 224 x 224 pixels, is the paper's: it divides height and width by 4. "small", for 32 x 32 and
+    fewer pixels, keeps them (section 4.2). `width` is the number of channels of the first stage; the paper's is 64.
     """
 
     def __init__(
@@ -39,19 +39,18 @@ class ResNet18(nn.Module):
 
 
 class Block(nn.Module):
-    """Two 3 x 3 convolutions beside a shortcut (the paper's figure 5, left): (B, C, H, W) to (B, D, H/s, W/s)."""
+    """Two 3 x 3 convolutions and a shortcut (the paper's figure 5, left): (B, C, H, W) to (B, D, H/s, W/s)."""
 
-    def __init__(self, ahead: int, channels: int, stride: int) -> None:
+    def __init__(self, inputs: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(ahead, channels, 3, stride, padding=1, bias=False)
+        self.conv1 = nn.Conv2d(inputs, channels, 3, stride, padding=1, bias=False)
         self.norm1 = nn.BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(channels)
         self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or ahead != channels:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(ahead, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
-            )  # the paper's option B
+        if stride != 1 or inputs != channels:
+            projection = nn.Conv2d(inputs, channels, 1, stride, bias=False)  # the paper's option B
+            self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm1(self.conv1(x)).relu()
@@ -59,13 +58,13 @@ class Block(nn.Module):
         return (y + self.shortcut(x)).relu()  # type: ignore[no-any-return]
 
 
-def _stem(ahead: int, channels: int, kind: str) -> nn.Sequential:
+def _stem(inputs: int, channels: int, kind: str) -> nn.Sequential:
     if kind == "small":
-        conv = nn.Conv2d(ahead, channels, 3, padding=1, bias=False)
+        conv = nn.Conv2d(inputs, channels, 3, padding=1, bias=False)
         return nn.Sequential(conv, nn.BatchNorm2d(channels), nn.ReLU())
-    conv = nn.Conv2d(ahead, channels, 7, stride=2, padding=3, bias=False)
+    conv = nn.Conv2d(inputs, channels, 7, stride=2, padding=3, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(channels), nn.ReLU(), nn.MaxPool2d(3, stride=2, padding=1))
 
 
-def _stage(ahead: int, channels: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(Block(ahead, channels, stride), Block(channels, channels, stride=1))
+def _stage(inputs: int, channels: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(Block(inputs, channels, stride), Block(channels, channels, stride=1))

@@ -1,6 +1,7 @@
 """U-Net (Ronneberger et al., U-Net: Convolutional Networks for Biomedical Image Segmentation, 2015, figure 1).
 
-As is usual since, the convolutions keep the size of images and have batch normalization.
+Unlike the paper's, and as is usual now, convolutions are padded, so that they keep height and width, and have batch
+normalization.
 """
 
 import torch
@@ -9,11 +10,14 @@ from torch.nn import functional
 
 from exper.core.components import Count
 
-LEVELS = 4  # of halving: 16 pixels become one
+LEVELS = 4  # each halves height and width, so that 16 x 16 pixels become one
 
 
 class UNet(nn.Module):
-    """Map images (B, C, H, W) of any size to logits (B, K, H, W); `width` is the channels of the first level."""
+    """Map images (B, C, H, W) of any size to logits (B, K, H, W).
+
+    `width` is the number of channels of the first level, which doubles with each level; the paper's is 64.
+    """
 
     def __init__(self, shape: tuple[int, int, int], classes: int, width: Count = 32) -> None:
         super().__init__()
@@ -21,7 +25,7 @@ class UNet(nn.Module):
         self.pool = nn.MaxPool2d(2)
         self.down = nn.ModuleList(map(double, [shape[0], *widths], widths))
         self.up = nn.ModuleList(map(enlarge, widths[1:], widths))
-        self.merge = nn.ModuleList(double(2 * own, own) for own in widths[:-1])
+        self.merge = nn.ModuleList(double(2 * channels, channels) for channels in widths[:-1])
         self.head = nn.Conv2d(width, classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -35,20 +39,20 @@ class UNet(nn.Module):
         return self.head(x)[:, :, :height, :width]  # type: ignore[no-any-return]
 
 
-def double(ahead: int, channels: int) -> nn.Sequential:
+def double(inputs: int, channels: int) -> nn.Sequential:
     """Return two 3 x 3 convolutions, each with batch normalization and ReLU."""
     layers: list[nn.Module] = []
-    for before in (ahead, channels):
-        layers += [nn.Conv2d(before, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()]
+    for channels_in in (inputs, channels):
+        layers += [nn.Conv2d(channels_in, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()]
     return nn.Sequential(*layers)
 
 
-def enlarge(ahead: int, channels: int) -> nn.Module:
-    """Return the paper's up-convolution, which doubles height and width; unlike interpolation exact on GPUs too."""
-    return nn.ConvTranspose2d(ahead, channels, 2, stride=2)
+def enlarge(inputs: int, channels: int) -> nn.Module:
+    """Return the paper's up-convolution: it doubles height and width. Unlike upsampling it is deterministic on GPUs."""
+    return nn.ConvTranspose2d(inputs, channels, 2, stride=2)
 
 
 def padded(image_BCHW: Tensor) -> Tensor:
-    """Repeat the last row and column until both sides are divisible by 2^LEVELS."""
+    """Repeat the last row and column until height and width are divisible by 2^LEVELS."""
     height, width = image_BCHW.shape[2:]
     return functional.pad(image_BCHW, (0, -width % 2**LEVELS, 0, -height % 2**LEVELS), mode="replicate")

@@ -10,8 +10,8 @@ from model.unet import LEVELS, double, enlarge, padded
 class UNetPlusPlus(nn.Module):
     """Map images (B, C, H, W) of any size to logits (B, K, H, W).
 
-    With `deep_supervision`, in training only, to a list of four such, one for each depth of the net; the deepest, which
-    is the output otherwise, comes last.
+    With `deep_supervision` (section 3.2), in training only, return a list of LEVELS such tensors, one for each depth of
+    the net. The deepest one comes last; it is the only output otherwise.
     """
 
     def __init__(
@@ -21,7 +21,7 @@ class UNetPlusPlus(nn.Module):
         widths = [width * 2**level for level in range(LEVELS + 1)]
         self.pool = nn.MaxPool2d(2)
         self.down = nn.ModuleList(map(double, [shape[0], *widths], widths))
-        # The paper's node x(i, j): at level i, the j-th beside the encoder's x(i, 0).
+        # The paper's nodes x(i, j) at level i: x(i, 0) is the encoder's, each other gets all before it (equation 1).
         nodes = [(level, place) for place in range(1, LEVELS + 1) for level in range(LEVELS + 1 - place)]
         self.up = nn.ModuleDict({f"{i}_{j}": enlarge(widths[i + 1], widths[i]) for i, j in nodes})
         self.nodes = nn.ModuleDict({f"{i}_{j}": double((j + 1) * widths[i], widths[i]) for i, j in nodes})
@@ -36,6 +36,7 @@ class UNetPlusPlus(nn.Module):
             level = int(name[0])
             below = self.up[name](rows[level + 1][-1])
             rows[level].append(node(torch.cat([*rows[level], below], dim=1)))
-        shown = len(self.heads) if self.training else 1
-        logits = [head(x)[:, :, :height, :width] for head, x in zip(self.heads[-shown:], rows[0][-shown:], strict=True)]
-        return logits if shown > 1 else logits[0]
+        count = len(self.heads) if self.training else 1
+        outputs = zip(self.heads[-count:], rows[0][-count:], strict=True)
+        logits = [head(x)[:, :, :height, :width] for head, x in outputs]
+        return logits if count > 1 else logits[0]

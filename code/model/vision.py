@@ -1,4 +1,4 @@
-"""The classifiers of torchvision by name; they are listed under docs.pytorch.org/vision/stable/models.html."""
+"""torchvision's classifiers by name; docs.pytorch.org/vision/stable/models.html lists them with their papers."""
 
 import re
 from pathlib import Path
@@ -13,11 +13,14 @@ from exper.core.errors import Refused, unknown_name
 
 
 class Torchvision(nn.Module):
-    """Map images (B, C, H, W), of 3 channels or 1, to logits (B, K): the body of `net`, and a head of our own.
+    """Map images (B, C, H, W), with C 3 or 1, to logits (B, K): `net` with a new last layer, the head.
 
-    With `freeze` the body stays as it is: its weights, the statistics of its batch normalization, and without dropout.
-    Each net needs a least size of images, often 32 pixels. `pretrained = "torchvision"` in config.py, beside `model`,
-    starts from the weights that torchvision offers for the body.
+    With `freeze` the body, which is all the rest, keeps its weights and the statistics of its batch normalization, and
+    has no dropout. Each net has a minimum image size, often 32 pixels. `pretrained = "torchvision"` in config.py starts
+    from torchvision's weights of the body.
+
+    Raises:
+        ValueError: the images have another number of channels.
     """
 
     def __init__(
@@ -26,7 +29,9 @@ class Torchvision(nn.Module):
         super().__init__()
         if shape[0] not in (1, 3):
             raise ValueError(f"images have {shape[0]} channels; torchvision's nets take 3, or 1 for all three")
-        self.net, self.shape, self.freeze = net, shape, freeze
+        self.net = net
+        self.shape = shape
+        self.freeze = freeze
         self.body = _net(net, shape)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(_cut_head(self.body), classes))
         self.body.requires_grad_(not freeze)
@@ -36,25 +41,27 @@ class Torchvision(nn.Module):
         return self.head(self.body(x.expand(-1, 3, -1, -1)))  # type: ignore[no-any-return]
 
     def train(self, mode: bool = True) -> "Torchvision":
-        """Set training mode, of what is not frozen: else running means would drift away from the frozen weights."""
+        """Set training mode, except of a frozen body: its running means would drift away from its weights."""
         super().train(mode)
         self.body.train(mode and not self.freeze)
         return self
 
     @staticmethod
     def check(net: str, **_: Any) -> None:
-        """Refuse what is no classifier of torchvision."""
-        from torchvision import models  # a second of importing, for those who use it
+        """Refuse a `net` that is no classifier of torchvision."""
+        from torchvision import models  # takes a second, which other models don't wait for
 
-        known = models.list_models(module=models)
-        if net not in known:
-            raise unknown_name("model.net", net, known)
+        names = models.list_models(module=models)
+        if net not in names:
+            raise unknown_name("model.net", net, names)
 
     def start_weights(self) -> tuple[dict[str, Tensor], Path]:
-        """Return torchvision's weights of the body under our names, and their file; download it on first use.
+        """Return torchvision's weights of the body, under the names of this model, and their file.
+
+        They are downloaded on first use.
 
         Raises:
-            Refused: there is none, and it can't be downloaded.
+            Refused: the file can't be downloaded.
         """
         from torchvision import models
 
@@ -66,8 +73,9 @@ class Torchvision(nn.Module):
             raise Refused(
                 f"pretrained = 'torchvision': {getattr(error, 'reason', error)}. Put {weights.url} at {path} by hand."
             ) from None
-        # DenseNet's files are older than its names.
-        saved = {re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2", name): one for name, one in saved.items()}
+        # DenseNet's files have names from before its modules were renamed.
+        old_name = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
+        saved = {old_name.sub(r"\1\2", name): weight for name, weight in saved.items()}
         return {f"body.{name}": saved[name] for name in self.body.state_dict() if name in saved}, path
 
 
@@ -85,13 +93,13 @@ def _net(name: str, shape: tuple[int, int, int]) -> nn.Module:
 
 
 def _cut_head(net: nn.Module) -> int:
-    """Take the last layer out of a net; return how many features it got."""
-    names = [name for name, module in net.named_modules() if isinstance(module, nn.Linear)] or [
-        name
-        for name, module in net.named_modules()
-        if isinstance(module, nn.Conv2d)  # SqueezeNet has no other
-    ]
-    parent, _, name = names[-1].rpartition(".")
-    last = getattr(net.get_submodule(parent), name)
+    """Replace the last layer of a net by the identity; return its number of input features."""
+    layers = dict(net.named_modules())
+    linear = [name for name, module in layers.items() if isinstance(module, nn.Linear)]
+    convolutions = [name for name, module in layers.items() if isinstance(module, nn.Conv2d)]
+    *_, whole_name = linear or convolutions  # SqueezeNet ends in a convolution
+    last = layers[whole_name]
+    parent, _, name = whole_name.rpartition(".")
     setattr(net.get_submodule(parent), name, nn.Identity())
+    assert isinstance(last, nn.Linear | nn.Conv2d)
     return last.in_features if isinstance(last, nn.Linear) else last.in_channels

@@ -58,7 +58,7 @@ def test_shapes_are_the_same_each_time_and_never_replaced(shapes: Path, tmp_path
     assert all(path.read_bytes() == (shapes / path.relative_to(tmp_path / "fewer")).read_bytes() for path in made)
     refused = make(tmp_path / "fewer")
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert "fewer is there already. Remove it" in refused.stderr
+    assert "fewer already exists. Remove it" in refused.stderr
     assert make(tmp_path / "none", "--images", "0").returncode == 2
     assert not (tmp_path / "none").exists()
     assert len([path for path in (tmp_path / "fewer").rglob("*") if path.is_file()]) == 6

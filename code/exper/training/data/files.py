@@ -1,4 +1,4 @@
-"""Data sets of image files, read batch by batch: by the loop, or by `data.workers` processes ahead of it."""
+"""Data sets of image files, read batch by batch: by the training loop, or ahead of it by `data.workers` processes."""
 
 import contextlib
 import hashlib
@@ -19,7 +19,11 @@ Size = tuple[Count, Count]  # height, width
 
 
 class Files:
-    """What data sets of files share: each adds `classes`, its length, and `__getitems__`."""
+    """The common base of data sets of image files; each adds `classes`, `__len__` and `__getitems__`.
+
+    Raises:
+        Refused: `path` leads out of `folder`, is no folder, or has a broken link.
+    """
 
     shape: tuple[int, ...]
     classes: int
@@ -29,20 +33,22 @@ class Files:
     def __init__(self, folder: Path, path: str, size: Size, channels: int) -> None:
         if Path(path).is_absolute() or ".." in Path(path).parts:
             raise Refused(f"data.path = {path!r}: must be inside {folder}. Put the images there, or a link to them.")
-        self.root, self.shape = folder / path, (channels, *size)
+        self.root = folder / path
+        self.shape = (channels, *size)
         if not self.root.is_dir():
             raise Refused(f"data.path = {path!r}: there is no folder {self.root}. Put the images there.")
-        self.bytes = listed(self.root)
+        self.bytes = listed(self.root)  # sizes of the files, by their path relative to root
 
     def to(self, device: torch.device) -> None:
         """Stay on disk."""
 
     def fingerprint(self) -> str:
-        """Return a digest of names and sizes of all images, and of the content of 100, evenly spread over the names.
+        """Return a digest of the names and sizes of all images, and of the content of 100 of them, evenly spread.
 
-        So where there are more, an edit in place that keeps the file's size goes unnoticed in the others.
+        In the other images an edit in place that keeps the file's size goes unnoticed.
         """
-        sha256, names = hashlib.sha256(), list(self.bytes)
+        sha256 = hashlib.sha256()
+        names = list(self.bytes)
         for name, size in self.bytes.items():
             sha256.update(f"{name}\0{size}\0".encode(errors="surrogateescape"))
         for number in range(min(100, len(names))):
@@ -51,9 +57,14 @@ class Files:
         return sha256.hexdigest()
 
     def read_images(self, names: list[str]) -> Tensor:
-        """Return uint8 (B, C, H, W): each image scaled until it covers H x W, and the middle cut out."""
+        """Read images, uint8 (B, C, H, W): each is scaled until it covers H x W, and its centre is cut out.
+
+        Raises:
+            RuntimeError: a file is damaged, or has pixels of more than 8 bits.
+        """
         image_BCHW = torch.empty(len(names), *self.shape, dtype=torch.uint8)
-        mode, (height, width) = "RGB" if self.shape[0] == 3 else "L", self.shape[1:]
+        mode = "RGB" if self.shape[0] == 3 else "L"
+        height, width = self.shape[1:]
         for image_CHW, name in zip(image_BCHW, names, strict=True):
             with opened(self.root / name) as image:
                 _check_bytes(image)
@@ -64,37 +75,44 @@ class Files:
 
 
 def listed(root: Path) -> dict[str, int]:
-    """Return all images under `root`, as sorted paths relative to it, with their sizes in bytes."""
-    found = {}
+    """Return all images under `root`, as sorted paths relative to it, with their sizes in bytes.
+
+    Raises:
+        Refused: a link's target is missing.
+    """
+    sizes = {}
     for folder, folders, names in os.walk(root, followlinks=True):
-        folders[:] = [
-            name for name in folders if not name.startswith(".") and not _leads_round(Path(folder, name), root)
-        ]
+        folders[:] = [name for name in folders if not name.startswith(".") and not _is_loop(Path(folder, name), root)]
         inside = "" if folder == str(root) else os.path.relpath(folder, root) + "/"
         for name in names:
             if name.lower().endswith(ENDINGS) and not name.startswith("."):
-                found[inside + name] = _size(os.path.join(folder, name))
-    return dict(sorted(found.items()))
+                sizes[inside + name] = _size(os.path.join(folder, name))
+    return dict(sorted(sizes.items()))
 
 
-def _leads_round(path: Path, root: Path) -> bool:
-    """Tell whether a folder is a link to one that a walk from `root` is in already."""
+def _is_loop(path: Path, root: Path) -> bool:
+    """Tell whether a folder is a link to itself or to a folder above it, up to `root`."""
     if not path.is_symlink():
         return False
-    to, walked = path.resolve(), (folder for folder in path.parents if folder.is_relative_to(root))
-    return any(folder.resolve().is_relative_to(to) for folder in walked)
+    target = path.resolve()
+    above = (folder for folder in path.parents if folder.is_relative_to(root))
+    return any(folder.resolve().is_relative_to(target) for folder in above)
 
 
 def _size(path: str) -> int:
     try:
         return os.path.getsize(path)
     except FileNotFoundError:
-        raise Refused(f"{path} is a link, and what it names is not there. Bring that, or remove the link.") from None
+        raise Refused(f"data: {path} is a link, and its target is missing. Restore it, or remove the link.") from None
 
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
-    """Open an image; what is wrong with the file is an error that begins with its path."""
+    """Open an image.
+
+    Raises:
+        RuntimeError: anything fails while it is open; the message begins with its path.
+    """
     try:
         with Image.open(path) as image:
             yield image

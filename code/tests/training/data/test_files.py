@@ -70,7 +70,7 @@ def test_links_are_followed_but_not_in_a_circle(tmp_path: Path) -> None:
 def test_a_link_to_what_is_not_there_is_refused(tmp_path: Path) -> None:
     classes(tmp_path / "set", 1)
     (tmp_path / "set" / "cat" / "1.png").symlink_to("gone.png")
-    with pytest.raises(Refused, match=r"cat/1\.png is a link, and what it names is not there"):
+    with pytest.raises(Refused, match=r"cat/1\.png is a link, and its target is missing"):
         ImageFolder(tmp_path, "set", (8, 8))
 
 
@@ -254,7 +254,7 @@ CHANGES: list[tuple[Any, str]] = [
     (lambda root: picture(root / "masks" / "car_03_mask.jpg"), "car_03_mask.jpg is a JPEG, which blurs a mask"),
     (
         lambda root: mask(root / "masks" / "car_03_mask.gif", size=(24, 17)),
-        "the sizes differ of images/car_03.jpg 24 x 16 and masks/car_03_mask.gif 24 x 17",
+        "the sizes of images/car_03.jpg 24 x 16 and masks/car_03_mask.gif 24 x 17 differ",
     ),
     (corrupt, "masks/car_03_mask.gif: "),
 ]
@@ -278,7 +278,7 @@ def split(root: Path) -> Path:
 FOLDERS: list[tuple[Any, str]] = [
     (shutil.rmtree, "there is no folder"),
     (lambda root: picture(root / "a.png"), "set/a.png is not in the folder of a class"),
-    (lambda root: remove(root, "cat", "dog"), "needs folders of two classes or more"),
+    (lambda root: remove(root, "cat", "dog"), "needs a folder for each of two classes or more"),
     (lambda root: (root / "cat").rename(root / "test"), "or train with them in it"),
     (lambda root: (root / "gnu").mkdir(), "the class 'gnu' has no images"),
     (lambda root: classes(root, 1, ("train",)), "cat/0.jpg is not in train, valid or test"),
