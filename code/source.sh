@@ -3,11 +3,11 @@
 #
 #     . path/to/project/code/source.sh
 #
-# Each is one thin function: it hands its words to Python and returns Python's exit status. Private names start with
-# `_exper`. The little that only one shell understands is in exper/shell.bash and exper/shell.zsh: `continue` (which
-# must stay the loop's word), `title` (Oh My Zsh has one of its own) and completion.
+# Each function passes its arguments to Python and returns Python's exit status. Private names start with `_exper`. What
+# differs between the shells is in exper/shell.bash and exper/shell.zsh: `continue` (which must stay the loop's
+# keyword), `title` (Oh My Zsh has its own) and completion. The table of the names is in exper/commands/__init__.py.
 
-# Another shell reads no further than this: its syntax ends in the next line that only bash and zsh know.
+# Other shells return here: they can't parse the rest.
 case "${ZSH_VERSION:+zsh}${BASH_VERSION:-}" in
     zsh | 4.[4-9]* | [5-9].* | [1-9][0-9].*) ;;
     *)
@@ -16,7 +16,7 @@ case "${ZSH_VERSION:+zsh}${BASH_VERSION:-}" in
         ;;
 esac
 
-# An alias of the same name would win over the function.
+# An alias of the same name would take precedence over the function.
 unalias exper run continue con rerun re record title table expls expels itb 2>/dev/null || true
 
 if [[ -n "${ZSH_VERSION:-}" ]]; then
@@ -34,7 +34,7 @@ fi
 _exper_code="${_exper_code%/*}"
 
 # Start Python: the active environment's, else the project's own, else the system's; exper/environment.py decides
-# whether that one will do. -I: no PYTHON* variable and no file of the working folder gets in the way.
+# whether it meets the requirements. -I: ignore PYTHON* variables and files in the working folder.
 _exper_python() {
     local own="${_exper_code}/../.venv"
     if [[ -n "${VIRTUAL_ENV:-}" && -x "${VIRTUAL_ENV}/bin/python" ]]; then

@@ -1,1 +1,1 @@
-"""The experiment manager: git tags, snapshots, the life of a run, its files."""
+"""Exper, an experiment manager: a git tag for each experiment, a folder of plain files for each run."""

@@ -1,4 +1,4 @@
-"""Start a command: what the job scripts of earlier versions call. `python -I code/exper` does the same."""
+"""Start a command, for the job scripts of earlier versions; `python -I code/exper` does the same."""
 
 import os
 import runpy

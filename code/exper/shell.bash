@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154  # source.sh sets _exper_code
-# What only bash understands of source.sh: `continue`, `title` and completion.
+# The part of source.sh for bash: `continue`, `title` and completion.
 
-# Without a word, or with a number, `continue` is the loop's.
+# Without an argument, or with a number, `continue` is the loop's keyword.
 _exper_continue() {
     # shellcheck disable=SC2104  # the caller's loop is meant
     case "${1:-}" in
@@ -11,9 +11,9 @@ _exper_continue() {
     esac
 }
 
-# bash forgets the loop inside a function, unless it is as compatible as bash 4.3. An interactive shell is so only for
-# this one call. A script has no aliases, so there the level is set for good. In POSIX mode it cannot have a function
-# of that name at all: `con` is the same command.
+# In a function, bash can continue the caller's loop only at compatibility level 4.3. An interactive shell sets it for
+# this one call, by an alias. A script has no aliases, so there the level stays set. In POSIX mode no function can have
+# that name: use `con`.
 case $- in
     *i*) alias continue='BASH_COMPAT=4.3 _exper_continue' ;;
     *)
@@ -26,10 +26,10 @@ esac
 
 title() { _exper title "$@"; }
 
-# Ask Python once for the words that fit the line up to the cursor.
+# Ask Python once for the words that complete the line up to the cursor.
 _exper_complete() {
     local typed="${2-}" rest="${COMP_LINE:0:COMP_POINT}" words=() answer before candidate i
-    # bash splits words at = and : too; whitespace alone splits them here.
+    # bash also splits words at = and : but here only whitespace does.
     for ((i = 0; i < COMP_CWORD; i++)); do
         if [[ ${i} -eq 0 || "${rest}" == [[:space:]]* ]]; then
             words+=("")

@@ -1,7 +1,7 @@
-# What only zsh understands of source.sh: `continue`, `title` and completion.
+# The part of source.sh for zsh: `continue`, `title` and completion.
 
-# Without a word, or with a number, `continue` is the loop's. Under LOCAL_LOOPS no function can continue its caller's
-# loop, so that the loop's word stays alone: `con` is the same command.
+# Without an argument, or with a number, `continue` is the loop's keyword. Under LOCAL_LOOPS a function can't continue
+# its caller's loop, so `continue` stays the keyword: use `con`.
 if [[ ! -o local_loops ]]; then
     continue() {
         case "${1:-}" in
@@ -11,7 +11,7 @@ if [[ ! -o local_loops ]]; then
     }
 fi
 
-# Oh My Zsh calls its own `title` at every prompt: calls from there still reach it.
+# Oh My Zsh calls its own `title` at every prompt: those calls still reach it.
 if typeset -f title >/dev/null && [[ "$(typeset -f title)" != *_exper_is_prompt* ]]; then
     functions[_exper_kept_title]=${functions[title]}
 fi
@@ -31,7 +31,7 @@ title() {
     fi
 }
 
-# Ask Python once for the words that fit the line up to the cursor.
+# Ask Python once for the words that complete the line up to the cursor.
 _exper_complete() {
     emulate -L zsh
     local -a candidates

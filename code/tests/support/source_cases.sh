@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2105,SC2106  # here `continue` is a command as well
-# What source.sh promises about loops and words, for bash and zsh; sourced by an interactive shell or run by another:
+# The promises of source.sh about loops and arguments, in bash and zsh; sourced by an interactive shell, or run:
 #     <shell> source_cases.sh <source.sh> <file that gets the verdict>
 # The program that it starts prints its words, one a line between < and >, and exits with $PROBE_EXIT.
 
