@@ -1,6 +1,8 @@
-"""The samplers and pruners of a search by name; Optuna takes a quarter of a second to import, so each imports it."""
+"""The samplers and pruners of a search, by name."""
 
+import functools
 import hashlib
+import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -9,6 +11,8 @@ from exper.search.space import Choice, Space
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
+
+_optuna = functools.partial(importlib.import_module, "optuna")  # late: it takes a quarter of a second
 
 
 def _grid(space: Space, seed: int, _number: int) -> "BaseSampler":
@@ -24,62 +28,22 @@ def _grid(space: Space, seed: int, _number: int) -> "BaseSampler":
     return Grid(grid, seed=seed % 2**32)  # the same for all trials: it shuffles the grid
 
 
-def _random(_space: Space, seed: int, number: int) -> "BaseSampler":
-    from optuna.samplers import RandomSampler
-
-    return RandomSampler(seed=_own_seed(seed, number))
-
-
-def _tpe(_space: Space, seed: int, number: int) -> "BaseSampler":
-    from optuna.samplers import TPESampler
-
-    return TPESampler(seed=_own_seed(seed, number), constant_liar=True)
-
-
-def _cmaes(_space: Space, seed: int, number: int) -> "BaseSampler":
-    from optuna.samplers import CmaEsSampler
-
-    return CmaEsSampler(seed=_own_seed(seed, number), warn_independent_sampling=False)
-
-
-def _own_seed(seed: int, number: int) -> int:
+def _seed(seed: int, number: int) -> int:
     """Return a seed for trial `number`: with one trial at a time, a search can be repeated."""
     return int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:4], "little")
 
 
-def _none(_epochs: int) -> "BasePruner":
-    from optuna.pruners import NopPruner
-
-    return NopPruner()
-
-
-def _median(_epochs: int) -> "BasePruner":
-    from optuna.pruners import MedianPruner
-
-    return MedianPruner()
-
-
-def _halving(_epochs: int) -> "BasePruner":
-    from optuna.pruners import SuccessiveHalvingPruner
-
-    return SuccessiveHalvingPruner()
-
-
-def _hyperband(epochs: int) -> "BasePruner":
-    from optuna.pruners import HyperbandPruner
-
-    return HyperbandPruner(max_resource=epochs)
-
-
 SAMPLERS: dict[str, Callable[[Space, int, int], "BaseSampler"]] = {  # from the space, the seed, the trial's number
     "grid": _grid,
-    "random": _random,
-    "tpe": _tpe,
-    "cmaes": _cmaes,
+    "random": lambda _, seed, number: _optuna().samplers.RandomSampler(seed=_seed(seed, number)),
+    "tpe": lambda _, seed, number: _optuna().samplers.TPESampler(seed=_seed(seed, number), constant_liar=True),
+    "cmaes": lambda _, seed, number: _optuna().samplers.CmaEsSampler(
+        seed=_seed(seed, number), warn_independent_sampling=False
+    ),
 }
 PRUNERS: dict[str, Callable[[int], "BasePruner"]] = {  # from the number of epochs
-    "none": _none,
-    "median": _median,
-    "halving": _halving,
-    "hyperband": _hyperband,
+    "none": lambda _: _optuna().pruners.NopPruner(),
+    "median": lambda _: _optuna().pruners.MedianPruner(),
+    "halving": lambda _: _optuna().pruners.SuccessiveHalvingPruner(),
+    "hyperband": lambda epochs: _optuna().pruners.HyperbandPruner(max_resource=epochs),
 }
