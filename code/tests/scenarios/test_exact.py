@@ -157,8 +157,9 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
         "model": {"name": "resnet18", "width": 2},
         "metric": [*({"name": name} for name in EVERY_METRIC), {"name": "top_k", "k": 2}, {"name": "top_k", "k": 5}],
     },
-    "sum of losses": {
+    "sum of losses, one_cycle": {
         "model": {"name": "mlp", "hidden": [16], "dropout": 0.5},
+        "scheduler": {"name": "one_cycle"},
         "loss": [{"name": "cross_entropy", "class_weights": [2.0] * 10, "weight": 0.5}, {"name": "focal"}],
         "accumulate": 16,
         "ema": None,

@@ -35,7 +35,8 @@ def read(batches: Batches, epoch: int = 0, first: int = 0) -> tuple[torch.Tensor
 
 
 def test_the_split_depends_on_its_own_seed_alone() -> None:
-    first, second = loaded(seed=1), loaded(seed=2)
+    first = loaded(seed=1)
+    second = loaded(seed=2)
     assert all(torch.equal(first[name].index_N, second[name].index_N) for name in first)
     other = loaded(seed=1, split=play.config()["data"]["split"] | {"seed": 1})
     assert not torch.equal(first["test"].index_N, other["test"].index_N)
@@ -118,13 +119,15 @@ def test_normalizing_ahead_of_all_epochs_changes_no_bit(monkeypatch: pytest.Monk
 
 
 def test_evaluation_is_in_order_and_without_random_transforms() -> None:
-    plain, augmented = loaded()["val"], loaded(transform=[{"name": "crop", "padding": 2}, {"name": "flip"}])["val"]
+    plain = loaded()["val"]
+    augmented = loaded(transform=[{"name": "crop", "padding": 2}, {"name": "flip"}])["val"]
     assert torch.equal(read(plain)[0], read(augmented)[0])
     assert torch.equal(read(plain)[1], LABELS[plain.index_N])
 
 
 def test_the_fingerprint_changes_with_a_pixel() -> None:
-    first, second = digits(Path()), digits(Path())
+    first = digits(Path())
+    second = digits(Path())
     assert first.fingerprint() == second.fingerprint()
     second.images[5, 0, 2, 2] += 1
     assert first.fingerprint() != second.fingerprint()
@@ -158,7 +161,8 @@ def test_targets_that_no_output_is_for_are_refused(
     targets: torch.Tensor, classes: int, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(data.DATA, "own", lambda folder: Tensors(torch.rand(60, 1, 4, 4), targets, classes))
-    run, settings = play.born(tmp_path / "0"), small_own(loss={"name": "focal"})
+    run = play.born(tmp_path / "0")
+    settings = small_own(loss={"name": "focal"})
     with pytest.raises(SystemExit):
         play.train(run, settings)
     assert run.refused.read_text().startswith(says)
@@ -257,7 +261,8 @@ def test_a_broken_run_of_short_epochs_and_all_transforms_goes_on_alike(
     ]
     split = play.small()["data"]["split"] | {"sample": 0.9, "test": 1600}
     settings = play.small(epoch_length=3, transform=transform, data=play.small()["data"] | {"split": split})
-    unbroken, broken = play.born(tmp_path / "0"), play.born(tmp_path / "1")
+    unbroken = play.born(tmp_path / "0")
+    broken = play.born(tmp_path / "1")
     play.train(unbroken, settings)
     Breaker.left = step
     with pytest.raises(KeyboardInterrupt):
@@ -290,6 +295,7 @@ def test_digits_need_no_import_of_sklearn_or_torchvision() -> None:
 def test_digits_are_those_of_sklearn() -> None:
     from sklearn.datasets import load_digits
 
-    bunch, found = load_digits(), digits(Path())
+    bunch = load_digits()
+    found = digits(Path())
     assert torch.equal(found.images[:, 0], (torch.from_numpy(bunch.images) * 255 / 16).byte())
     assert torch.equal(found.targets, torch.from_numpy(bunch.target))

@@ -45,7 +45,8 @@ def test_class_weights_multiply_and_the_number_of_targets_divides(name: str) -> 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "nll"])
 def test_class_weights_may_be_whole_numbers(name: str) -> None:
-    whole, real = ([0, 1, 2, 5], [0.0, 1.0, 2.0, 5.0])
+    whole = [0, 1, 2, 5]
+    real = [0.0, 1.0, 2.0, 5.0]
     assert value(LOGIT_BK, CLASS_B, name, class_weights=whole) == value(LOGIT_BK, CLASS_B, name, class_weights=real)
 
 
@@ -55,7 +56,8 @@ def test_nll_of_log_probabilities_is_cross_entropy_of_logits() -> None:
 
 
 def test_bce_by_hand() -> None:
-    logit, target = torch.tensor([[0.0], [math.log(3.0)]]), torch.tensor([1, 0])  # probabilities 1/2 and 3/4
+    logit = torch.tensor([[0.0], [math.log(3.0)]])
+    target = torch.tensor([1, 0])  # probabilities 1/2 and 3/4
     assert value(logit, target, "bce") == pytest.approx((math.log(2) + math.log(4)) / 2)
     assert value(logit, target, "bce", positive_weight=3.0) == pytest.approx((3 * math.log(2) + math.log(4)) / 2)
 
@@ -63,7 +65,8 @@ def test_bce_by_hand() -> None:
 def test_dice_by_hand() -> None:
     logit = torch.tensor([[[[0.0, math.log(3.0)]]], [[[0.0, 0.0]]]])  # 1/2, 3/4; 1/2, 1/2
     target = torch.tensor([[[1, 1]], [[0, 0]]])
-    first, second = 1 - (2 * 1.25 + 1) / (1.25 + 2 + 1), 1 - 1 / (1 + 1)
+    first = 1 - (2 * 1.25 + 1) / (1.25 + 2 + 1)
+    second = 1 - 1 / (1 + 1)
     assert value(logit, target, "dice") == pytest.approx((first + second) / 2)
     assert value(logit, target, "dice", smooth=2.0) == pytest.approx((1 - 4.5 / 5.25 + 1 - 2 / 3) / 2)
 
@@ -73,7 +76,8 @@ def test_dice_of_several_classes_is_the_mean_over_classes_and_images() -> None:
     each = []
     for image in range(5):
         for k in range(3):
-            p, t = share[image, k], (CLASS_BHW[image] == k).float()
+            p = share[image, k]
+            t = (CLASS_BHW[image] == k).float()
             each.append(1 - (2 * (p * t).sum() + 1) / (p.sum() + t.sum() + 1))
     assert value(LOGIT_BKHW, CLASS_BHW, "dice") == pytest.approx(float(torch.stack(each).mean()), rel=1e-5)
 
@@ -104,7 +108,8 @@ def test_focal_without_gamma_is_cross_entropy() -> None:
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
 def test_focal_has_a_gradient_where_a_target_is_met_with_certainty(gamma: float) -> None:
-    certain, doubtful = torch.tensor([200.0, 0.0]), torch.tensor([1.0, 0.0])
+    certain = torch.tensor([200.0, 0.0])
+    doubtful = torch.tensor([1.0, 0.0])
     logit_BK = torch.stack([certain, doubtful]).requires_grad_()
     Loss({"name": "focal", "gamma": gamma})(logit_BK, torch.tensor([0, 0])).backward()
     assert logit_BK.grad is not None

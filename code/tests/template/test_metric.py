@@ -70,7 +70,8 @@ def test_how_samples_are_put_into_batches_does_not_matter(some: Batches) -> None
     parts = [part | ({"k": 2} if "k" in part else {}) for part in ALL]
     output, label = (torch.cat(parts) for parts in zip(*some, strict=True))
     ones: Batches = list(zip(output.split(1), label.split(1), strict=True))
-    together, apart = fed(Totals(build(parts)), [(output, label)]), fed(Totals(build(parts)), ones)
+    together = fed(Totals(build(parts)), [(output, label)])
+    apart = fed(Totals(build(parts)), ones)
     assert apart.values("val") == pytest.approx(together.values("val"), rel=1e-6)
     assert apart.tables("val") == together.tables("val")
 
@@ -104,7 +105,8 @@ def test_of_one_output_ratios_are_those_of_class_1(some: Batches, name: str) -> 
 
 @pytest.mark.filterwarnings("ignore:.*is ill-defined")
 def test_a_class_that_is_never_guessed_or_never_there_counts_0() -> None:
-    output, label = torch.eye(4)[torch.tensor([0, 0, 1, 3])], torch.tensor([0, 1, 1, 2])  # 2 not guessed, 3 not there
+    output = torch.eye(4)[torch.tensor([0, 0, 1, 3])]
+    label = torch.tensor([0, 1, 1, 2])  # 2 not guessed, 3 not there
     for name, function in RATIOS.items():
         assert value([(output, label)], name) == pytest.approx(function(label, output.argmax(1), average="macro"))
 
@@ -153,7 +155,8 @@ def compared(some: Batches, name: str, **arguments: Any) -> float:
 
 
 def test_psnr_by_hand() -> None:
-    zeros, tenths = torch.zeros(1, 1, 4, 4), torch.full((1, 4, 4), 0.1)  # 20 dB; a mask may lack the channel
+    zeros = torch.zeros(1, 1, 4, 4)
+    tenths = torch.full((1, 4, 4), 0.1)  # 20 dB; a mask may lack the channel
     assert compared([(zeros, tenths)], "psnr") == pytest.approx(20, abs=1e-5)
     assert compared([(zeros, tenths), (zeros, tenths / 10)], "psnr") == pytest.approx((20 + 40) / 2, abs=1e-5)
     assert compared([(zeros, 25.5 * torch.ones(1, 4, 4))], "psnr", range=255.0) == pytest.approx(20, abs=1e-5)
@@ -164,14 +167,18 @@ def ssim_by_loops(x: Tensor, y: Tensor, range_: float) -> float:
     weight = [[math.exp(-(i * i + j * j) / (2 * 1.5**2)) for j in range(-5, 6)] for i in range(-5, 6)]
     w = torch.tensor(weight, dtype=torch.float64)
     w /= w.sum()
-    c1, c2 = (0.01 * range_) ** 2, (0.03 * range_) ** 2
+    c1 = (0.01 * range_) ** 2
+    c2 = (0.03 * range_) ** 2
     found = []
     for channel in range(len(x)):
         for row in range(x.shape[1] - 10):
             for column in range(x.shape[2] - 10):
                 a, b = (one[channel, row : row + 11, column : column + 11].double() for one in (x, y))
-                ma, mb = (w * a).sum(), (w * b).sum()
-                va, vb, cov = (w * (a - ma) ** 2).sum(), (w * (b - mb) ** 2).sum(), (w * (a - ma) * (b - mb)).sum()
+                ma = (w * a).sum()
+                mb = (w * b).sum()
+                va = (w * (a - ma) ** 2).sum()
+                vb = (w * (b - mb) ** 2).sum()
+                cov = (w * (a - ma) * (b - mb)).sum()
                 found.append((2 * ma * mb + c1) * (2 * cov + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2)))
     return float(torch.stack(found).mean())
 
@@ -186,7 +193,9 @@ def test_ssim_is_that_of_the_paper(channels: int) -> None:
 
 
 def test_ssim_of_plain_images_is_that_of_their_light() -> None:
-    a, b, c1 = 0.5, 0.25, 0.01**2
+    a = 0.5
+    b = 0.25
+    c1 = 0.01**2
     some: Batches = [(torch.full((1, 1, 12, 12), a), torch.full((1, 12, 12), b))]
     assert compared(some, "ssim") == pytest.approx((2 * a * b + c1) / (a * a + b * b + c1), abs=1e-9)
     assert compared([(some[0][0], some[0][0])], "ssim") == pytest.approx(1.0)

@@ -67,7 +67,8 @@ def same_weights(own: nn.Module, other: nn.Module) -> None:
 
 
 def test_resnet18_with_the_large_stem_is_that_of_torchvision() -> None:
-    own, other = built("resnet18", (3, 64, 64), 1000, stem="large").eval(), torchvision_models.resnet18().eval()
+    own = built("resnet18", (3, 64, 64), 1000, stem="large").eval()
+    other = torchvision_models.resnet18().eval()
     same_weights(own, other)
     image_BCHW = torch.rand(2, 3, 64, 64)
     with torch.no_grad():

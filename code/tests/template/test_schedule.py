@@ -18,7 +18,8 @@ def optimizer(*rates: float) -> Optimizer:
 def curve(scheduler: dict[str, Any] | None, steps: int, epochs: int = 1, *rates: float) -> list[list[float]]:
     """Return the rates of each group at each step."""
     of = optimizer(*rates)
-    schedule, found = rate(of, scheduler, steps, epochs), []
+    schedule = rate(of, scheduler, steps, epochs)
+    found = []
     for _ in range(steps):
         found.append([group["lr"] for group in of.param_groups])
         schedule.step()
@@ -58,7 +59,8 @@ def test_curves_by_hand(scheduler: dict[str, Any] | None, wanted: list[float]) -
 
 def of_torch(scheduler: type[Any], steps: int, **arguments: Any) -> list[float]:
     of = optimizer()
-    schedule, found = scheduler(of, **arguments), []
+    schedule = scheduler(of, **arguments)
+    found = []
     for _ in range(steps):
         found.append(of.param_groups[0]["lr"])
         of.step()
@@ -118,7 +120,8 @@ ONE_CYCLES: list[dict[str, Any]] = [
 @pytest.mark.parametrize("kind", ["sgd", "adam", "rmsprop"])
 @pytest.mark.parametrize("arguments", ONE_CYCLES, ids=lambda arguments: ", ".join(arguments) or "defaults")
 def test_one_cycle_is_that_of_torch_to_the_bit(kind: str, arguments: dict[str, Any]) -> None:
-    ours, theirs = two_groups(kind), two_groups(kind)
+    ours = two_groups(kind)
+    theirs = two_groups(kind)
     with_floats = arguments | {"pct_start": float(arguments.get("pct_start", 0.3))}
     torchs = lr_scheduler.OneCycleLR(theirs, [0.1, 0.02], total_steps=40, **with_floats)
     own = rate(ours, {"name": "one_cycle", **arguments}, 40, 4)
@@ -144,7 +147,9 @@ def test_one_cycle_moves_the_momentum_against_the_learning_rate(kind: str) -> No
 @pytest.mark.parametrize("cut", [0, 1, 7, 12, 19, 20])
 def test_one_cycle_resumes_to_the_bit(kind: str, cut: int, tmp_path: Path) -> None:
     scheduler = {"name": "one_cycle", "three_phase": True}
-    unbroken, before, after = two_groups(kind), two_groups(kind), two_groups(kind)
+    unbroken = two_groups(kind)
+    before = two_groups(kind)
+    after = two_groups(kind)
     whole = learn(unbroken, rate(unbroken, scheduler, 20, 4), 20)
     schedule = rate(before, scheduler, 20, 4)
     learn(before, schedule, cut)
@@ -188,7 +193,8 @@ def test_rates_for_more_epochs_than_there_are() -> None:
 @pytest.mark.parametrize("name", [name for name in SCHEDULER if name != "one_cycle"])
 def test_a_schedule_goes_on_from_its_state(name: str) -> None:
     scheduler = {"name": name, "rates": [0.5], "warmup": 0.3} | ({"at": [0.5]} if name == "stairs" else {})
-    whole, of = first(scheduler, 20, 4), optimizer()
+    whole = first(scheduler, 20, 4)
+    of = optimizer()
     before = rate(optimizer(), scheduler, 20, 4)
     for _ in range(9):
         before.step()
@@ -206,7 +212,8 @@ VALUES = [1.0, 2.0, 1.5, 2.0, 2.05, 3.0, 2.9, 2.9, 2.9, 2.9, float("nan"), 2.9, 
 @pytest.mark.parametrize("min_delta", [0.0, 0.1])
 def test_a_plateau_is_that_of_torch(patience: int, min_delta: float) -> None:
     """But that ours waits for `patience` epochs without progress, and theirs for one more."""
-    ours, theirs = optimizer(), optimizer()
+    ours = optimizer()
+    theirs = optimizer()
     own = rate(ours, {"name": "plateau", "factor": 0.5, "patience": patience, "min_delta": min_delta}, 100, 100)
     other = lr_scheduler.ReduceLROnPlateau(
         theirs, "max", factor=0.5, patience=patience - 1, threshold=min_delta, threshold_mode="abs", eps=0
@@ -221,7 +228,8 @@ def test_a_plateau_is_that_of_torch(patience: int, min_delta: float) -> None:
 def test_a_plateau_goes_on_from_its_state() -> None:
     scheduler = {"name": "plateau", "factor": 0.5, "patience": 2}
     for cut in range(len(VALUES)):
-        unbroken, of = optimizer(), optimizer()
+        unbroken = optimizer()
+        of = optimizer()
         whole, before, after = (rate(one, scheduler, 100, 100) for one in (unbroken, optimizer(), of))
         for value in VALUES[:cut]:
             before.end_epoch(value)

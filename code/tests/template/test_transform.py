@@ -18,7 +18,8 @@ def test_normalize_is_by_channel() -> None:
 
 @pytest.mark.parametrize("listed", [[], [{"name": "normalize", "mean": [0.0], "std": [1.0]}]])
 def test_floats_of_64_bits_end_as_those_of_32(listed: list[dict[str, Any]]) -> None:
-    images, transform = torch.rand(2, 1, 3, 3), Transform(listed)
+    images = torch.rand(2, 1, 3, 3)
+    transform = Transform(listed)
     out = transform(images.double(), torch.zeros(2), None)[0]
     assert out.dtype == torch.float32
     assert torch.equal(out, transform(images, torch.zeros(2), None)[0])
@@ -75,7 +76,7 @@ OTHERS: list[dict[str, Any]] = [
     {"name": "v2.ColorJitter", "hue": 0.3},
     {"name": "v2.GaussianNoise"},
 ]
-NAMES = [part["name"] for part in GEOMETRY + OTHERS]
+NAMES = [component["name"] for component in GEOMETRY + OTHERS]
 
 
 def colours(count: int = 16) -> torch.Tensor:
@@ -92,71 +93,76 @@ def distinct(images: torch.Tensor) -> int:
     return len({tuple(one.flatten().tolist()) for one in images})
 
 
-@pytest.mark.parametrize("part", GEOMETRY + OTHERS, ids=NAMES)
-def test_random_transforms_draw_for_each_image_of_a_batch(part: dict[str, Any]) -> None:
-    image, _ = Transform([part])(colours(), torch.zeros(16), random_state.generator(1))
-    assert distinct(image) > (1 if "flip" in part["name"] else 8)
+@pytest.mark.parametrize("component", GEOMETRY + OTHERS, ids=NAMES)
+def test_random_transforms_draw_for_each_image_of_a_batch(component: dict[str, Any]) -> None:
+    image, _ = Transform([component])(colours(), torch.zeros(16), random_state.generator(1))
+    assert distinct(image) > (1 if "flip" in component["name"] else 8)
 
 
-@pytest.mark.parametrize("part", GEOMETRY + OTHERS, ids=NAMES)
-def test_what_is_drawn_depends_on_the_generator_alone(part: dict[str, Any]) -> None:
+@pytest.mark.parametrize("component", GEOMETRY + OTHERS, ids=NAMES)
+def test_what_is_drawn_depends_on_the_generator_alone(component: dict[str, Any]) -> None:
     before = torch.get_rng_state()
-    first, again, other = (Transform([part])(colours(), masks(), random_state.generator(seed)) for seed in (1, 1, 2))
+    first, again, other = (
+        Transform([component])(colours(), masks(), random_state.generator(seed)) for seed in (1, 1, 2)
+    )
     assert all(map(torch.equal, first, again))
     assert not torch.equal(first[0], other[0])
     assert torch.equal(before, torch.get_rng_state())
 
 
-@pytest.mark.parametrize("part", GEOMETRY + OTHERS, ids=NAMES)
-def test_random_transforms_are_left_out_of_evaluation(part: dict[str, Any]) -> None:
-    image, mask = Transform([part])(colours(), masks(), None)
+@pytest.mark.parametrize("component", GEOMETRY + OTHERS, ids=NAMES)
+def test_random_transforms_are_left_out_of_evaluation(component: dict[str, Any]) -> None:
+    image, mask = Transform([component])(colours(), masks(), None)
     assert torch.equal(image, colours() / 255)
     assert torch.equal(mask, masks())
 
 
-@pytest.mark.parametrize("part", GEOMETRY, ids=[part["name"] for part in GEOMETRY])
-def test_a_mask_goes_where_its_image_goes(part: dict[str, Any]) -> None:
+@pytest.mark.parametrize("component", GEOMETRY, ids=[component["name"] for component in GEOMETRY])
+def test_a_mask_goes_where_its_image_goes(component: dict[str, Any]) -> None:
     """The image is a smooth picture of the mask, a bright half; inside of it both must say the same."""
     mask = torch.zeros(16, 32, 24, dtype=torch.int64)
     mask[:, 4:20, 3:12] = 2
     image = (mask[:, None] > 0).byte().expand(-1, 3, -1, -1) * 255
-    part = part | ({"size": [32, 24]} if "size" in part else {})
-    moved, moved_mask = Transform([part])(image, mask, random_state.generator(1))
+    component = component | ({"size": [32, 24]} if "size" in component else {})
+    moved, moved_mask = Transform([component])(image, mask, random_state.generator(1))
     assert set(moved_mask.unique().tolist()) == {0, 2}
     assert moved_mask.dtype == torch.int64
     assert ((moved[:, 0] > 0.5) != (moved_mask > 0)).float().mean() < 0.04
-    assert distinct(moved_mask) > (1 if "flip" in part["name"] else 8)
+    assert distinct(moved_mask) > (1 if "flip" in component["name"] else 8)
 
 
-@pytest.mark.parametrize("part", GEOMETRY, ids=[part["name"] for part in GEOMETRY])
+@pytest.mark.parametrize("component", GEOMETRY, ids=[component["name"] for component in GEOMETRY])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_target_that_is_an_image_goes_where_its_image_goes(channels: int, part: dict[str, Any]) -> None:
+def test_a_target_that_is_an_image_goes_where_its_image_goes(channels: int, component: dict[str, Any]) -> None:
     y, x = torch.meshgrid(torch.linspace(0.2, 0.8, 32), torch.linspace(0.2, 0.8, 24), indexing="ij")
     image = (x * y + x / 3).expand(16, channels, -1, -1).contiguous()
-    part = part | ({"size": [32, 24]} if "size" in part else {})
-    moved, target = Transform([part])(image, image / 2, random_state.generator(1))
+    component = component | ({"size": [32, 24]} if "size" in component else {})
+    moved, target = Transform([component])(image, image / 2, random_state.generator(1))
     assert target.shape == moved.shape
     assert (moved / 2 - target).abs().mean() < 0.01
-    assert distinct(target) > (1 if "flip" in part["name"] else 8)
+    assert distinct(target) > (1 if "flip" in component["name"] else 8)
 
 
-@pytest.mark.parametrize("part", OTHERS, ids=[part["name"] for part in OTHERS])
-def test_a_target_that_is_an_image_stays_where_only_colours_change(part: dict[str, Any]) -> None:
-    image, target = colours(), colours() / 255
-    moved, stays = Transform([part])(image, target, random_state.generator(1))
+@pytest.mark.parametrize("component", OTHERS, ids=[component["name"] for component in OTHERS])
+def test_a_target_that_is_an_image_stays_where_only_colours_change(component: dict[str, Any]) -> None:
+    image = colours()
+    target = colours() / 255
+    moved, stays = Transform([component])(image, target, random_state.generator(1))
     assert not torch.equal(moved, target)
     assert torch.equal(stays, target)
 
 
-@pytest.mark.parametrize("part", [{"name": "v2.Resize", "size": [4, 3]}, {"name": "v2.RandomRotation", "degrees": 40}])
-def test_targets_without_pixels_stay_as_they_are(part: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "component", [{"name": "v2.Resize", "size": [4, 3]}, {"name": "v2.RandomRotation", "degrees": 40}]
+)
+def test_targets_without_pixels_stay_as_they_are(component: dict[str, Any]) -> None:
     for target in (torch.rand(16), torch.rand(16, 5)):
-        assert torch.equal(Transform([part])(colours(), target, random_state.generator(1))[1], target)
+        assert torch.equal(Transform([component])(colours(), target, random_state.generator(1))[1], target)
 
 
-@pytest.mark.parametrize("part", OTHERS, ids=[part["name"] for part in OTHERS])
-def test_a_mask_stays_where_only_colours_change(part: dict[str, Any]) -> None:
-    image, mask = Transform([part])(colours(), masks(), random_state.generator(1))
+@pytest.mark.parametrize("component", OTHERS, ids=[component["name"] for component in OTHERS])
+def test_a_mask_stays_where_only_colours_change(component: dict[str, Any]) -> None:
+    image, mask = Transform([component])(colours(), masks(), random_state.generator(1))
     assert torch.equal(mask, masks())
     assert image.dtype == torch.float32
     assert image.min() >= 0
@@ -228,7 +234,7 @@ def test_wrong_transforms_are_refused_without_data(listed: list[dict[str, Any]],
 
 
 @pytest.mark.parametrize(
-    ("part", "says"),
+    ("component", "says"),
     [
         ({"name": "normalize", "mean": [0.5], "std": [1.0]}, "normalize has 1 means and 1 stds for 3 channels"),
         ({"name": "v2.MixUp", "num_classes": 3}, "v2.MixUp: "),
@@ -236,9 +242,9 @@ def test_wrong_transforms_are_refused_without_data(listed: list[dict[str, Any]],
         ({"name": "v2.RandomCrop", "size": 100}, "v2.RandomCrop: Required crop size (100, 100) is larger"),
     ],
 )
-def test_what_such_images_cannot_undergo_is_refused_before_training(part: dict[str, Any], says: str) -> None:
+def test_what_such_images_cannot_undergo_is_refused_before_training(component: dict[str, Any], says: str) -> None:
     with pytest.raises(Refused) as error:
-        Transform([part]).check(colours(2), torch.zeros(2))
+        Transform([component]).check(colours(2), torch.zeros(2))
     assert says in str(error.value)
 
 

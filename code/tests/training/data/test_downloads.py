@@ -54,7 +54,8 @@ def idx(array: "np.ndarray[Any, Any]") -> bytes:
 
 
 def samples(part: str) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]":
-    random, size = np.random.default_rng(len(part)), SIZES[part]
+    random = np.random.default_rng(len(part))
+    size = SIZES[part]
     return random.integers(0, 256, (size, 28, 28), np.uint8), (np.arange(size) % 10).astype(np.uint8)
 
 
@@ -165,7 +166,8 @@ def test_two_runs_at_once_download_without_collision(server: str, tmp_path: Path
 
 def write_cifar(folder: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> "np.ndarray[Any, Any]":
     """Write the archive as its authors made it, 10 images a batch; return all images."""
-    random, kind = np.random.default_rng(1), datasets.CIFAR10
+    random = np.random.default_rng(1)
+    kind = datasets.CIFAR10
     inside = folder / "cifar-10-batches-py"
     inside.mkdir(parents=True)
     images: list[Any] = []

@@ -21,9 +21,9 @@ FOLDER: dict[str, Any] = {"name": "image_folder", "path": "set", "size": [16, 16
 CARVANA: dict[str, Any] = {"name": "carvana", "path": "set", "size": [16, 24]}
 
 
-def loaded(folder: Path, part: dict[str, Any], transform: Any = (), **changes: Any) -> dict[str, Batches]:
-    split = {"val": 3, "test": 3, "stratify": part is FOLDER}
-    settings = part | {"batch_size": 4, "eval_batch_size": 2, "split": split} | changes
+def loaded(folder: Path, component: dict[str, Any], transform: Any = (), **changes: Any) -> dict[str, Batches]:
+    split = {"val": 3, "test": 3, "stratify": component is FOLDER}
+    settings = component | {"batch_size": 4, "eval_batch_size": 2, "split": split} | changes
     return data.load(folder, settings, Transform(list(transform)), CPU, 1)[0]
 
 
@@ -114,9 +114,9 @@ def test_splits_that_are_missing_come_from_train(tmp_path: Path) -> None:
     assert sorted(dataset.labels[batches["val"].index_N].tolist()) == [0, 1, 2]
 
 
-@pytest.mark.parametrize("part", [FOLDER, CARVANA], ids=["image_folder", "carvana"])
-def test_numbers_are_the_same_however_files_are_read(part: dict[str, Any], tmp_path: Path) -> None:
-    make: Any = classes if part is FOLDER else cars
+@pytest.mark.parametrize("component", [FOLDER, CARVANA], ids=["image_folder", "carvana"])
+def test_numbers_are_the_same_however_files_are_read(component: dict[str, Any], tmp_path: Path) -> None:
+    make: Any = classes if component is FOLDER else cars
     make(tmp_path / "set", 6)
     transform = [
         {"name": "crop", "padding": 2},
@@ -125,7 +125,7 @@ def test_numbers_are_the_same_however_files_are_read(part: dict[str, Any], tmp_p
     ]
     split: dict[str, Any] = {"val": 1, "test": 1, "stratify": False}
     alone, ahead, cached, cached_ahead = (
-        loaded(tmp_path, part, transform, split=split, workers=workers, cache=cache)["train"]
+        loaded(tmp_path, component, transform, split=split, workers=workers, cache=cache)["train"]
         for workers, cache in ((0, False), (2, False), (0, True), (2, True))
     )
     assert isinstance(cached.dataset, Tensors)
