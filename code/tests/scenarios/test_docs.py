@@ -1,6 +1,8 @@
 """README, docs and help: whatever in them can be checked against the code."""
 
+import ast
 import dataclasses
+import functools
 import re
 import subprocess
 from pathlib import Path
@@ -75,6 +77,27 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
     for name in re.findall(r"(?<![\w*])[\w/]*\w\.(?:py|sh)\b", text):
         wanted = name.lstrip("/").removeprefix("snapshot/")
         assert any(f"/{path}".endswith(f"/{wanted}") for path in tracked) or "yours" in name, name
+
+
+@functools.cache
+def _members() -> dict[str, set[str]]:
+    """Return the methods and attributes of the classes that training and the template have, by the class's name."""
+    members: dict[str, set[str]] = {}
+    for path in [*(ROOT / "code").glob("*.py"), *(ROOT / "code" / "exper" / "training").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                own = members.setdefault(node.name, set())
+                own |= {child.name for child in ast.walk(node) if isinstance(child, ast.FunctionDef)}
+                own |= {child.attr for child in ast.walk(node) if isinstance(child, ast.Attribute)}
+    return members
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_method_of_a_class_that_a_page_names_exists(page: Path) -> None:
+    for owner, name in re.findall(r"(?<![\w.])(\w+)\.(\w+)", page.read_text()):
+        class_name = {"state": "State", "session": "Session"}.get(owner, owner)
+        if name not in ("py", "json", "md"):
+            assert name in _members().get(class_name, {name}), f"{owner}.{name}"
 
 
 def test_the_table_of_settings_is_that_of_setting_py() -> None:
