@@ -28,7 +28,7 @@ from torch.nn import functional
 from torchvision.models import resnet18
 
 from exper.core import host_info, paths
-from exper.training.inspect.watch import See
+from exper.training.inspect.watch import Watch
 from exper.training.records.recorder import Recorder
 from exper.training.records.totals import Means
 from model.lenet import LeNet
@@ -60,7 +60,7 @@ def due(title: str, model: nn.Module, shape: tuple[int, int, int], folder: Path,
     records = []
     for kind, see in kinds.items():
         records.append(begun(folder / title.partition(",")[0] / kind))
-        cases[kind] = partial(block, model, image_BCHW, See(records[-1], compiled=False, **see))
+        cases[kind] = partial(block, model, image_BCHW, Watch(records[-1], compiled=False, **see))
     samples = {kind: statistics.median(values) / STEPS for kind, values in take_turns(cases, rounds).items()}
     bare = samples.pop("nothing")
     sizes = {kind: written(record) for kind, record in zip(kinds, records, strict=True)}
@@ -69,7 +69,7 @@ def due(title: str, model: nn.Module, shape: tuple[int, int, int], folder: Path,
          f"{(sizes[kind] - sizes['nothing']) / 1000 / STEPS / (rounds + 1):.0f}"] for kind, seconds in samples.items()
     ]  # fmt: skip
     started = time.perf_counter()
-    See(records[0], compiled=False, graph=True).before_step(model, 1, image_BCHW)
+    Watch(records[0], compiled=False, graph=True).before_step(model, 1, image_BCHW)
     seconds = time.perf_counter() - started
     rows.append(["graph, once", f"{seconds * 1e3:.1f}", f"{seconds / bare:.2f}", ""])
     table(f"{title}; a step takes {bare * 1e3:.1f} ms", ["a step with", "ms more", "in steps", "kB"], rows)
@@ -88,7 +88,7 @@ def written(record: Recorder) -> int:
     return int(record.events.position()[1])
 
 
-def block(model: nn.Module, image_BCHW: Tensor, see: See) -> float:
+def block(model: nn.Module, image_BCHW: Tensor, see: Watch) -> float:
     """Return the seconds of a few steps."""
     target_B = torch.arange(len(image_BCHW)) % 10
     optimizer = torch.optim.SGD(model.parameters(), 1e-4)
@@ -105,7 +105,7 @@ def block(model: nn.Module, image_BCHW: Tensor, see: See) -> float:
 def not_due(folder: Path) -> None:
     """Print the cost of a step at which nothing is due, and of a logged number."""
     record = begun(folder / "not due")
-    see = See(record, compiled=False, histograms=10**9)
+    see = Watch(record, compiled=False, histograms=10**9)
     means = Means()
     model = LeNet((1, 8, 8), 10)
     image_BCHW = torch.rand(16, 1, 8, 8)

@@ -10,7 +10,7 @@ from torch import nn
 
 from exper.training import stopping
 from exper.training.distributed import collective, rank
-from exper.training.inspect.nonfinite import Found, NotFinite, watched, watched_targets
+from exper.training.inspect.nonfinite import NotFinite, OriginFound, checking_model, checking_targets
 from exper.training.nothing import NOTHING
 from exper.training.state import State
 
@@ -36,7 +36,7 @@ class Replay(State):
     def stop_if_asked(self, before: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Give up if a signal asked for it; the run has failed in any case."""
         if stopping.exit_code() is not None:
-            raise Found("the search for the layer was stopped")
+            raise OriginFound("the search for the layer was stopped")
 
 
 def explain(error: NotFinite, state: State, repeat: Callable[[State], None]) -> str:
@@ -54,17 +54,17 @@ def explain(error: NotFinite, state: State, repeat: Callable[[State], None]) -> 
     def is_due() -> bool:
         if again.step > error.steps:  # the step in question was taken
             again.check_finite()
-            raise Found("training it again gave finite numbers")
+            raise OriginFound("training it again gave finite numbers")
         return again.step == error.steps
 
     try:
         with ExitStack() as stack:
             stack.enter_context(torch.compiler.set_stance("force_eager"))  # compiled code has no hooks
             for model in {again.model, again.evaluated}:
-                stack.enter_context(watched(model, is_due))
-            stack.enter_context(watched_targets(again.loss, is_due))
+                stack.enter_context(checking_model(model, is_due))
+            stack.enter_context(checking_targets(again.loss, is_due))
             repeat(again)
-    except Found as origin:
+    except OriginFound as origin:
         return f"{error}; {origin}"
     except NotFinite:
         return f"{error}; the output of every layer is finite, so it is the loss that is not"

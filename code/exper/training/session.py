@@ -19,7 +19,7 @@ from exper.training.data.subset import subset
 from exper.training.distributed import collective, device, rank
 from exper.training.inspect import model_summary
 from exper.training.inspect.nonfinite import NotFinite
-from exper.training.inspect.watch import See
+from exper.training.inspect.watch import Watch
 from exper.training.monitor import Monitor
 from exper.training.nothing import NOTHING
 from exper.training.records.hardware import Hardware
@@ -67,7 +67,7 @@ class Session:
         pretrained.check(settings.pretrained, run)
         self._checkpoints = components.call("checkpoint", settings.checkpoint, Checkpoints, run.files.checkpoint)
         self._recorder = Recorder(run.files, settings.logger)
-        self._watch = components.call("see", settings.see, See, self._recorder, settings.compiled)
+        self._watch = components.call("see", settings.see, Watch, self._recorder, settings.compiled)
         self._about: dict[str, Any] = {}  # what statistic.json holds beside metrics
         self._pretrained: dict[str, Any] | None = None
         self.checkpoint: dict[str, Any] | None = None
@@ -91,7 +91,7 @@ class Session:
         about = {
             "device": device.describe(self.device, self.settings.deterministic),
             "data": data | {"size": {split: len(own.index_N) for split, own in batches.items()}},
-            "outside_code": untracked_code.code(self._root),
+            "outside_code": untracked_code.digests(self._root),
         }
         self.run.compare(**about)
         config = {name: value for name, value in self._config.items() if name not in config_file.SEARCH_SETTINGS}

@@ -22,7 +22,7 @@ from exper.training.data.batches import Batch, Batches
 from exper.training.distributed import collective, rank
 from exper.training.distributed.collective import Agreement
 from exper.training.inspect.nonfinite import NotFinite
-from exper.training.inspect.watch import See
+from exper.training.inspect.watch import Watch
 from exper.training.monitor import Monitor
 from exper.training.records import progress_bar, recorder, totals
 from exper.training.records.recorder import Recorder
@@ -42,7 +42,7 @@ class Context:
     pretrained: dict[str, Any] | None  # where the first weights are from
     recorder: Recorder
     checkpoints: Checkpoints
-    watch: See  # what TensorBoard shows beside curves
+    watch: Watch  # what TensorBoard shows beside curves
     verbose: str
 
 

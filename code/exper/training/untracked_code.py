@@ -10,7 +10,7 @@ _INSTALLED = ("/site-packages/", "/dist-packages/")  # their versions are record
 _DIGITS = 16
 
 
-def code(root: Path) -> dict[str, str]:
+def digests(root: Path) -> dict[str, str]:
     """Return a digest of the loaded files of each package that was imported from outside `root`, by its name.
 
     These are editable installs, and packages found by PYTHONPATH or sys.path.

@@ -29,12 +29,12 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def found(root: Path) -> dict[str, str]:
-    return {name: digest for name, digest in untracked_code.code(root).items() if name in NAMES}
+    return {name: digest for name, digest in untracked_code.digests(root).items() if name in NAMES}
 
 
 def test_only_code_neither_in_the_copy_nor_installed_is_untracked(root: Path) -> None:
     assert list(found(root)) == ["edited"]
-    assert not {"os", "json", "torch", "pytest"} & untracked_code.code(root).keys()
+    assert not {"os", "json", "torch", "pytest"} & untracked_code.digests(root).keys()
 
 
 def test_the_digest_covers_all_loaded_files(root: Path) -> None:

@@ -16,13 +16,13 @@ class NotFinite(FloatingPointError):
         self.steps = steps
 
 
-class Found(Exception):
-    """The first value that is not finite, in words."""
+class OriginFound(Exception):
+    """The origin of the values that are not finite, in words; it ends the search."""
 
 
 @contextlib.contextmanager
-def watched(model: nn.Module, is_due: Callable[[], bool]) -> Iterator[None]:
-    """Within the block, raise Found when a forward pass of `model` leaves finite numbers while `is_due()`.
+def checking_model(model: nn.Module, is_due: Callable[[], bool]) -> Iterator[None]:
+    """Within the block, raise OriginFound when a forward pass of `model` leaves finite numbers while `is_due()`.
 
     Weights, buffers and inputs are checked first, then each layer's output in the order of computation. A deep copy of
     `model` made within the block is checked as well.
@@ -38,12 +38,12 @@ def watched(model: nn.Module, is_due: Callable[[], bool]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def watched_targets(loss_of: nn.Module, is_due: Callable[[], bool]) -> Iterator[None]:
-    """Within the block, raise Found when `loss_of` gets targets that are not finite while `is_due()`."""
+def checking_targets(loss_of: nn.Module, is_due: Callable[[], bool]) -> Iterator[None]:
+    """Within the block, raise OriginFound when `loss_of` gets targets that are not finite while `is_due()`."""
 
     def check(_: nn.Module, inputs: Any) -> None:
         if is_due() and not _is_finite(inputs[1]):
-            raise Found("the output of every layer is finite, but the targets are not")
+            raise OriginFound("the output of every layer is finite, but the targets are not")
 
     handle = loss_of.register_forward_pre_hook(check)
     try:
@@ -56,15 +56,15 @@ def _check_inputs(model: nn.Module, inputs: Any) -> None:
     for kind, tensors in {"weight": model.named_parameters(), "buffer": model.named_buffers()}.items():
         for name, tensor in tensors:
             if not _is_finite(tensor):
-                raise Found(f"before that step the {kind} {name!r} is not finite")
+                raise OriginFound(f"before that step the {kind} {name!r} is not finite")
     if not _is_finite(inputs):
-        raise Found("the images that go in are not finite")
+        raise OriginFound("the images that go in are not finite")
 
 
 def _output_check(name: str, is_due: Callable[[], bool]) -> Callable[[nn.Module, Any, Any], None]:
     def check(layer: nn.Module, _: Any, output: Any) -> None:
         if is_due() and not _is_finite(output):
-            raise Found(f"the first output that is not finite is that of {name!r} ({type(layer).__name__})")
+            raise OriginFound(f"the first output that is not finite is that of {name!r} ({type(layer).__name__})")
 
     return check
 

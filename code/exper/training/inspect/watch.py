@@ -22,7 +22,7 @@ _BINS = 64
 _MAX_IMAGES = 16
 
 
-class See:
+class Watch:
     """Write to TensorBoard at the first step and then every few steps, by the arguments of config.py's `see`.
 
     A step at which nothing is due costs one comparison for each argument.
@@ -30,7 +30,7 @@ class See:
 
     def __init__(
         self,
-        statistic: Recorder,
+        recorder: Recorder,
         compiled: bool,
         *,
         histograms: Count | None = None,  # of every weight and its gradient
@@ -39,12 +39,12 @@ class See:
         images: Count | None = None,  # the model's input
         graph: bool = False,  # of the model, once
     ) -> None:
-        if (graph or histograms or ratios or activations or images) and "tensorboard" not in statistic.logger:
+        if (graph or histograms or ratios or activations or images) and "tensorboard" not in recorder.logger:
             raise Refused('see: TensorBoard is not written. Add "tensorboard" to logger.')
         if compiled and activations is not None:
             raise Refused("see.activations: compiled layers can't be looked into. Set compiled = False.")
         self._every = {"histograms": histograms, "ratios": ratios, "activations": activations, "images": images}
-        self._statistic = statistic
+        self._recorder = recorder
         self._graph = graph
         self._step = 0
         self._old: dict[str, Tensor] = {}  # weights before the step
@@ -63,7 +63,7 @@ class See:
         if self._graph and step == 1:
             traced = graph(model, image_BCHW[:1])
             if traced is not None:
-                self._statistic.events.add(step=step, graph_def=traced)
+                self._recorder.events.add(step=step, graph_def=traced)
         if self._is_due("ratios"):
             self._old = {name: weight.detach().clone() for name, weight in _weights(model)}
         if self._is_due("activations"):
@@ -85,7 +85,7 @@ class See:
             handle.remove()
         points = self._ratios(model) | self._activations()
         if points:
-            self._statistic.events.write(self._step, points)
+            self._recorder.events.write(self._step, points)
         if self._is_due("histograms"):
             for name, weight in _weights(model):
                 self._show(histogram(f"weight/{name}", weight))
@@ -113,7 +113,7 @@ class See:
 
     def _show(self, summary: Any) -> None:
         if summary is not None:
-            self._statistic.events.add(step=self._step, summary=summary)
+            self._recorder.events.add(step=self._step, summary=summary)
 
 
 def _weights(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
