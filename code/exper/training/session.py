@@ -89,8 +89,8 @@ class Session:
             Refused: one differs, and --exact was given.
         """
         about = {
-            "device": device.describe(self.device, self.settings.deterministic),
             "data": data | {"size": {split: len(own.index_N) for split, own in batches.items()}},
+            "device": device.describe(self.device, self.settings.deterministic),
             "outside_code": untracked_code.digests(self._root),
         }
         self.run.compare(**about)

@@ -117,18 +117,18 @@ def part(setting: str, /, **changes: Any) -> dict[str, Any]:
         (part("optimizer", foreach=True, fused=True), "`fused` and `foreach` cannot be `True` together."),
         (
             part("data", batch_size=8) | {"model": {"name": "resnet18", "width": 2}},
-            "data.batch_size = 8: of 1257 training samples, with accumulate = 1 in 1 process, one image is left alone;"
-            " this model takes two, for batch normalization. Write 7.",
+            "data.batch_size = 8: with 1257 training samples, accumulate = 1 and 1 process, a batch has 1 image;"
+            " batch normalization needs 2. Write 7.",
         ),
         (
             part("data", batch_size=10) | {"accumulate": 4, "model": {"name": "resnet18", "width": 2}},
-            "data.batch_size = 10: of 1257 training samples, with accumulate = 4 in 1 process, one image is left alone;"
-            " this model takes two, for batch normalization. Write 9.",
+            "data.batch_size = 10: with 1257 training samples, accumulate = 4 and 1 process, a batch has 1 image;"
+            " batch normalization needs 2. Write 9.",
         ),
         (
             {"overfit": 1, "model": {"name": "resnet18", "width": 2}},
-            "data.batch_size = 16: of 1 training samples, with accumulate = 1 in 1 process, one image is left alone;"
-            " this model takes two, for batch normalization. Take more samples, or fewer parts or processes.",
+            "data.batch_size = 16: with 1 training samples, accumulate = 1 and 1 process, a batch has 1 image;"
+            " batch normalization needs 2. Take more samples, or fewer parts or processes.",
         ),
         (part("data", split={"val": 0.1}), "no test of its own: write a share or a count for test"),
         (part("data", split={"val": 0.6, "test": 0.5}), "data.split = "),
