@@ -193,8 +193,8 @@ def test_an_image_that_would_be_alone_in_a_process_is_refused_where_that_is_too_
     code, output = together.exper("run", "alone", *changes)
     assert code == 2, output
     assert output.strip().splitlines()[-1] == (
-        "run: data.batch_size = 14: with 57 training samples, accumulate = 2 and 2 processes, a batch has 1 image"
-        " alone; this model takes two, for batch normalization. Write 15."
+        "run: data.batch_size = 14: with 57 training samples, accumulate = 2 and 2 processes, a batch has 1 image;"
+        " batch normalization needs 2. Write 15."
     )
     assert not together.project.tag("alone").folder.exists()
 
