@@ -59,7 +59,7 @@ def start(
 
 
 def _launch(folder: Path, count: int, job: slurm.Job | None) -> int:
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # DDP warns about its search for weights without gradients
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # TCPStore warns when a rank is gone; we report it
     meeting = nodes.meeting(job)
     if meeting.nodes == 1 and sys.platform == "linux":
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # nothing listens to other machines
