@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -73,6 +73,32 @@ def _template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(tmp_path: Path, _template: Path) -> paths.Project:
     """Return a project with one commit: the real source.sh and manager, a main.py that prints, a small config.py."""
     return copy_project(paths.Project(_template), tmp_path / "it's a próject")
+
+
+@pytest.fixture(scope="session")
+def _trained(_template: Path, tmp_path_factory: pytest.TempPathFactory) -> paths.Project:
+    folder = tmp_path_factory.mktemp("trained")
+    project = copy_project(paths.Project(_template), folder / "project")
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(patch, folder / "home")
+        words = [sys.executable, "-I", str(project.code / "exper"), "run", "base"]
+        subprocess.run(words, cwd=project.root, check=True, capture_output=True, start_new_session=True)
+    return project
+
+
+@pytest.fixture
+def trained(_trained: paths.Project, tmp_path: Path) -> paths.Project:
+    """Return the project of `project` with a finished run, base/0."""
+    return copy_project(_trained, tmp_path / "it's a próject")
+
+
+@pytest.fixture(scope="module")
+def module_project(_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[paths.Project]:
+    """Yield a project to make runs in once a module; tests get copies of it."""
+    folder = tmp_path_factory.mktemp("module")
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(patch, folder / "home")
+        yield copy_project(paths.Project(_template), folder / "project")
 
 
 def copy_project(project: paths.Project, root: Path) -> paths.Project:

@@ -2,12 +2,14 @@
 
 import json
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pexpect
 import pytest
 
 from exper.core import paths
+from tests.conftest import copy_project
 from tests.support import manager
 from tests.support.manager import edit_record, exper, git, refused, the_run, write
 
@@ -25,16 +27,21 @@ hparam = {{"epochs": 3, "optimizer.name": "sgd", "optimizer.lr": lr}}
 CONFIG = "epochs = 3\noptimizer = {{'name': 'sgd', 'lr': {lr}}}\n"
 
 
+@pytest.fixture(scope="module")
+def _runs(module_project: paths.Project) -> paths.Project:
+    write(module_project, main=TRAINS.format(lr=0.2), config=CONFIG.format(lr=0.2))
+    exper(module_project, "run", "base", "-f")
+    exper(module_project, "rerun", "base", "-f")
+    write(module_project, main=TRAINS.format(lr=0.1), config=CONFIG.format(lr=0.1), model="a\nb\n")
+    exper(module_project, "run", "slow")
+    edit_record(module_project, "slow/0", seed=7, threads=2)
+    return module_project
+
+
 @pytest.fixture
-def runs(project: paths.Project) -> paths.Project:
+def runs(_runs: paths.Project, tmp_path: Path) -> paths.Project:
     """Return a project with the runs base/0, base/1 of the same seed, and slow/0 of other code and settings."""
-    write(project, main=TRAINS.format(lr=0.2), config=CONFIG.format(lr=0.2))
-    exper(project, "run", "base", "-f")
-    exper(project, "rerun", "base", "-f")
-    write(project, main=TRAINS.format(lr=0.1), config=CONFIG.format(lr=0.1), model="a\nb\n")
-    exper(project, "run", "slow")
-    edit_record(project, "slow/0", seed=7, threads=2)
-    return project
+    return copy_project(_runs, tmp_path / "it's a próject")
 
 
 def shown(project: paths.Project, *arguments: str) -> list[str]:
@@ -44,9 +51,9 @@ def shown(project: paths.Project, *arguments: str) -> list[str]:
 
 
 def as_json(project: paths.Project, *arguments: str) -> dict[str, Any]:
-    """Return what `exper diff --json` prints."""
-    found: dict[str, Any] = json.loads(exper(project, "diff", "--json", *arguments).stdout)
-    return found
+    """Return the object that `exper diff --json` prints."""
+    printed: dict[str, Any] = json.loads(exper(project, "diff", "--json", *arguments).stdout)
+    return printed
 
 
 def edit_statistic(project: paths.Project, name: str, **changes: Any) -> None:

@@ -68,9 +68,9 @@ def killed_start(project: paths.Project, tag: str) -> Path:
 
 
 def half_written(path: Path) -> Path:
-    """Return what is left beside a file whose writer was killed."""
+    """Return the temporary file of a killed writer of `path`."""
     script = (
-        "import os, sys; sys.path.insert(0, sys.argv[1])\nfrom pathlib import Path\nfrom exper import files\n"
+        "import os, sys; sys.path.insert(0, sys.argv[1])\nfrom pathlib import Path\nfrom exper.core import files\n"
         "with files.replacing(Path(sys.argv[2])): os._exit(9)\n"
     )
     subprocess.run([sys.executable, "-c", script, str(CODE), str(path)], check=False)
@@ -115,12 +115,12 @@ def test_a_snapshot_that_may_be_the_last_copy_of_the_code_stays(project: paths.P
     assert project.tag("base").snapshot.exists()
 
 
-def test_what_a_killed_command_has_left_goes(project: paths.Project) -> None:
-    exper(project, "run", "base")
-    killed_start(project, "base")
-    run = the_run(project, "base/0")
-    half_written(project.tag("base").last_id)
-    young, old = half_written(run.statistic), half_written(run.picture)
+def test_what_a_killed_command_has_left_goes(trained: paths.Project) -> None:
+    killed_start(trained, "base")
+    run = the_run(trained, "base/0")
+    half_written(trained.tag("base").last_id)
+    young = half_written(run.statistic)
+    old = half_written(run.picture)
     mine = run.folder / ".statistic.json.notes"
     (run.checkpoint / ".epoch_3.path.ab_c1234").write_bytes(b"x" * 100_000)
     (run.folder / "evaluate" / ".epoch_3").mkdir(parents=True)
@@ -128,13 +128,13 @@ def test_what_a_killed_command_has_left_goes(project: paths.Project) -> None:
         path.touch()
     for path in (old, mine, run.checkpoint / ".epoch_3.path.ab_c1234", run.folder / "evaluate" / ".epoch_3"):
         os.utime(path, (1, 1))
-    said = exper(project, "gc", "--yes").stderr.splitlines()
+    said = exper(trained, "gc", "--yes").stderr.splitlines()
     assert said[0] == "gc: base/0: 3 files that a kill has left half written, 0.1 MB"
     assert said[1] == "gc: base: what a killed command has left, 0.1 MB"
     assert said[2] == "gc: 0.2 MB in all"
     assert young.exists()
     assert mine.exists()
-    assert [path.name for path in project.tag("base").folder.glob(".*")] == []
+    assert [path.name for path in trained.tag("base").folder.glob(".*")] == []
     assert (os.listdir(run.checkpoint), os.listdir(run.folder / "evaluate")) == ([], [])
 
 
@@ -173,18 +173,17 @@ def test_a_start_under_way_is_left_alone(project: paths.Project) -> None:
     assert state(project, "base/0") == "finished"
 
 
-def test_the_folder_of_a_tag_goes_that_a_killed_rm_has_left(project: paths.Project) -> None:
-    exper(project, "run", "base")
-    exper(project, "run", "kept")
-    exper(project, "rm", "base", "kept", "--yes")
-    git(project.root, "tag", "--delete", "base")
-    (project.result / "mine").mkdir()
-    (project.result / "mine" / "notes").touch()
-    exper(project, "gc", "--yes")
-    assert manager.left(project) == ["kept", "mine"]
-    exper(project, "run", "base")
-    exper(project, "run", "kept")
-    assert [str(run) for run in project.runs()] == ["base/0", "kept/1"]
+def test_the_folder_of_a_tag_goes_that_a_killed_rm_has_left(trained: paths.Project) -> None:
+    exper(trained, "run", "kept")
+    exper(trained, "rm", "base", "kept", "--yes")
+    git(trained.root, "tag", "--delete", "base")
+    (trained.result / "mine").mkdir()
+    (trained.result / "mine" / "notes").touch()
+    exper(trained, "gc", "--yes")
+    assert manager.left(trained) == ["kept", "mine"]
+    exper(trained, "run", "base")
+    exper(trained, "run", "kept")
+    assert [str(run) for run in trained.runs()] == ["base/0", "kept/1"]
 
 
 def test_lines_of_finished_txt_go_whose_runs_somebody_has_deleted(project: paths.Project) -> None:
@@ -197,15 +196,14 @@ def test_lines_of_finished_txt_go_whose_runs_somebody_has_deleted(project: paths
     assert project.list_file("mine").read_text() == "base/0\n"
 
 
-def test_what_verifications_have_left_goes_and_one_under_way_stays(project: paths.Project) -> None:
-    exper(project, "run", "base")
-    left, live = (project.verifications / f"base-0-{staging.unique_name()}" for _ in range(2))
+def test_what_verifications_have_left_goes_and_one_under_way_stays(trained: paths.Project) -> None:
+    left, live = (trained.verifications / f"base-0-{staging.unique_name()}" for _ in range(2))
     left.mkdir(parents=True)
     live.mkdir()
     held = lock.take(live / "lock")
     assert held is not None
-    assert "gc: __result__/.verify: what 1 verification left" in exper(project, "gc", "--yes").stderr
-    assert [*project.verifications.iterdir()] == [live]
+    assert "gc: __result__/.verify: what 1 verification left" in exper(trained, "gc", "--yes").stderr
+    assert [*trained.verifications.iterdir()] == [live]
     os.close(held)
 
 
@@ -374,12 +372,11 @@ def test_on_a_terminal_it_asks(project: paths.Project, answer: str, code: int) -
         (["--tags", "base"], "Name no runs with it."),
     ],
 )
-def test_bad_words_are_refused_and_nothing_goes(project: paths.Project, words: list[str], says: str) -> None:
-    exper(project, "run", "base")
-    killed_start(project, "base")
-    before = everything(project)
-    assert says in refused(project, "gc", *words, "--yes")
-    assert everything(project) == before
+def test_bad_words_are_refused_and_nothing_goes(trained: paths.Project, words: list[str], says: str) -> None:
+    killed_start(trained, "base")
+    before = everything(trained)
+    assert says in refused(trained, "gc", *words, "--yes")
+    assert everything(trained) == before
 
 
 def test_a_damaged_run_loses_nothing(project: paths.Project) -> None:

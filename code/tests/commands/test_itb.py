@@ -15,6 +15,7 @@ import pytest
 
 from exper.core import paths
 from exper.statistic import rows
+from tests.conftest import copy_project
 from tests.support import boards, browser, campaign, manager
 from tests.support.boards import curve, opened, runs
 from tests.support.manager import exper, refused, start, wait_for, write
@@ -32,22 +33,31 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     assert [name for name in os.listdir(folder) if not name.startswith("torchinductor")] == []
 
 
-@pytest.fixture
-def three(project: paths.Project) -> paths.Project:
-    """Return a project with the runs base/0, base/1 and other/0."""
-    write(project, main=boards.CURVES)
-    exper(project, "run", "base")
+@pytest.fixture(scope="module")
+def _one(module_project: paths.Project) -> paths.Project:
+    write(module_project, main=boards.CURVES)
+    exper(module_project, "run", "base")
+    return module_project
+
+
+@pytest.fixture(scope="module")
+def _three(_one: paths.Project) -> paths.Project:
+    project = copy_project(_one, _one.root.parent / "three")
     exper(project, "rerun", "base")
     exper(project, "run", "other")
     return project
 
 
 @pytest.fixture
-def one(project: paths.Project) -> paths.Project:
+def one(_one: paths.Project, tmp_path: Path) -> paths.Project:
     """Return a project with the run base/0."""
-    write(project, main=boards.CURVES)
-    exper(project, "run", "base")
-    return project
+    return copy_project(_one, tmp_path / "it's a próject")
+
+
+@pytest.fixture
+def three(_three: paths.Project, tmp_path: Path) -> paths.Project:
+    """Return a project with the runs base/0, base/1 and other/0."""
+    return copy_project(_three, tmp_path / "it's a próject")
 
 
 def test_the_chosen_runs_are_shown_as_tag_and_id(three: paths.Project) -> None:

@@ -64,7 +64,8 @@ def test_a_project_has_the_code_that_is_committed_and_nothing_of_ours(template: 
     assert tracked(made) == expected
     assert git(made, "status", "--porcelain", "--ignored") == ""
     for name in expected - {"README.md", "code/exper/LICENSE"}:
-        ours, theirs = template / name, made / name
+        ours = template / name
+        theirs = made / name
         assert theirs.read_bytes() == ours.read_bytes()
         assert os.access(theirs, os.X_OK) == os.access(ours, os.X_OK)
         assert os.access(theirs, os.W_OK)

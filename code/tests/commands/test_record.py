@@ -3,10 +3,12 @@
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from exper.core import paths
+from tests.conftest import copy_project
 from tests.support import manager
 from tests.support.manager import exper, refused
 
@@ -17,13 +19,18 @@ def recorded(project: paths.Project, name: str = "record") -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
+@pytest.fixture(scope="module")
+def _runs(module_project: paths.Project) -> paths.Project:
+    exper(module_project, "run", "base")
+    exper(module_project, "run", "wide")
+    exper(module_project, "rerun", "base")
+    return module_project
+
+
 @pytest.fixture
-def runs(project: paths.Project) -> paths.Project:
+def runs(_runs: paths.Project, tmp_path: Path) -> paths.Project:
     """Return a project with the runs base/0, base/1 and wide/0."""
-    exper(project, "run", "base")
-    exper(project, "run", "wide")
-    exper(project, "rerun", "base")
-    return project
+    return copy_project(_runs, tmp_path / "it's a próject")
 
 
 def test_without_a_word_the_run_started_last_is_added(runs: paths.Project) -> None:

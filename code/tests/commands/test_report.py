@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from exper.core import paths
+from tests.conftest import copy_project
 from tests.support import browser, campaign, manager
 from tests.support.manager import exper, refused, write
 
@@ -56,15 +57,24 @@ class _Text(HTMLParser):
             self.shown.append(data)
 
 
-def _study(project: paths.Project) -> Path:
-    """Make four runs, one failed, and their report."""
+@pytest.fixture(scope="module")
+def read_only(module_project: paths.Project) -> paths.Project:
+    """Return a project with four runs, one of them failed, and their report; no test may change it."""
+    project = copy_project(module_project, module_project.root.parent / "it's a próject")
     write(project, main=MAIN)
     exper(project, "run", "base", "-f", "-m", "the reference")
     exper(project, "rerun", "base")
     exper(project, "run", "fast", "optimizer.lr=0.9", "-m", "is it\nfaster?")
     exper(project, "run", "wild", "optimizer.lr=2.0", code=1)
     _list(project, "record", "fast\nbase  # the old one\nwild\n")
-    return project.root / exper(project, "report").stdout.rstrip("\n")
+    assert exper(project, "report").stdout == "__statistic__/report/record.html\n"
+    return project
+
+
+@pytest.fixture
+def study(read_only: paths.Project, tmp_path: Path) -> paths.Project:
+    """Return a copy of `read_only`."""
+    return copy_project(read_only, tmp_path / "it's a próject")
 
 
 def _list(project: paths.Project, name: str, text: str) -> None:
@@ -80,9 +90,8 @@ def _column(page: Any, name: str) -> list[str]:
     return [text.strip() for text in rows.locator(f":nth-child({at + 1}):is(td, th)").all_inner_texts()]
 
 
-def test_without_scripts_the_page_tells_everything_but_the_curves(project: paths.Project) -> None:
-    path = _study(project)
-    assert path == project.report_file("record")
+def test_without_scripts_the_page_tells_everything_but_the_curves(read_only: paths.Project) -> None:
+    path = read_only.report_file("record")
     text = " ".join(" ".join(_Text(path.read_text()).shown).split())
     for told in (
         "it's a próject", "record", "4 runs: 3 finished, 1 failed",
@@ -97,21 +106,21 @@ def test_without_scripts_the_page_tells_everything_but_the_curves(project: paths
         assert told in text, told
 
 
-def test_only_failed_and_died_runs_have_their_log_in_it(project: paths.Project) -> None:
-    text = _study(project).read_text()
+def test_only_failed_and_died_runs_have_their_log_in_it(read_only: paths.Project) -> None:
+    text = read_only.report_file("record").read_text()
     assert text.count("<pre") - text.count('class="diff"') == 1
     assert "\\x1b" not in text
 
 
-def test_the_same_runs_make_the_same_bytes_but_for_the_time(project: paths.Project) -> None:
-    path = _study(project)
+def test_the_same_runs_make_the_same_bytes_but_for_the_time(study: paths.Project) -> None:
+    path = study.report_file("record")
     first = path.read_text()
-    exper(project, "report", "-o", str(path))
+    exper(study, "report", "-o", str(path))
     assert re.sub("<time.*?</time>", "", first) == re.sub("<time.*?</time>", "", path.read_text())
 
 
-def test_a_small_study_makes_a_small_page(project: paths.Project) -> None:
-    assert _study(project).stat().st_size < 130_000
+def test_a_small_study_makes_a_small_page(read_only: paths.Project) -> None:
+    assert read_only.report_file("record").stat().st_size < 130_000
 
 
 @pytest.mark.parametrize(
@@ -119,33 +128,29 @@ def test_a_small_study_makes_a_small_page(project: paths.Project) -> None:
     [(["base"], "base"), (["base/0", "fast"], "base@0,fast"), (["b*", "*/0"], "b~,~@0"), (["mine"], "mine"),
      (["there/yours.txt"], "yours"), (["数据"], "数据")],
 )  # fmt: skip
-def test_the_page_is_called_as_the_runs_were(project: paths.Project, words: list[str], name: str) -> None:
-    for tag in ("base", "fast"):
-        exper(project, "run", tag)
+def test_the_page_is_called_as_the_runs_were(study: paths.Project, words: list[str], name: str) -> None:
     for list_ in ("mine", "数据"):
-        _list(project, list_, "base/0\n")
-    (project.root / "there").mkdir()
-    (project.root / "there" / "yours.txt").write_text("base\n")
-    shown = exper(project, "report", *words).stdout
+        _list(study, list_, "base/0\n")
+    (study.root / "there").mkdir()
+    (study.root / "there" / "yours.txt").write_text("base\n")
+    shown = exper(study, "report", *words).stdout
     assert shown == f"__statistic__/report/{name}.html\n"
-    assert (project.root / shown[:-1]).exists()
+    assert (study.root / shown[:-1]).exists()
 
 
-def test_it_is_written_where_the_user_says(project: paths.Project, tmp_path: Path) -> None:
-    exper(project, "run", "base")
+def test_it_is_written_where_the_user_says(trained: paths.Project, tmp_path: Path) -> None:
     (tmp_path / "link.html").symlink_to(tmp_path / "a b.html")
-    assert exper(project, "report", "base", "-o", str(tmp_path / "link.html")).stdout == "../a b.html\n"
+    assert exper(trained, "report", "base", "-o", str(tmp_path / "link.html")).stdout == "../a b.html\n"
     assert (tmp_path / "link.html").is_symlink()
-    assert not project.reports.exists()
+    assert not trained.reports.exists()
 
 
-def test_unknown_runs_of_a_list_are_said_and_left_out(project: paths.Project) -> None:
-    exper(project, "run", "base")
-    _list(project, "record", "base\nbase/7\nno\x1bwhere\n")
-    done = exper(project, "report", code=1)
+def test_unknown_runs_of_a_list_are_said_and_left_out(trained: paths.Project) -> None:
+    _list(trained, "record", "base\nbase/7\nno\x1bwhere\n")
+    done = exper(trained, "report", code=1)
     assert "record.txt names 'base/7', and there is no such run; skipped" in done.stderr
     assert "\x1b" not in done.stderr
-    text = project.report_file("record").read_text()
+    text = trained.report_file("record").read_text()
     assert "base/7" in text
     assert text.count('scope="row"') == 2
 
@@ -161,14 +166,13 @@ def test_unknown_runs_of_a_list_are_said_and_left_out(project: paths.Project) ->
      (["base", "-o", "/proc/x.html"], "can't be written"), (["base", "-o"], "expected one argument")],
 )  # fmt: skip
 def test_what_can_not_be_done_is_refused_and_leaves_nothing(
-    project: paths.Project, words: list[str], says: str
+    trained: paths.Project, words: list[str], says: str
 ) -> None:
-    exper(project, "run", "base")
-    _list(project, "empty", "# nothing yet\n")
-    (project.root / "folder.html").mkdir()
-    with manager.nothing_left(project):
-        assert says in refused(project, "report", *words)
-    assert not project.reports.exists()
+    _list(trained, "empty", "# nothing yet\n")
+    (trained.root / "folder.html").mkdir()
+    with manager.nothing_left(trained):
+        assert says in refused(trained, "report", *words)
+    assert not trained.reports.exists()
 
 
 def test_a_running_run_is_shown_as_such_without_results(project: paths.Project) -> None:
@@ -195,21 +199,21 @@ def test_a_run_that_was_never_told_its_end_has_died_and_shows_its_log(project: p
 
 
 @pytest.mark.parametrize("name", ["history", "statistic", "record"])
-def test_damage_is_said_in_the_page_and_on_stderr(project: paths.Project, name: str) -> None:
-    path = _study(project)
-    getattr(manager.the_run(project, "base/0"), name).write_text('{"epoch": 1}\n{"epoch\n{"epoch": 3}\n')
-    done = exper(project, "report", code=1)
+def test_damage_is_said_in_the_page_and_on_stderr(study: paths.Project, name: str) -> None:
+    path = study.report_file("record")
+    getattr(manager.the_run(study, "base/0"), name).write_text('{"epoch": 1}\n{"epoch\n{"epoch": 3}\n')
+    done = exper(study, "report", code=1)
     assert "is damaged" in done.stderr
     assert "is damaged" in path.read_text()
     assert "base/1" in path.read_text()
 
 
-def test_curves_that_can_not_be_read_are_said_and_the_rest_is_shown(project: paths.Project) -> None:
-    path = _study(project)
-    manager.the_run(project, "base/0").history.unlink()
-    manager.the_run(project, "base/0").history.mkdir()
-    manager.the_run(project, "base/1").history.write_text('{"epoch": NaN, "val/loss": 1.0}\n')
-    assert "base/0/history.jsonl can't be read: Is a directory" in exper(project, "report", code=1).stderr
+def test_curves_that_can_not_be_read_are_said_and_the_rest_is_shown(study: paths.Project) -> None:
+    path = study.report_file("record")
+    manager.the_run(study, "base/0").history.unlink()
+    manager.the_run(study, "base/0").history.mkdir()
+    manager.the_run(study, "base/1").history.write_text('{"epoch": NaN, "val/loss": 1.0}\n')
+    assert "base/0/history.jsonl can't be read: Is a directory" in exper(study, "report", code=1).stderr
     assert "can&#x27;t be read: Is a directory" in path.read_text()
     assert "0.3935" in path.read_text()
 
@@ -227,10 +231,9 @@ def test_settings_that_only_look_the_same_are_told_apart(project: paths.Project)
 @pytest.mark.parametrize("content", [{}, [], 5, {"hparam": 1, "metric": 2, "device": 3}, {"metric": {"best": 1}},
      {"hparam": {"epochs": [1], "monitor": {}}, "metric": {"last": {"epoch": {}}, "best": {"x": "high", "y": None}}},
      {"hparam": {"monitor": "max x", "big": 10**400}, "metric": {"best": {"x": float("nan")}}}])  # fmt: skip
-def test_a_strangers_statistic_is_shown_as_far_as_it_can_be_read(project: paths.Project, content: object) -> None:
-    exper(project, "run", "base")
-    manager.the_run(project, "base/0").statistic.write_text(json.dumps(content))
-    exper(project, "report", "base", code=0 if isinstance(content, dict) else 1)
+def test_a_strangers_statistic_is_shown_as_far_as_it_can_be_read(trained: paths.Project, content: object) -> None:
+    manager.the_run(trained, "base/0").statistic.write_text(json.dumps(content))
+    exper(trained, "report", "base", code=0 if isinstance(content, dict) else 1)
 
 
 @pytest.mark.parametrize(
@@ -238,13 +241,12 @@ def test_a_strangers_statistic_is_shown_as_far_as_it_can_be_read(project: paths.
     [{"commit": 5}, {"commit": "0" * 40}, {"commit": "--all\n"}, {"versions": 5, "environment": [1]}, {"command": {}},
      {"started": "soon"}, {"host": None, "exit_code": {}}, {"sessions": [{"started": 5}]}],
 )  # fmt: skip
-def test_a_strange_record_is_shown_as_far_as_it_can_be_read(project: paths.Project, changes: dict[str, Any]) -> None:
-    exper(project, "run", "base")
-    at = manager.the_run(project, "base/0").record
+def test_a_strange_record_is_shown_as_far_as_it_can_be_read(trained: paths.Project, changes: dict[str, Any]) -> None:
+    at = manager.the_run(trained, "base/0").record
     at.write_text(json.dumps(json.loads(at.read_text()) | changes))
-    is_damaged = manager.state(project, "base/0") == "damaged"
-    exper(project, "report", "base", code=int(is_damaged))
-    assert "base/0" in project.report_file("base").read_text()
+    is_damaged = manager.state(trained, "base/0") == "damaged"
+    exper(trained, "report", "base", code=int(is_damaged))
+    assert "base/0" in trained.report_file("base").read_text()
 
 
 def test_what_became_of_a_tag_is_said(project: paths.Project, git: Callable[..., str]) -> None:
@@ -260,26 +262,24 @@ def test_what_became_of_a_tag_is_said(project: paths.Project, git: Callable[...,
     assert "The same code as gone." in text
 
 
-def test_without_a_repository_there_is_still_a_report(project: paths.Project) -> None:
-    exper(project, "run", "base")
-    (project.root / ".git").rename(project.root / "git")
-    exper(project, "report", "base")
-    assert "is in no git repository" in project.report_file("base").read_text()
+def test_without_a_repository_there_is_still_a_report(trained: paths.Project) -> None:
+    (trained.root / ".git").rename(trained.root / "git")
+    exper(trained, "report", "base")
+    assert "is in no git repository" in trained.report_file("base").read_text()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
-def test_it_works_in_both_shells(project: paths.Project, shell: str) -> None:
+def test_it_works_in_both_shells(trained: paths.Project, shell: str) -> None:
     if not shutil.which(shell):
         pytest.skip(f"{shell} IS NOT INSTALLED: report is not tested there")
-    exper(project, "run", "base")
     script = ". code/source.sh && exper report 'b*' -o 'a page.html'"
-    done = subprocess.run([shell, "-c", script], cwd=project.root, capture_output=True, text=True)
+    done = subprocess.run([shell, "-c", script], cwd=trained.root, capture_output=True, text=True)
     assert (done.stdout, done.stderr, done.returncode) == ("a page.html\n", "", 0)
 
 
 @browser.needed
-def test_the_table_sorts_by_mouse_and_by_keyboard_and_filters(project: paths.Project) -> None:
-    with browser.opened(_study(project), viewport={"width": 1280, "height": 900}) as page:
+def test_the_table_sorts_by_mouse_and_by_keyboard_and_filters(read_only: paths.Project) -> None:
+    with browser.opened(read_only.report_file("record"), viewport={"width": 1280, "height": 900}) as page:
         assert _column(page, "run") == ["fast/0", "base/0", "base/1", "wild/0"]
         assert _column(page, "optimizer.lr") == []
         head = page.locator("th[data-column='hparam/optimizer.lr']")
@@ -308,8 +308,10 @@ def test_the_table_sorts_by_mouse_and_by_keyboard_and_filters(project: paths.Pro
 
 
 @browser.needed
-def test_curves_are_read_by_mouse_and_by_keyboard(project: paths.Project) -> None:
-    with browser.opened(_study(project), viewport={"width": 1280, "height": 900}, color_scheme="light") as page:
+def test_curves_are_read_by_mouse_and_by_keyboard(read_only: paths.Project) -> None:
+    with browser.opened(
+        read_only.report_file("record"), viewport={"width": 1280, "height": 900}, color_scheme="light"
+    ) as page:
         browser.keep_picture(page, "report-light")
         assert page.get_by_label("Metric").input_value() == "0"  # val/acc, which is monitored
         plot = page.locator(".u-over")
@@ -335,8 +337,8 @@ def test_curves_are_read_by_mouse_and_by_keyboard(project: paths.Project) -> Non
 
 
 @browser.needed
-def test_the_page_can_be_read_in_the_dark_and_on_a_phone(project: paths.Project) -> None:
-    path = _study(project)
+def test_the_page_can_be_read_in_the_dark_and_on_a_phone(read_only: paths.Project) -> None:
+    path = read_only.report_file("record")
     for scheme in ("light", "dark"):
         with browser.opened(path, viewport={"width": 375, "height": 740}, color_scheme=scheme) as page:
             browser.keep_picture(page, f"report-phone-{scheme}")
@@ -371,8 +373,8 @@ _CONTRASTS = """() => {
 
 
 @browser.needed
-def test_without_javascript_the_table_is_there_and_the_controls_are_not(project: paths.Project) -> None:
-    with browser.opened(_study(project), java_script_enabled=False) as page:
+def test_without_javascript_the_table_is_there_and_the_controls_are_not(read_only: paths.Project) -> None:
+    with browser.opened(read_only.report_file("record"), java_script_enabled=False) as page:
         assert page.locator("#runs tbody th").all_inner_texts() == ["fast/0", "base/0", "base/1", "wild/0"]
         assert page.get_by_text("The curves need JavaScript").is_visible()
         assert not page.get_by_label("Filter").is_visible()
@@ -422,8 +424,8 @@ def test_hostile_text_does_nothing_anywhere(project: paths.Project, git: Callabl
 
 
 @browser.needed
-def test_the_policy_lets_no_script_of_others_run_and_reaches_for_nothing(project: paths.Project) -> None:
-    path = _study(project)
+def test_the_policy_lets_no_script_of_others_run_and_reaches_for_nothing(study: paths.Project) -> None:
+    path = study.report_file("record")
     wicked = "<script>window.hacked=1</script><img src='http://127.0.0.1:9/x'><b onclick='window.hacked=1'>b</b></main>"
     opened = path.with_name("opened.html")
     opened.write_text(path.read_text().replace("</main>", wicked))

@@ -10,35 +10,32 @@ from tests.support import manager, searching
 from tests.support.manager import exper, git, record, refused, state, untouched, write
 
 
-def test_a_run_goes_and_its_id_is_given_to_nobody_again(project: paths.Project) -> None:
-    exper(project, "run", "base")
-    exper(project, "rerun", "base")
-    project.list_file("finished").write_text("base/0\nbase/1   # the good one\n")
-    with untouched(project.root):
-        exper(project, "rm", "base/1", "--yes")
-    assert manager.finished(project) == ["base/0"]
-    exper(project, "rerun", "base")
-    assert [run.id for run in project.tag("base").runs()] == [0, 2]
-    assert manager.tags(project) == ["base"]
+def test_a_run_goes_and_its_id_is_given_to_nobody_again(trained: paths.Project) -> None:
+    exper(trained, "rerun", "base")
+    trained.list_file("finished").write_text("base/0\nbase/1   # the good one\n")
+    with untouched(trained.root):
+        exper(trained, "rm", "base/1", "--yes")
+    assert manager.finished(trained) == ["base/0"]
+    exper(trained, "rerun", "base")
+    assert [run.id for run in trained.tag("base").runs()] == [0, 2]
+    assert manager.tags(trained) == ["base"]
 
 
-def test_after_all_runs_are_gone_no_id_comes_twice(project: paths.Project) -> None:
-    exper(project, "run", "base")
-    exper(project, "rm", "base", "--yes")
-    exper(project, "rerun", "base")
-    exper(project, "rm", "base", "--yes")
-    exper(project, "run", "base")
-    assert [run.id for run in project.tag("base").runs()] == [2]
+def test_after_all_runs_are_gone_no_id_comes_twice(trained: paths.Project) -> None:
+    exper(trained, "rm", "base", "--yes")
+    exper(trained, "rerun", "base")
+    exper(trained, "rm", "base", "--yes")
+    exper(trained, "run", "base")
+    assert [run.id for run in trained.tag("base").runs()] == [2]
 
 
-def test_with_tag_nothing_is_left_and_the_name_is_free(project: paths.Project) -> None:
-    exper(project, "run", "base")
-    exper(project, "rerun", "base")
-    exper(project, "rm", "base", "--tag", "--yes")
-    assert (manager.tags(project), manager.left(project), manager.finished(project)) == ([], [], [])
-    write(project, main="print('newer')")
-    exper(project, "run", "base")
-    assert state(project, "base/0") == "finished"
+def test_with_tag_nothing_is_left_and_the_name_is_free(trained: paths.Project) -> None:
+    exper(trained, "rerun", "base")
+    exper(trained, "rm", "base", "--tag", "--yes")
+    assert (manager.tags(trained), manager.left(trained), manager.finished(trained)) == ([], [], [])
+    write(trained, main="print('newer')")
+    exper(trained, "run", "base")
+    assert state(trained, "base/0") == "finished"
 
 
 def test_a_tag_without_runs_goes(project: paths.Project) -> None:
@@ -56,52 +53,46 @@ def test_a_running_run_is_refused(project: paths.Project) -> None:
 
 
 @pytest.mark.parametrize("entry", ["base/0", "base", "base/*", "b?se", "[ab]*/0"])
-def test_a_run_that_a_list_names_is_refused(project: paths.Project, entry: str) -> None:
-    exper(project, "run", "base")
-    project.list_file("mine").write_text(f"# good ones\nbaser*\n {entry}/  # best\n")
-    assert f"the list 'mine' names {entry!r}" in refused(project, "rm", "base", "--yes")
-    assert state(project, "base/0") == "finished"
+def test_a_run_that_a_list_names_is_refused(trained: paths.Project, entry: str) -> None:
+    trained.list_file("mine").write_text(f"# good ones\nbaser*\n {entry}/  # best\n")
+    assert f"the list 'mine' names {entry!r}" in refused(trained, "rm", "base", "--yes")
+    assert state(trained, "base/0") == "finished"
 
 
-def test_without_a_terminal_nothing_goes_unless_yes_is_said(project: paths.Project) -> None:
-    exper(project, "run", "base")
-    assert "--yes" in refused(project, "rm", "base", "--tag")
-    assert state(project, "base/0") == "finished"
+def test_without_a_terminal_nothing_goes_unless_yes_is_said(trained: paths.Project) -> None:
+    assert "--yes" in refused(trained, "rm", "base", "--tag")
+    assert state(trained, "base/0") == "finished"
 
 
 @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 2), ("", 2)])
-def test_on_a_terminal_it_asks(project: paths.Project, answer: str, code: int) -> None:
-    exper(project, "run", "base")
-    with manager.asked(project, "rm", "base/0") as terminal:
+def test_on_a_terminal_it_asks(trained: paths.Project, answer: str, code: int) -> None:
+    with manager.asked(trained, "rm", "base/0") as terminal:
         terminal.sendline(answer)
     assert terminal.exitstatus == code
-    assert len(project.tag("base").runs()) == (code != 0)
+    assert len(trained.tag("base").runs()) == (code != 0)
 
 
-def test_what_has_begun_while_it_asked_stays_and_so_does_its_tag(project: paths.Project) -> None:
-    exper(project, "run", "base")
-    write(project, main=manager.WAITS)
-    exper(project, "rm", "base", "--yes")
-    with manager.asked(project, "rm", "base", "--tag") as terminal:
-        exper(project, "rerun", "base")
+def test_what_has_begun_while_it_asked_stays_and_so_does_its_tag(trained: paths.Project) -> None:
+    write(trained, main=manager.WAITS)
+    exper(trained, "rm", "base", "--yes")
+    with manager.asked(trained, "rm", "base", "--tag") as terminal:
+        exper(trained, "rerun", "base")
         terminal.sendline("y")
         terminal.expect("the tag base stays: it has a run by now")
     assert terminal.exitstatus == 1
-    assert manager.tags(project) == ["base"]
-    assert len(project.tag("base").runs()) == 1
+    assert manager.tags(trained) == ["base"]
+    assert len(trained.tag("base").runs()) == 1
 
 
-def test_one_wrong_name_of_several_removes_nothing(project: paths.Project) -> None:
-    exper(project, "run", "base")
-    refused(project, "rm", "base/0", "base/7", "--yes")
-    refused(project, "rm", "base", "base/0", "--tag", "--yes")
-    assert state(project, "base/0") == "finished"
+def test_one_wrong_name_of_several_removes_nothing(trained: paths.Project) -> None:
+    refused(trained, "rm", "base/0", "base/7", "--yes")
+    refused(trained, "rm", "base", "base/0", "--tag", "--yes")
+    assert state(trained, "base/0") == "finished"
 
 
-def test_a_run_named_twice_goes_once(project: paths.Project) -> None:
-    exper(project, "run", "base")
-    exper(project, "rm", "base/0", "base", "--yes")
-    assert project.tag("base").runs() == []
+def test_a_run_named_twice_goes_once(trained: paths.Project) -> None:
+    exper(trained, "rm", "base/0", "base", "--yes")
+    assert trained.tag("base").runs() == []
 
 
 def test_the_snapshot_goes_with_the_last_run_that_needed_it(project: paths.Project) -> None:
@@ -114,26 +105,23 @@ def test_the_snapshot_goes_with_the_last_run_that_needed_it(project: paths.Proje
     assert record(project, "base/0")["status"] == "finished"
 
 
-def test_a_damaged_run_can_be_removed(project: paths.Project) -> None:
-    exper(project, "run", "base")
-    manager.the_run(project, "base/0").record.write_text("{")
-    exper(project, "rm", "base/0", "--yes")
-    assert project.tag("base").runs() == []
+def test_a_damaged_run_can_be_removed(trained: paths.Project) -> None:
+    manager.the_run(trained, "base/0").record.write_text("{")
+    exper(trained, "rm", "base/0", "--yes")
+    assert trained.tag("base").runs() == []
 
 
-def test_a_run_whose_tag_is_gone_can_be_removed(project: paths.Project) -> None:
-    exper(project, "run", "base")
-    git(project.root, "tag", "--delete", "base")
-    exper(project, "rm", "base", "--yes")
-    assert project.tag("base").runs() == []
+def test_a_run_whose_tag_is_gone_can_be_removed(trained: paths.Project) -> None:
+    git(trained.root, "tag", "--delete", "base")
+    exper(trained, "rm", "base", "--yes")
+    assert trained.tag("base").runs() == []
 
 
-def test_an_id_does_not_come_twice_where_a_kill_kept_last_id_from_being_written(project: paths.Project) -> None:
-    exper(project, "run", "base")
-    project.tag("base").last_id.unlink()
-    exper(project, "rm", "base/0", "--yes")
-    exper(project, "run", "base")
-    assert [run.id for run in project.tag("base").runs()] == [1]
+def test_an_id_does_not_come_twice_where_a_kill_kept_last_id_from_being_written(trained: paths.Project) -> None:
+    trained.tag("base").last_id.unlink()
+    exper(trained, "rm", "base/0", "--yes")
+    exper(trained, "run", "base")
+    assert [run.id for run in trained.tag("base").runs()] == [1]
 
 
 # -- patterns and searches ---------------------------------------------------------------------------------------------
@@ -241,15 +229,14 @@ def test_rm_that_was_killed_in_the_middle_is_finished_by_the_same_command(projec
 
 @pytest.mark.parametrize("word", ["base", "b*"])
 def test_rm_that_was_killed_behind_the_git_tag_is_finished_by_the_same_command(
-    project: paths.Project, word: str
+    trained: paths.Project, word: str
 ) -> None:
-    exper(project, "run", "base")
-    exper(project, "rm", "base", "--yes")
-    git(project.root, "tag", "--delete", "base")
-    assert "base has been removed already" in exper(project, "rm", word, "--tag", "--yes").stderr
-    assert manager.left(project) == []
-    exper(project, "run", "base")
-    assert [run.id for run in project.tag("base").runs()] == [0]
+    exper(trained, "rm", "base", "--yes")
+    git(trained.root, "tag", "--delete", "base")
+    assert "base has been removed already" in exper(trained, "rm", word, "--tag", "--yes").stderr
+    assert manager.left(trained) == []
+    exper(trained, "run", "base")
+    assert [run.id for run in trained.tag("base").runs()] == [0]
 
 
 def test_a_search_gives_no_id_of_a_removed_run_again(project: paths.Project) -> None:

@@ -9,19 +9,16 @@ import math
 import os
 import shutil
 import subprocess
-import warnings
+from pathlib import Path
 from typing import Any
 
 import pexpect
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 from scipy import stats
 
-from exper.config import config_file
 from exper.core import paths
-from exper.statistic import cells, tables
 from exper.statistic import rows as rows_of_runs
+from tests.conftest import copy_project
 from tests.support import manager
 from tests.support.manager import exper, refused, write
 
@@ -47,10 +44,9 @@ if lr == 14:
 """
 
 
-@pytest.fixture
-def used(project: paths.Project) -> paths.Project:
-    """Return a project with finished runs a/0, a/1, a/2, b/0, a failed c/0, a died d/0, all on the list record."""
-    write(project, main=MAIN)
+@pytest.fixture(scope="module")
+def _used(module_project: paths.Project) -> paths.Project:
+    write(module_project, main=MAIN)
     for words, code in (
         (["run", "a"], 0),
         (["rerun", "a"], 0),
@@ -59,10 +55,16 @@ def used(project: paths.Project) -> paths.Project:
         (["run", "c", "optimizer.lr=13.0"], 1),
         (["run", "d", "optimizer.lr=14.0"], -9),
     ):
-        exper(project, *words, code=code)
-    manager.wait_for(lambda: manager.state(project, "d/0") == "died")
-    exper(project, "record", "c", "b/0", "a", "d/0")
-    return project
+        exper(module_project, *words, code=code)
+    manager.wait_for(lambda: manager.state(module_project, "d/0") == "died")
+    exper(module_project, "record", "c", "b/0", "a", "d/0")
+    return module_project
+
+
+@pytest.fixture
+def used(_used: paths.Project, tmp_path: Path) -> paths.Project:
+    """Return a project with finished runs a/0, a/1, a/2, b/0, a failed c/0, a died d/0, all on the list record."""
+    return copy_project(_used, tmp_path / "it's a próject")
 
 
 def rows(project: paths.Project, *words: str, name: str = "record", code: int = 0) -> list[dict[str, str]]:
@@ -162,28 +164,6 @@ def test_a_strangers_values_come_back_as_they_were(used: paths.Project) -> None:
     assert "\x1b" not in exper(used, "table").stdout
     exper(used, "title")
     assert {"'=1+2'", "epochs", "tab"} <= rows(used)[0].keys()
-
-
-TYPED = st.text("0123456789+-*/.()[]'\"\\# \nnot,uNone", max_size=8)
-
-
-@example("1-5")
-@example("224*224")
-@example("not 1")
-@example("None#")
-@example("True+1")
-@example("\\\n5")
-@example("#\n1.")
-@given(st.one_of(st.text(), TYPED, st.integers(), st.floats(), st.booleans(), st.none(), st.lists(st.text(max_size=3))))
-def test_a_cell_reads_back_as_the_value_it_was(value: Any) -> None:
-    cell = cells.text(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        assert repr(float(cell)) == repr(value)
-        return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of "1if"
-        found = config_file.parse_change(f"name={cell}")[1]
-    assert (type(found), found) == (type(value), value)
 
 
 # -- order, columns that vary, groups ----------------------------------------------------------------------------------
@@ -406,9 +386,3 @@ def test_a_table_in_both_shells(used: paths.Project) -> None:
             [*words, shell, str(used.code / "source.sh")], capture_output=True, text=True, cwd=used.root, check=True
         ).stdout.splitlines()
         assert [line.split()[0] for line in shown[-6:]] == ["a/2", "a/1", "b/0", "a/0", "c/0", "d/0"]
-
-
-def test_a_narrow_terminal_gets_the_columns_that_begin_in_it() -> None:
-    table = tables.Table({"run": "run", "hparam/a": "a", "hparam/b": "b"}, [{"run": "long-tag/0", "hparam/a": 1}])
-    assert list(tables.narrow(table, 5).headers) == ["run", "hparam/a"]
-    assert tables.narrow(table, 80) == table

@@ -2,18 +2,16 @@
 
 import json
 import os
-import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from exper.core import files, paths
-from exper.core.errors import Refused
+from exper.core import paths
 from exper.statistic import titles as title
+from tests.conftest import copy_project
 from tests.support import manager
 from tests.support.manager import exper, refused
+from tests.support.texts import is_inserted_into
 
 STATISTIC = {
     "hparam": {"epochs": 3, "optimizer.lr": 0.1},
@@ -48,17 +46,22 @@ EDITED = """\
 }"""
 
 
+@pytest.fixture(scope="module")
+def _recorded(module_project: paths.Project) -> paths.Project:
+    exper(module_project, "run", "base")
+    manager.the_run(module_project, "base/0").statistic.write_text(json.dumps(STATISTIC))
+    exper(module_project, "record")
+    return module_project
+
+
 @pytest.fixture
-def recorded(project: paths.Project) -> paths.Project:
+def recorded(_recorded: paths.Project, tmp_path: Path) -> paths.Project:
     """Return a project whose list record names the run base/0, which has results."""
-    exper(project, "run", "base")
-    manager.the_run(project, "base/0").statistic.write_text(json.dumps(STATISTIC))
-    exper(project, "record")
-    return project
+    return copy_project(_recorded, tmp_path / "it's a próject")
 
 
 def written(project: paths.Project, name: str = "record") -> str:
-    """Return what is in a title."""
+    """Return the text of a title."""
     return project.title_file(name).read_bytes().decode()
 
 
@@ -71,7 +74,8 @@ def test_a_title_has_a_line_for_each_name_of_the_runs_of_any_status(recorded: pa
 def test_a_second_title_changes_no_byte_without_new_names(recorded: paths.Project) -> None:
     recorded.titles.mkdir()
     recorded.title_file("record").write_text(EDITED.replace("for the paper", '"last/val/acc": out'))
-    before, text = recorded.title_file("record").stat(), written(recorded)
+    before = recorded.title_file("record").stat()
+    text = written(recorded)
     assert "no new names" in exper(recorded, "title").stdout
     assert written(recorded) == text
     assert recorded.title_file("record").stat().st_ino == before.st_ino
@@ -111,19 +115,13 @@ def test_names_are_put_into_any_layout(recorded: paths.Project, before: str) -> 
     path.write_bytes(before.encode(errors="surrogateescape"))
     exper(recorded, "title")
     after = path.read_bytes().decode(errors="surrogateescape")
-    assert is_put_into(before, after)
+    assert is_inserted_into(before, after)
     now = title.read(path)
     assert now is not None
     assert set(now.sections["hparam"].headers) >= {"epochs", "optimizer.lr"}
     assert set(now.sections["metric"].headers) >= {"best/epoch", "last/val/acc"}
     exper(recorded, "title")
     assert path.read_bytes().decode(errors="surrogateescape") == after
-
-
-def is_put_into(before: str, after: str) -> bool:
-    """Tell whether all characters of one text stand in another in their order, as by insertions alone."""
-    rest = iter(after)
-    return all(character in rest for character in before)
 
 
 @pytest.mark.parametrize(
@@ -197,36 +195,6 @@ def test_a_damaged_statistic_is_named_and_the_others_count(recorded: paths.Proje
     assert written(recorded) == FRESH
 
 
-@pytest.mark.parametrize("before", [None, "{}"])
-def test_what_an_editor_saves_while_ours_is_written_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str | None
-) -> None:
-    path, fsync = tmp_path / "mine.json", os.fsync
-    if before:
-        path.write_text(before)
-
-    def save(handle: int) -> None:
-        monkeypatch.setattr(os, "fsync", fsync)
-        path.write_text('{"hparam": {"lr": "mine"}}')
-        fsync(handle)
-
-    monkeypatch.setattr(os, "fsync", save)
-    assert title.add(path, {"hparam": ["lr", "epochs"]}) == ["hparam/epochs"]
-    assert is_put_into('{"hparam": {"lr": "mine"}}', path.read_text())
-    assert list(tmp_path.glob("*mine*")) == [path]
-
-
-def test_a_title_that_an_editor_is_about_to_write_is_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "mine.json"
-    path.touch()
-    monkeypatch.setattr(time, "sleep", lambda _: path.write_text('{"hparam": {"lr": "mine"}}'))
-    found = title.read(path)
-    assert found is not None
-    assert found.columns() == {"hparam/lr": "mine"}
-
-
 def test_a_title_that_is_a_link_or_private_stays_so(recorded: paths.Project) -> None:
     recorded.titles.mkdir()
     kept = recorded.root / "kept.json"
@@ -237,86 +205,3 @@ def test_a_title_that_is_a_link_or_private_stays_so(recorded: paths.Project) -> 
     assert recorded.title_file("record").is_symlink()
     assert '"epochs"' in kept.read_text()
     assert os.stat(kept).st_mode & 0o777 == 0o600
-
-
-# -- whatever is in the file -------------------------------------------------------------------------------------------
-
-NAMES = st.text(st.characters(), max_size=6)
-BLANK = st.sampled_from([" ", "\n", "\r\n", "\t", "    ", "// c\n", "# d\r\n", "/* e\n */", "", ""])
-SOUP = st.lists(
-    st.sampled_from(
-        ['"a"', '"b": "c"', ":", ",", "{", "}", '"hparam"', '"metric"', "//", "#", "/*", "*/", "\n", "5", '"']
-    )
-)
-
-
-@st.composite
-def titles(draw: st.DrawFn) -> str:
-    """Return the text of a title, as a user may have laid it out."""
-
-    def members(values: list[tuple[str, str]]) -> str:
-        pieces = [draw(BLANK)]
-        for at, (name, value) in enumerate(values):
-            last = at == len(values) - 1
-            comma = draw(st.sampled_from(["", ","])) if last else ","
-            pieces += [json.dumps(name, ensure_ascii=draw(st.booleans())), draw(BLANK), ":", draw(BLANK), value]
-            pieces += [draw(BLANK), comma, draw(BLANK)]
-        return "{" + "".join(pieces) + "}"
-
-    sections = []
-    for part in draw(st.lists(st.sampled_from(title.SECTIONS), unique=True)):
-        names = draw(st.lists(NAMES, unique=True, max_size=3))
-        sections.append((part, members([(name, json.dumps(draw(NAMES))) for name in names])))
-    return draw(BLANK) + members(sections) + draw(BLANK)
-
-
-def clean(text: str) -> str:
-    """Return a text as a file can hold it."""
-    return text.encode(errors="backslashreplace").decode()
-
-
-@settings(deadline=None)
-@given(titles().map(clean), st.lists(NAMES.map(clean), unique=True), st.lists(NAMES.map(clean), unique=True))
-def test_any_title_keeps_every_line_and_gets_every_name(
-    tmp_path_factory: pytest.TempPathFactory, text: str, hparam: list[str], metric: list[str]
-) -> None:
-    path = tmp_path_factory.mktemp("titles") / "x.json"
-    files.replace(path, text)
-    before = title.read(path)
-    assert before is not None
-    wanted = {"hparam": hparam, "metric": metric}
-    added = title.add(path, wanted)
-    after = path.read_bytes().decode()
-    now = title.read(path)
-    assert now is not None
-    assert is_put_into(text, after)
-    kept = before.columns()
-    assert [pair for pair in now.columns().items() if pair[0] in kept] == list(kept.items())
-    assert {*added} == {*now.columns()} - {*kept}
-    assert {*now.columns()} >= {f"{part}/{name}" for part, names in wanted.items() for name in names}
-    assert title.add(path, wanted) == []
-
-
-@settings(deadline=None)
-@given(st.one_of(SOUP.map("".join), st.text(), st.binary().map(lambda raw: raw.decode(errors="surrogateescape"))))
-def test_any_text_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
-    path = tmp_path_factory.mktemp("titles") / "x.json"
-    try:
-        content = text.encode(errors="surrogateescape")
-    except UnicodeEncodeError:
-        content = text.encode(errors="backslashreplace")
-    path.write_bytes(content)
-    refused = ""
-    try:
-        title.add(path, {"hparam": ["new"], "metric": ["best/new"]})
-    except Refused as refusal:
-        refused = str(refusal)
-    after = path.read_bytes()
-    assert ", line " in refused if refused else after != content or "new" in text
-    assert is_put_into(content.decode(errors="surrogateescape"), after.decode(errors="surrogateescape"))
-    assert not refused or after == content
-
-
-def test_the_file_is_not_there_and_stays_away_without_names(tmp_path: Path) -> None:
-    assert title.add(tmp_path / "x.json", {"hparam": [], "metric": []}) == []
-    assert title.read(tmp_path / "x.json") is None

@@ -15,6 +15,7 @@ import pytest
 
 from exper.core import lock, paths
 from exper.runs import status
+from tests.conftest import copy_project
 from tests.support import manager, pictures
 from tests.support.manager import edit_record, exper, git, refused, start, state, the_run, wait_for, write
 
@@ -56,6 +57,18 @@ def trained(project: paths.Project, before: str = "pass", code: int = 0) -> path
     return the_run(project, "base/0")
 
 
+@pytest.fixture(scope="module")
+def _five_epochs(module_project: paths.Project) -> paths.Project:
+    trained(module_project)
+    return module_project
+
+
+@pytest.fixture
+def five_epochs(_five_epochs: paths.Project, tmp_path: Path) -> paths.Project:
+    """Return a project with a finished run of 5 epochs, base/0."""
+    return copy_project(_five_epochs, tmp_path / "it's a próject")
+
+
 def verdict(project: paths.Project, *arguments: str, code: int = 1, **options: Any) -> str:
     """Verify base/0, and return what it finds."""
     found: str = exper(project, "verify", "base/0", *arguments, code=code, **options).stdout
@@ -77,7 +90,8 @@ def edited(run: paths.Run, line: int, **changes: Any) -> None:
 @contextlib.contextmanager
 def verifying(project: paths.Project) -> Iterator[tuple["subprocess.Popen[str]", int]]:
     """Verify base/0 up to where its main.py waits; yield the process and that of main.py, and end both at the end."""
-    verification, training = start(project, "verify", "base/0"), 0
+    verification = start(project, "verify", "base/0")
+    training = 0
     try:
         wait_for(lambda: any((place / "ready").exists() for place in places(project)))
         training = int(next(place / "ready" for place in places(project)).read_text())
@@ -89,15 +103,14 @@ def verifying(project: paths.Project) -> Iterator[tuple["subprocess.Popen[str]",
 # -- exact -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_is_exact_and_nothing_is_left(project: paths.Project) -> None:
-    trained(project)
-    write(project, main="print('newer')")
-    listed = exper(project, "expels", "base", "--json").stdout
-    with manager.nothing_left(project):
-        assert verdict(project, code=0) == "EXACT (5 epochs, 5,050 steps)\n"
-    assert exper(project, "expels", "base", "--json").stdout == listed
-    assert manager.finished(project) == ["base/0"]
-    assert sorted(os.listdir(project.tag("base").folder)) == ["0", "last_id"]
+def test_a_run_is_exact_and_nothing_is_left(five_epochs: paths.Project) -> None:
+    write(five_epochs, main="print('newer')")
+    listed = exper(five_epochs, "expels", "base", "--json").stdout
+    with manager.nothing_left(five_epochs):
+        assert verdict(five_epochs, code=0) == "EXACT (5 epochs, 5,050 steps)\n"
+    assert exper(five_epochs, "expels", "base", "--json").stdout == listed
+    assert manager.finished(five_epochs) == ["base/0"]
+    assert sorted(os.listdir(five_epochs.tag("base").folder)) == ["0", "last_id"]
 
 
 def test_its_output_is_in_the_log_alone_and_it_has_the_recorded_threads(project: paths.Project) -> None:
@@ -119,11 +132,11 @@ def test_it_ends_after_n_epochs(project: paths.Project) -> None:
     assert verdict(project, "--epochs", "2", code=0) == "EXACT (2 of 5 epochs, 2,020 steps)\n"
 
 
-def test_as_many_epochs_as_there_are_are_all_and_the_results(project: paths.Project) -> None:
-    run = trained(project)
+def test_as_many_epochs_as_there_are_are_all_and_the_results(five_epochs: paths.Project) -> None:
+    run = the_run(five_epochs, "base/0")
     run.statistic.write_text(run.statistic.read_text().replace('"acc": 0', '"acc": 1'))
     for epochs in ("5", "99"):
-        assert "DIFFERS after training: test.acc" in verdict(project, "--epochs", epochs)
+        assert "DIFFERS after training: test.acc" in verdict(five_epochs, "--epochs", epochs)
 
 
 @pytest.mark.parametrize(
@@ -136,12 +149,12 @@ def test_a_run_that_did_not_finish_is_exact_as_far_as_it_went(project: paths.Pro
     assert verdict(project, code=0) == f"EXACT as far as base/0 went before it {ended} (2 epochs, 2,020 steps)\n"
 
 
-def test_a_run_that_died_and_one_that_was_pruned(project: paths.Project) -> None:
-    run = trained(project)
+def test_a_run_that_died_and_one_that_was_pruned(five_epochs: paths.Project) -> None:
+    run = the_run(five_epochs, "base/0")
     run.history.write_text("".join(run.history.read_text().splitlines(keepends=True)[:2]))
     for stored, ended in (("running", "died"), ("pruned", "was pruned")):
-        edit_record(project, "base/0", status=stored)
-        assert f"before it {ended} (2 epochs" in verdict(project, code=0)
+        edit_record(five_epochs, "base/0", status=stored)
+        assert f"before it {ended} (2 epochs" in verdict(five_epochs, code=0)
 
 
 def test_a_history_with_nan_and_lines_of_steps(project: paths.Project) -> None:
@@ -161,14 +174,14 @@ def test_a_run_without_history_is_compared_by_its_results(project: paths.Project
     assert "DIFFERS after training: best.acc\n  recorded  2\n  now       1\n" in verdict(project)
 
 
-def test_a_test_by_evaluate_is_not_compared(project: paths.Project) -> None:
-    run = trained(project)
+def test_a_test_by_evaluate_is_not_compared(five_epochs: paths.Project) -> None:
+    run = the_run(five_epochs, "base/0")
     statistic = json.loads(run.statistic.read_text())
     statistic["metric"]["test"] = {"epoch": 3, "acc": 0.5}
     run.statistic.write_text(json.dumps(statistic))
-    assert "DIFFERS after training: test.epoch" in verdict(project)
+    assert "DIFFERS after training: test.epoch" in verdict(five_epochs)
     run.evaluated(3).mkdir(parents=True)
-    assert "that of epoch 3, and so not compared" in verdict(project, code=0)
+    assert "that of epoch 3, and so not compared" in verdict(five_epochs, code=0)
 
 
 # -- different ---------------------------------------------------------------------------------------------------------
@@ -191,35 +204,35 @@ def test_an_edited_line_is_found_with_both_values(project: paths.Project) -> Non
     assert exper(project, "expls").stdout.count("base") == 1
 
 
-def test_several_quantities_are_named_and_the_next_verification_sweeps(project: paths.Project) -> None:
-    run = trained(project)
+def test_several_quantities_are_named_and_the_next_verification_sweeps(five_epochs: paths.Project) -> None:
+    run = the_run(five_epochs, "base/0")
     edited(run, 0, weights="\x1b[31mred", **{"val/loss": 7})
-    found = verdict(project)
+    found = verdict(five_epochs)
     assert "DIFFERS at epoch 1, step 1010: weights\n  recorded  \\x1b[31mred\n" in found
     assert "  also      val/loss\n" in found
-    (first,) = places(project)
-    verdict(project)
-    (second,) = places(project)
+    (first,) = places(five_epochs)
+    verdict(five_epochs)
+    (second,) = places(five_epochs)
     assert first != second
 
 
-def test_lines_that_are_missing_or_too_many(project: paths.Project) -> None:
-    run = trained(project)
+def test_lines_that_are_missing_or_too_many(five_epochs: paths.Project) -> None:
+    run = the_run(five_epochs, "base/0")
     whole = run.history.read_text()
     run.history.write_text("".join(whole.splitlines(keepends=True)[:4]))
-    assert "DIFFERS at epoch 5, step 5050: the line of history\n  recorded  nothing\n" in verdict(project)
+    assert "DIFFERS at epoch 5, step 5050: the line of history\n  recorded  nothing\n" in verdict(five_epochs)
     run.history.write_text(whole + whole.splitlines()[-1].replace('"epoch": 5', '"epoch": 6') + "\n")
-    found = verdict(project)
+    found = verdict(five_epochs)
     assert "DIFFERS at epoch 6, step 5050: the line of history\n" in found
     assert "  now       nothing\n" in found
 
 
-def test_an_edited_result_is_found(project: paths.Project) -> None:
-    run = trained(project)
+def test_an_edited_result_is_found(five_epochs: paths.Project) -> None:
+    run = the_run(five_epochs, "base/0")
     statistic = json.loads(run.statistic.read_text())
     statistic["metric"]["test"]["acc"] = 0.99
     run.statistic.write_text(json.dumps(statistic))
-    assert "DIFFERS after training: test.acc\n  recorded  0.99\n" in verdict(project)
+    assert "DIFFERS after training: test.acc\n  recorded  0.99\n" in verdict(five_epochs)
 
 
 def test_training_that_is_not_deterministic_is_known_at_the_second_time(project: paths.Project) -> None:
@@ -236,10 +249,9 @@ def test_a_record_that_was_changed_is_known_at_the_second_time(project: paths.Pr
     assert "the same value as this one, so training is deterministic" in verdict(project)
 
 
-def test_a_variable_of_the_environment_is_named(project: paths.Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    trained(project)
+def test_a_variable_of_the_environment_is_named(five_epochs: paths.Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MKL_CBWR", "AVX2")
-    found = verdict(project)
+    found = verdict(five_epochs)
     assert "DIFFERS at epoch 1, step 1010: val/loss" in found
     assert "  environment variable MKL_CBWR: not there -> AVX2\n" in found
 
@@ -275,10 +287,10 @@ def test_one_that_fails_here_differs_and_names_its_log(project: paths.Project) -
 # -- refused -----------------------------------------------------------------------------------------------------------
 
 
-def test_what_can_not_be_verified_is_refused_and_nothing_changes(project: paths.Project) -> None:
-    run = trained(project)
+def test_what_can_not_be_verified_is_refused_and_nothing_changes(five_epochs: paths.Project) -> None:
+    run = the_run(five_epochs, "base/0")
     history = run.history.read_bytes()
-    with manager.nothing_left(project):
+    with manager.nothing_left(five_epochs):
         for arguments, said in [
             ((), "the following arguments are required: tag/id"),
             (("bse",), "Did you mean 'base'?"),
@@ -289,30 +301,30 @@ def test_what_can_not_be_verified_is_refused_and_nothing_changes(project: paths.
             (("base/0", "--epochs", "-1"), "write a whole number from 1 on"),
             (("base/0", "--epochs", "x"), "write a whole number from 1 on"),
         ]:
-            assert said in refused(project, "verify", *arguments)
+            assert said in refused(five_epochs, "verify", *arguments)
         run.history.write_bytes(b"")
-        edit_record(project, "base/0", status="failed")
-        assert "there is nothing to compare" in refused(project, "verify", "base/0")
+        edit_record(five_epochs, "base/0", status="failed")
+        assert "there is nothing to compare" in refused(five_epochs, "verify", "base/0")
         run.history.write_bytes(b"{\n{}\n")
-        assert "line 1 is damaged" in refused(project, "verify", "base/0")
+        assert "line 1 is damaged" in refused(five_epochs, "verify", "base/0")
         run.history.write_bytes(history)
         run.statistic.write_text("{")
-        assert "statistic.json is damaged" in refused(project, "verify", "base/0")
-    exper(project, "rerun", "base")
-    assert "has 2 runs" in refused(project, "verify", "base")
-    git(project.root, "tag", "--force", "base", "HEAD~1")
-    assert "git tag -f base" in refused(project, "verify", "base/0")
+        assert "statistic.json is damaged" in refused(five_epochs, "verify", "base/0")
+    exper(five_epochs, "rerun", "base")
+    assert "has 2 runs" in refused(five_epochs, "verify", "base")
+    git(five_epochs.root, "tag", "--force", "base", "HEAD~1")
+    assert "git tag -f base" in refused(five_epochs, "verify", "base/0")
 
 
-def test_a_live_run_and_one_of_a_newer_format(project: paths.Project) -> None:
-    run = trained(project)
+def test_a_live_run_and_one_of_a_newer_format(five_epochs: paths.Project) -> None:
+    run = the_run(five_epochs, "base/0")
     held = lock.take(run.lock)
     assert held is not None
-    edit_record(project, "base/0", status="running")
-    assert "base/0 is running. Wait until it has ended." in refused(project, "verify", "base/0")
+    edit_record(five_epochs, "base/0", status="running")
+    assert "base/0 is running. Wait until it has ended." in refused(five_epochs, "verify", "base/0")
     os.close(held)
-    edit_record(project, "base/0", format=99)
-    assert "made by a newer Exper" in refused(project, "verify", "base/0")
+    edit_record(five_epochs, "base/0", format=99)
+    assert "made by a newer Exper" in refused(five_epochs, "verify", "base/0")
 
 
 def test_what_main_py_refuses_here(project: paths.Project) -> None:

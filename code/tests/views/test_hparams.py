@@ -33,7 +33,7 @@ def columns(address: str) -> list[str]:
 
 
 def cells(address: str, **request: Any) -> dict[str, dict[str, Any]]:
-    """Return what the page shows of each run, by the names of columns; the status under `status`."""
+    """Return the cells of each run on the page by column, with its status under `status`."""
     found = {}
     for group in post(address, PLUGIN + "session_groups", ALL | request).get("sessionGroups", []):
         metrics = {one["name"]["tag"]: one["value"] for one in group.get("metricValues", [])}
