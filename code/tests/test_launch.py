@@ -96,11 +96,11 @@ def test_a_folder_of_exper_hides_no_package(project: paths.Project, git: Callabl
 
 
 def test_job_scripts_of_earlier_versions_still_start(project: paths.Project, tmp_path: Path) -> None:
-    words = [sys.executable, "-I", project.code / "exper" / "launch.py"]
-    done = subprocess.run([*words, "run", "x"], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    refused_ = subprocess.run([*words, "run", "x"], cwd=tmp_path, capture_output=True, text=True)
-    assert (refused_.returncode, refused_.stderr.partition(":")[0]) == (2, "run")
+    words = [sys.executable, "-I", f"{project.code}/exper/launch.py", "run", "x"]
+    first = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert first.returncode == 0, first.stderr
+    second = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert (second.returncode, second.stderr.partition(":")[0]) == (2, "run")
 
 
 def test_a_short_name_is_the_command(project: paths.Project) -> None:

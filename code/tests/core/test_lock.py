@@ -41,14 +41,14 @@ def test_a_child_that_was_handed_it_holds_it_after_us_and_frees_it_when_killed(t
 
 def test_asking_never_takes_it(tmp_path: Path) -> None:
     script = (
-        "import sys; sys.path[:0] = [sys.argv[1]]\nfrom pathlib import Path\nfrom exper import lock\n"
+        "import sys; sys.path[:0] = [sys.argv[1]]\nfrom pathlib import Path\nfrom exper.core import lock\n"
         "print('asks', flush=True)\nwhile True: lock.is_held(Path(sys.argv[2]))\n"
     )
     words = [sys.executable, "-c", script, str(CODE), str(tmp_path / "lock")]
     (tmp_path / "lock").touch()
     with subprocess.Popen(words, stdout=subprocess.PIPE) as asking:
         assert asking.stdout is not None
-        asking.stdout.readline()
+        assert asking.stdout.readline() == b"asks\n"
         for _ in range(2000):
             held = lock.take(tmp_path / "lock")
             assert held is not None
@@ -62,7 +62,8 @@ def test_what_is_not_there_is_held_by_nobody(tmp_path: Path) -> None:
 
 
 def test_a_descriptor_is_told_from_one_that_was_not_handed(tmp_path: Path) -> None:
-    held, other = lock.take(tmp_path / "lock"), lock.take(tmp_path / "other")
+    held = lock.take(tmp_path / "lock")
+    other = lock.take(tmp_path / "other")
     assert held is not None
     assert other is not None
     assert lock.is_handed(held, tmp_path / "lock")
