@@ -34,13 +34,13 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("-j", dest="jobs", type=_count, default=1, metavar="N", help="runs at a time (1)")
     parser.add_argument("--trials", type=_count, metavar="N", help="in total; needed where a setting has a range")
     parser.add_argument("--seeds", type=_count, metavar="N", help="runs of each trial; their mean counts (1)")
-    add_choice(parser, "--sampler", SAMPLERS, "how values are chosen (grid for lists alone, else tpe)")
-    add_choice(parser, "--pruner", PRUNERS, "how hopeless trials are ended early (none)")
+    _add_choice(parser, "--sampler", SAMPLERS, "how values are chosen (grid for lists alone, else tpe)")
+    _add_choice(parser, "--pruner", PRUNERS, "how hopeless trials are ended early (none)")
     parser.add_argument("--submit", type=_count, metavar="N", help="as an array of N SLURM jobs; sbatch's flags: --")
     parser.add_argument("--storage", metavar="URL", help="a database for several machines, as Optuna names it")
 
 
-def add_choice(parser: Parser, option: str, choices: Iterable[str], text: str) -> None:
+def _add_choice(parser: Parser, option: str, choices: Iterable[str], text: str) -> None:
     """Add an option that takes one of the choices; another word is refused with the nearest of them."""
 
     def chosen(word: str) -> str:

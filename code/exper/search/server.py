@@ -69,7 +69,7 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """The process that passes SIGINT, SIGTERM and SIGUSR1 on to all trials; it changes after a kill."""
+        """The id of the server, which passes SIGINT, SIGTERM and SIGUSR1 on to all trials; a kill changes it."""
         return self._process.pid
 
     def start(self, request: dict[str, Any]) -> int:
