@@ -61,7 +61,8 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[st
 def copied(folder: Path, settings: dict[str, Any]) -> tuple[dict[str, Any], list[Path], dict[str, Any]]:
     """Train with the copier among the metrics; return the end, what each moment left, and the settings."""
     run = play.born(folder / "0")
-    Copier.source, Copier.target = run.folder, folder / "moments"
+    Copier.source = run.folder
+    Copier.target = folder / "moments"
     Copier.target.mkdir()
     try:
         play.train(run, settings)
@@ -88,7 +89,9 @@ def test_from_every_step_it_ends_alike(step: int, unbroken: Any) -> None:
 class Masks:
     """A data set of bright squares on noise, and where they are."""
 
-    shape, classes, labels = (1, 20, 18), 1, torch.zeros(32, dtype=torch.long)
+    shape = (1, 20, 18)
+    classes = 1
+    labels = torch.zeros(32, dtype=torch.long)
 
     def __init__(self, folder: Path) -> None:
         self.own: dict[str, torch.Tensor] = {}
@@ -230,8 +233,10 @@ def test_from_nothing_when_no_checkpoint_verifies(unbroken: Any, tmp_path: Path)
 
 
 def test_from_a_checkpoint_by_time_in_the_middle_of_an_epoch(unbroken: Any, tmp_path: Path) -> None:
-    run, settings = play.born(tmp_path / "0"), unbroken[2] | {"checkpoint": {"every": 3, "every_minutes": 0.004 / 60}}
-    Copier.source, Copier.target = run.folder, tmp_path / "moments"
+    run = play.born(tmp_path / "0")
+    settings = unbroken[2] | {"checkpoint": {"every": 3, "every_minutes": 0.004 / 60}}
+    Copier.source = run.folder
+    Copier.target = tmp_path / "moments"
     Copier.target.mkdir()
     play.train(run, settings)
     Copier.source = None
@@ -265,7 +270,8 @@ class Asker(metric.Accuracy):
 def test_from_a_stop_during_validation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(metric.METRIC, "acc", Asker)
     monkeypatch.setattr(stopping, "_asked", None)
-    unbroken, broken = play.born(tmp_path / "0"), play.born(tmp_path / "1")
+    unbroken = play.born(tmp_path / "0")
+    broken = play.born(tmp_path / "1")
     before = signal.signal(signal.SIGTERM, stopping._handle)
     try:
         with pytest.raises(SystemExit) as error:
@@ -282,7 +288,8 @@ def test_from_a_stop_during_validation(tmp_path: Path, monkeypatch: pytest.Monke
 
 def interrupted(run: paths.Run, settings: dict[str, Any], batch: int, patch: pytest.MonkeyPatch) -> None:
     """Train, log in evaluation as well, and ask it to stop at its n-th batch, of those that are evaluated, too."""
-    numbers, leave = itertools.count(1), State.stop_if_asked
+    numbers = itertools.count(1)
+    leave = State.stop_if_asked
 
     def asked(state: State, *given: Any) -> None:
         if not torch.is_grad_enabled():
@@ -342,7 +349,9 @@ class Numbers:
     """A metric of numpy's numbers."""
 
     def __init__(self) -> None:
-        self.total, self.each, self.array = 0.0, [0, 0], np.zeros(2)
+        self.total = 0.0
+        self.each = [0, 0]
+        self.array = np.zeros(2)
         self.counts: Any = 0  # numpy's from the first batch on
         self.rough: Any = np.float32(0)
 
@@ -407,7 +416,8 @@ class Restless(MLP):
 
     def forward(self, x: Tensor) -> Tensor:
         output = super().forward(x)
-        self.grid, self.first = output.new_ones(output.shape[1]), None  # as made at the first need
+        self.grid = output.new_ones(output.shape[1])
+        self.first = None  # as made at the first need
         output = output * self.grid
         if self.training:
             self.steps += 1
@@ -445,7 +455,8 @@ def test_another_seed_ends_otherwise(unbroken: Any, tmp_path: Path) -> None:
     ids=["few checkpoints", "in a thread", "workers", "small evaluation batches"],
 )
 def test_what_must_not_matter_does_not(changes: dict[str, Any], tmp_path: Path) -> None:
-    plain, changed = play.born(tmp_path / "0"), play.born(tmp_path / "1")
+    plain = play.born(tmp_path / "0")
+    changed = play.born(tmp_path / "1")
     play.train(plain, play.small())
     play.train(changed, play.small(**changes))
     ends = [play.end(run) for run in (plain, changed)]
@@ -478,7 +489,8 @@ def newest(run: paths.Run) -> Path:
 
 def test_killed_and_signalled_processes_end_alike(tmp_path: Path) -> None:
     code = own_code(tmp_path)
-    unbroken, broken = play.born(tmp_path / "x" / "0"), play.born(tmp_path / "x" / "1")
+    unbroken = play.born(tmp_path / "x" / "0")
+    broken = play.born(tmp_path / "x" / "1")
     assert play.start(unbroken, code).wait() == 0, unbroken.log.read_text()
     assert len(play.history(unbroken)) > 100
 

@@ -39,7 +39,8 @@ def test_states_of_more_gpus_than_there_are_can_be_restored() -> None:
 
 @pytest.mark.parametrize("part", [{"name": "v2.GaussianNoise"}, {"name": "v2.ColorJitter", "hue": 0.3}])
 def test_what_torchvision_draws_there_depends_on_the_generator_alone(part: dict[str, Any]) -> None:
-    image_BCHW, target_B = torch.full((4, 3, 8, 6), 0.5, device="cuda"), torch.zeros(4, device="cuda")
+    image_BCHW = torch.full((4, 3, 8, 6), 0.5, device="cuda")
+    target_B = torch.zeros(4, device="cuda")
     image_BCHW[:, 0] = 0.2
     before = torch.cuda.get_rng_state()
     first, again, other = (
