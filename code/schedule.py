@@ -97,8 +97,8 @@ class Plateau:
 class Rate:
     """The learning rate of an optimizer: in the first epochs `rates`, then a linear warmup, then the schedule.
 
-    Groups keep their proportions. `rates` are learning rates of the optimizer's `lr`; `warmup` is the share of the
-    steps after them in which the learning rate rises from 0.
+    Groups keep their proportions. Each of `rates` replaces the optimizer's `lr` for an epoch. `warmup` is the
+    share of the steps after them in which the learning rate rises from 0.
 
     Raises:
         ValueError: there are `rates`, but the optimizer's learning rate is 0.

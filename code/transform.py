@@ -272,7 +272,7 @@ class Transform:
             image_BCHW = image_BCHW.to(torch.get_default_dtype())
         return image_BCHW / 255 if image_BCHW.dtype == torch.uint8 else image_BCHW, target
 
-    def divided(self) -> tuple["Transform | None", "Transform"]:
+    def split_normalize(self) -> tuple["Transform | None", "Transform"]:
         """Return the leading `normalize`, which can be applied once to the whole data set, and the other steps."""
         if not self._listed or self._listed[0]["name"] != "normalize":
             return None, self

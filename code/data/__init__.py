@@ -44,6 +44,13 @@ class Reading(NamedTuple):
     cache: bool = False  # read files once, into memory
 
 
+class Loaded(NamedTuple):
+    """The batches of each split, and the section `data` of statistic.json."""
+
+    batches: dict[str, Batches]  # of "train", "val" and "test"
+    description: dict[str, Any]
+
+
 class Checked(NamedTuple):
     """The `data` of config.py, checked."""
 
@@ -71,9 +78,18 @@ def load(
     transform: Transform,
     device: torch.device,
     seed: int,
+    *,
     epoch_length: int | None = None,
-) -> tuple[dict[str, Batches], dict[str, Any]]:
-    """Return the batches of "train", "val" and "test", and the section `data` of statistic.json.
+) -> Loaded:
+    """Load and split the data set that `settings`, `data` of config.py, names.
+
+    Args:
+        folder: __data__, or the folder that has its files.
+        settings: the data set, its arguments, and those of `Reading`.
+        transform: of whole batches; it decides on the shape of images that the model gets.
+        device: for images in memory and for batches.
+        seed: of the order of training samples and of random transforms.
+        epoch_length: the number of batches in an epoch of training; None is a pass over all samples.
 
     Raises:
         Refused: the data set is missing or damaged, can't be split so, or doesn't fit `transform`.
@@ -103,4 +119,4 @@ def load(
         train.dataset.to(device)
         train = train.normalized()
     val = replace(train, index_N=index["val"], size=reading.eval_batch_size, seed=None, length=None)
-    return {"train": train, "val": val, "test": replace(val, index_N=index["test"])}, description
+    return Loaded({"train": train, "val": val, "test": replace(val, index_N=index["test"])}, description)

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.error import URLError
 
 import torch
@@ -10,6 +10,13 @@ from torch import Tensor, nn
 
 from exper.core.components import Share
 from exper.core.errors import Refused, unknown_name
+
+
+class StartWeights(NamedTuple):
+    """Weights to start from, under the model's own names, and the file that they come from."""
+
+    weights: dict[str, Tensor]
+    path: Path
 
 
 class Torchvision(nn.Module):
@@ -55,7 +62,7 @@ class Torchvision(nn.Module):
         if net not in names:
             raise unknown_name("model.net", net, names)
 
-    def start_weights(self) -> tuple[dict[str, Tensor], Path]:
+    def start_weights(self) -> StartWeights:
         """Return torchvision's weights of the body, under the names of this model, and their file.
 
         They are downloaded on first use.
@@ -76,7 +83,8 @@ class Torchvision(nn.Module):
         # DenseNet's files have names from before its modules were renamed.
         old_name = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
         saved = {old_name.sub(r"\1\2", name): weight for name, weight in saved.items()}
-        return {f"body.{name}": saved[name] for name in self.body.state_dict() if name in saved}, path
+        of_body = {f"body.{name}": saved[name] for name in self.body.state_dict() if name in saved}
+        return StartWeights(of_body, path)
 
 
 def _net(name: str, shape: tuple[int, int, int]) -> nn.Module:

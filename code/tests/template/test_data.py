@@ -192,7 +192,7 @@ def test_a_loss_may_ignore_targets(
 def test_epochs_of_n_batches_go_on_through_the_data(length: int) -> None:
     settings = play.config()["data"] | {"batch_size": 50}
     by_pass = data.load(Path(), settings, Transform([]), CPU, 1)[0]["train"]
-    by_length = data.load(Path(), settings, Transform([]), CPU, 1, length)[0]
+    by_length = data.load(Path(), settings, Transform([]), CPU, 1, epoch_length=length)[0]
     assert {name: len(one) for name, one in by_length.items()} == {"train": length, "val": 1, "test": 1}
     passes = [label for epoch in range(5) for _, label in by_pass.of_epoch(epoch)]
     epochs = [label for epoch in range(120 // length) for _, label in by_length["train"].of_epoch(epoch)]
@@ -204,7 +204,9 @@ def test_an_epoch_of_n_batches_can_begin_at_any_of_them() -> None:
     transform: list[dict[str, Any]] = [{"name": "flip"}]
     settings = play.config()["data"] | {"batch_size": 50}
     for workers in (0, 1):
-        batches = data.load(Path(), settings | {"workers": workers}, Transform(transform), CPU, 1, 40)[0]["train"]
+        batches = data.load(Path(), settings | {"workers": workers}, Transform(transform), CPU, 1, epoch_length=40)[0][
+            "train"
+        ]
         whole = read(batches, 2)[0]
         assert torch.equal(read(batches, 2, first=33)[0], whole[-len(read(batches, 2, first=33)[0]) :])
 

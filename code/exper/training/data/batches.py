@@ -225,7 +225,7 @@ class Batches:
 
     def normalized(self) -> "Batches":
         """Return the same batches; of images in memory, if `normalize` comes first, normalized once for all epochs."""
-        normalize, left = self.transform.divided()
+        normalize, left = self.transform.split_normalize()
         data = self.dataset
         if normalize is None or type(data) is not Tensors or data.images.numel() > MOST:
             return self

@@ -27,5 +27,5 @@ class Transform(Protocol):
     def __call__(self, image_BCHW: Tensor, target: Tensor, random: Generator | None) -> Samples:
         """Transform a batch; without `random`, leave out the random steps."""
 
-    def divided(self) -> "tuple[Transform | None, Transform]":
+    def split_normalize(self) -> "tuple[Transform | None, Transform]":
         """Return the leading `normalize`, which can be applied once to the whole data set, and the other steps."""
