@@ -138,7 +138,7 @@ def write_mnist(folder: Path) -> None:
 def load(folder: Path, augment: list[dict[str, Any]], length: int | None = None) -> dict[str, Batches]:
     """Return the batches that main.py gets for MNIST; an epoch has `length` of them, or all."""
     given = {"name": "mnist", "batch_size": BATCH, "eval_batch_size": 512, "split": {"val": VAL}}
-    return data.load(folder, given, Transform([NORMALIZE, *augment]), CPU, 0, epoch_length=length)[0]
+    return data.load(folder, given, Transform([NORMALIZE, *augment]), CPU, 0, epoch_length=length).batches
 
 
 class SmallLeNet(nn.Sequential):

@@ -26,7 +26,7 @@ LABELS = digits(Path()).targets
 
 def loaded(seed: int = 1, transform: list[dict[str, Any]] | None = None, **changes: Any) -> dict[str, Batches]:
     settings = play.config()["data"] | {"batch_size": 50} | changes
-    return data.load(Path(), settings, Transform(transform or []), CPU, seed)[0]
+    return data.load(Path(), settings, Transform(transform or []), CPU, seed).batches
 
 
 def read(batches: Batches, epoch: int = 0, first: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -88,7 +88,7 @@ def test_a_data_set_that_draws_does_so_by_seed_epoch_and_batch_alone(monkeypatch
 
     def drawn(split: str, epoch: int, *, seed: int = 1, workers: int = 0, first: int = 0) -> list[float]:
         settings = {"name": "drawing", "batch_size": 3, "eval_batch_size": 3, "workers": workers}
-        loaded = data.load(Path(), settings | {"split": {"val": 6, "test": 4}}, Transform([]), CPU, seed)[0]
+        loaded = data.load(Path(), settings | {"split": {"val": 6, "test": 4}}, Transform([]), CPU, seed).batches
         before = str(random_state.state()), torch.get_rng_state().sum()
         images = read(loaded[split], epoch, first)[0]
         assert (str(random_state.state()), torch.get_rng_state().sum()) == before
@@ -191,8 +191,8 @@ def test_a_loss_may_ignore_targets(
 @pytest.mark.parametrize("length", [3, 26, 60])
 def test_epochs_of_n_batches_go_on_through_the_data(length: int) -> None:
     settings = play.config()["data"] | {"batch_size": 50}
-    by_pass = data.load(Path(), settings, Transform([]), CPU, 1)[0]["train"]
-    by_length = data.load(Path(), settings, Transform([]), CPU, 1, epoch_length=length)[0]
+    by_pass = data.load(Path(), settings, Transform([]), CPU, 1).batches["train"]
+    by_length = data.load(Path(), settings, Transform([]), CPU, 1, epoch_length=length).batches
     assert {name: len(one) for name, one in by_length.items()} == {"train": length, "val": 1, "test": 1}
     passes = [label for epoch in range(5) for _, label in by_pass.of_epoch(epoch)]
     epochs = [label for epoch in range(120 // length) for _, label in by_length["train"].of_epoch(epoch)]
@@ -204,9 +204,9 @@ def test_an_epoch_of_n_batches_can_begin_at_any_of_them() -> None:
     transform: list[dict[str, Any]] = [{"name": "flip"}]
     settings = play.config()["data"] | {"batch_size": 50}
     for workers in (0, 1):
-        batches = data.load(Path(), settings | {"workers": workers}, Transform(transform), CPU, 1, epoch_length=40)[0][
-            "train"
-        ]
+        batches = data.load(
+            Path(), settings | {"workers": workers}, Transform(transform), CPU, 1, epoch_length=40
+        ).batches["train"]
         whole = read(batches, 2)[0]
         assert torch.equal(read(batches, 2, first=33)[0], whole[-len(read(batches, 2, first=33)[0]) :])
 

@@ -24,7 +24,7 @@ CARVANA: dict[str, Any] = {"name": "carvana", "path": "set", "size": [16, 24]}
 def loaded(folder: Path, component: dict[str, Any], transform: Any = (), **changes: Any) -> dict[str, Batches]:
     split = {"val": 3, "test": 3, "stratify": component is FOLDER}
     settings = component | {"batch_size": 4, "eval_batch_size": 2, "split": split} | changes
-    return data.load(folder, settings, Transform(list(transform)), CPU, 1)[0]
+    return data.load(folder, settings, Transform(list(transform)), CPU, 1).batches
 
 
 def read(batches: Batches) -> tuple[torch.Tensor, torch.Tensor]:
