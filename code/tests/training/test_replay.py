@@ -27,9 +27,12 @@ class Planted(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], classes: int, layer: str, at: int) -> None:
         super().__init__()
-        self.first, self.drop, self.second = nn.Linear(64, 32), nn.Dropout(0.2), nn.Linear(32, classes)
+        self.first = nn.Linear(64, 32)
+        self.drop = nn.Dropout(0.2)
+        self.second = nn.Linear(32, classes)
         self.register_buffer("count", torch.zeros(()))
-        self.layer, self.at = layer, at
+        self.layer = layer
+        self.at = at
         if layer in ("first", "second"):
             getattr(self, layer).register_forward_hook(lambda _, __, output: output / self.fuse())
 

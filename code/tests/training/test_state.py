@@ -70,7 +70,8 @@ def test_nan_fails_the_run_naming_the_step_and_the_last_checkpoint_stands(
 
 
 def test_what_is_summed_so_far_goes_from_a_checkpoint_to_the_device_of_the_model(tmp_path: Path) -> None:
-    run, settings = play.born(tmp_path / "0"), play.small(epochs=1, metric=[{"name": "f1"}, {"name": "confusion"}])
+    run = play.born(tmp_path / "0")
+    settings = play.small(epochs=1, metric=[{"name": "f1"}, {"name": "confusion"}])
     play.train(run, settings)
     (run.checkpoint / "epoch_1.path").unlink()  # the one before is of within the epoch
     with play.taken(run) as this:

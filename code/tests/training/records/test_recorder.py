@@ -47,7 +47,8 @@ def test_last_best_and_test_are_results_alone(tmp_path: Path) -> None:
     statistic.end_epoch(line(1, 0.25), line(1, 0.25))
     statistic.end_epoch(line(2, 1 / 3), line(1, 0.25))
     statistic.end_test({"epoch": 1, "test/loss": 0.5})
-    best, last = {"epoch": 1, "val/loss": 0.25}, {"epoch": 2, "val/loss": 1 / 3}
+    best = {"epoch": 1, "val/loss": 0.25}
+    last = {"epoch": 2, "val/loss": 1 / 3}
     assert read(run)["metric"] == {"last": last, "best": best, "test": {"epoch": 1, "test/loss": 0.5}}
 
 
@@ -61,7 +62,8 @@ def test_continuing_cuts_back_to_the_checkpoint(tmp_path: Path) -> None:
     run = paths.Run(tmp_path)
     statistic = begun(run)
     statistic.end_epoch(line(1, 0.25), line(1, 0.25))
-    saved, before = statistic.state_dict(), run.history.read_bytes()
+    saved = statistic.state_dict()
+    before = run.history.read_bytes()
     statistic.end_epoch(line(2, 0.2), line(2, 0.2))
     with open(run.history, "ab") as file:
         file.write(b'{"epoch": 3, "st')

@@ -45,7 +45,8 @@ def test_what_is_not_one_number_is_refused_at_once(value: Any) -> None:
 
 
 def test_a_state_goes_on_where_it_was_in_types_that_a_checkpoint_may_hold(tmp_path: Path) -> None:
-    means, again = Means(), Means()
+    means = Means()
+    again = Means()
     means.add({"gap": torch.tensor(1.0), "n": 2}, taken=())
     torch.save(means.state_dict(), tmp_path / "x")
     again.load_state_dict(torch.load(tmp_path / "x", weights_only=True))
