@@ -152,7 +152,7 @@ def test_two_shells_make_it_once_and_both_work(fresh: paths.Project) -> None:
         subprocess.Popen(command(fresh, str(i)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for i in range(2)
     ]
-    answers = [process.communicate(timeout=120) for process in both]
+    answers = [process.communicate(timeout=240) for process in both]
     assert sorted(out for out, _ in answers) == [f"{fresh.root}/.venv 1.2 {i}\n" for i in range(2)], answers
     errors = "".join(err for _, err in answers)
     assert errors.count("making the Python environment") == 1
@@ -358,7 +358,7 @@ def test_pip_that_outlives_its_command_is_waited_for(fresh: paths.Project, hangi
     assert "waiting for it" in second.stderr.readline()
     for pid in pip:
         os.kill(pid, signal.SIGKILL)
-    out, err = second.communicate(timeout=60)
+    out, err = second.communicate(timeout=240)
     process.communicate()
     assert out == f"{fresh.root}/.venv 1.2\n", err
 

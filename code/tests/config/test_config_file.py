@@ -154,7 +154,8 @@ _COMMENT = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), m
 )
 def test_an_edit_reads_back_and_keeps_all_else(value: object, first: str, second: str, end: str, old: str) -> None:
     name = "x" if old == "None" else "x.a.b"
-    head, tail = f"# {first}{end}é = 'ü'  # {first}{end}", f"  # {second}{end}{end}z = 1  # {second}"
+    head = f"# {first}{end}é = 'ü'  # {first}{end}"
+    tail = f"  # {second}{end}{end}z = 1  # {second}"
     source = f"{head}x = {old}{tail}".encode()
     edited = config.edit(source, {name: value})
     start = f"{head}x = {old.partition('None')[0]}".encode()
