@@ -72,7 +72,7 @@ def _remove_snapshot(project: paths.Project, tag: paths.Tag, git_tags: Tags) -> 
         if not tag.snapshot.exists():
             return None
         if not _is_unused(tag, git_tags):
-            return f"{tag.name}: somebody uses its snapshot by now"
+            return f"{tag.name}: its snapshot is in use again, so it stays"
         folder = staging.move_away(tag, tag.snapshot)
     shutil.rmtree(folder, ignore_errors=True)
     return None
@@ -91,7 +91,7 @@ def is_forgotten(project: paths.Project, tag: paths.Tag, git_tags: Tags) -> bool
 
 def _forget(project: paths.Project, tag: paths.Tag) -> str | None:
     if not is_forgotten(project, tag, Repository(project.root).tags_of_commits()):
-        return f"{tag.name}: somebody uses its folder by now"
+        return f"{tag.name}: its folder is in use again, so it stays"
     removal.remove_tag_folder(project, tag)
     return None
 
@@ -128,7 +128,7 @@ def _remove_tags(project: paths.Project, repository: Repository, unused: list[Ta
     try:
         return "\n".join(removal.remove_tags(project, repository, unused)) or None
     except TagTaken as error:
-        return f"a tag has changed meanwhile, and so all of them stay: {error}"
+        return f"a tag has changed meanwhile, so all of them stay: {error}"
 
 
 def verifications(project: paths.Project) -> Iterator[Spare]:

@@ -483,7 +483,7 @@ def test_a_search_that_has_begun_while_it_asked_keeps_what_it_remembers(project:
     with manager.asked(project, "gc") as terminal:
         exper(project, "search", "wide")
         terminal.sendline("y")
-        terminal.expect("wide: somebody uses its folder by now")
+        terminal.expect("wide: its folder is in use again, so it stays")
     assert terminal.exitstatus == 1
     assert project.tag("wide").journal.exists()
     exper(project, "results", "wide")
