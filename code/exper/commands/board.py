@@ -1,8 +1,8 @@
-"""Start the project's background TensorBoard, or say where it is; `exper board stop` ends it.
+"""Start the project's background TensorBoard, or print its address; `exper board stop` ends it.
 
-It shows all runs, each called tag/id, those to come as well, and outlives the shell. `run` starts it by itself on a
-terminal, unless config.py's `logger` has no "tensorboard", the environment says CI, or it has been stopped: then it
-stays away until `exper board` is typed again. It also ends when the project's __result__ is removed.
+It shows all runs as tag/id, also those that start later, and keeps running when the shell is closed. On a terminal,
+`run` starts it automatically, unless `logger` in config.py has no "tensorboard", the variable CI is set, or you have
+stopped it. After a stop, type `exper board` to start it again. It also ends when the project's __result__ is removed.
 
 Examples:
     exper board
@@ -29,11 +29,9 @@ _NICE = 10  # training comes first
 
 
 def board(arguments: list[str], project: paths.Project) -> int:
-    """Start, stop or serve."""
+    """Start, stop or serve TensorBoard."""
     parser = Parser("board", __doc__)
-    parser.add_argument(
-        "what", nargs="?", choices=["start", "stop", "serve"], default="start", help="start, if left out"
-    )
+    parser.add_argument("what", nargs="?", choices=["start", "stop", "serve"], default="start", help="default: start")
     return {"start": _start, "stop": _stop, "serve": _serve}[parser.parse_args(arguments).what](project)
 
 
@@ -61,18 +59,18 @@ def _stop(project: paths.Project) -> int:
 
 
 def _serve(project: paths.Project) -> int:
-    """Serve until a signal ends it or its lock is removed; of two, the second ends at once."""
+    """Serve until a signal comes or the lock is removed; a second server ends at once."""
     project.board.folder.mkdir(parents=True, exist_ok=True)
     held = lock.take(project.board.lock)
     if held is None:
-        say("board: it runs already. For its address type: exper board")
+        say("board: it is running already. For its address, type: exper board")
         return 0
     os.dup2(os.open(project.board.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666), 2)
     os.nice(_NICE)
     record = {"address": None, "started": run_record.now()} | host_info.this_process()
     with (
         signals.raised(),
-        _noted(project, held, record),
+        _recorded(project, held, record),
         tensorboard.serving(project.runs, []) as (address, update),
     ):
         files.write_json(project.board.record, record | {"address": address})
@@ -82,8 +80,8 @@ def _serve(project: paths.Project) -> int:
 
 
 @contextlib.contextmanager
-def _noted(project: paths.Project, held: int, record: background.Record) -> Iterator[None]:
-    """Tell who serves within the block."""
+def _recorded(project: paths.Project, held: int, record: background.Record) -> Iterator[None]:
+    """Keep the record of this server while the block runs."""
     files.write_json(project.board.record, record)
     try:
         yield
@@ -93,7 +91,7 @@ def _noted(project: paths.Project, held: int, record: background.Record) -> Iter
 
 
 def _has_lock(project: paths.Project, held: int) -> bool:
-    """Tell whether the lock is still the one that we hold; its folder may have been removed, or made anew."""
+    """Tell whether the lock file is the one that we hold: its folder may have been removed or made again."""
     try:
         return os.path.samestat(os.stat(project.board.lock), os.fstat(held))
     except OSError:

@@ -1,10 +1,10 @@
-"""Take runs out of SLURM's queue, or end them in their job after they have saved; waits until that is recorded.
+"""Cancel the SLURM jobs of runs: a queued run leaves the queue, a running one saves and ends.
 
-Of a search that was submitted, its tag means all its jobs.
+The command waits until the new status is recorded. The tag of a submitted search means all jobs of the search.
 
 Examples:
     exper cancel baseline/0
-    exper cancel baseline          all runs of the tag that are in a job
+    exper cancel baseline          all runs of the tag that have a job
 """
 
 import os
@@ -21,21 +21,21 @@ _SECONDS = 180
 
 
 def cancel(arguments: list[str], project: paths.Project) -> int:
-    """Cancel jobs, then wait for the records of their runs."""
+    """Cancel the jobs, then wait until their runs have ended."""
     parser = Parser("exper cancel", __doc__)
-    parser.add_argument("run", metavar="tag[/id]", help="the run, or all of a tag or a search")
+    parser.add_argument("run", metavar="tag[/id]", help="a run, or a tag for all its runs or its search")
     options = parser.parse_args(arguments)
     reference = tags.parse_reference(options.run)
     searching = [job for job in jobs.of_search(project.tag(reference.tag)) if not jobs.is_over(job)]
     if reference.number is None and searching:
         return _cancel_search(searching)
-    runs = [run for run in select.runs(project, reference) if status.read(run) in (*status.QUEUED, "running")]
-    found = {run: job for run in runs if (job := run_record.read(run).get("job"))}
-    if not found:
-        raise Refused(f"no job of SLURM has {reference}. Type: expels {reference.tag}")
-    for job in found.values():
+    runs = [run for run in select.runs(project, reference) if status.read(run) in status.ACTIVE]
+    job_of = {run: job for run in runs if (job := run_record.read(run).get("job"))}
+    if not job_of:
+        raise Refused(f"{reference} has no SLURM job. For its status, type: expels {reference.tag}")
+    for job in job_of.values():
         slurm.cancel(job)
-    return max(map(_wait, found))
+    return max(map(_wait, job_of))
 
 
 def _cancel_search(searching: list[slurm.Job]) -> int:
@@ -53,21 +53,21 @@ def _cancel_search(searching: list[slurm.Job]) -> int:
 
 
 def _wait(run: paths.Run) -> int:
-    """Wait until a run is over, tell how, and return the exit code."""
+    """Wait until a run has ended, print its status, and return the exit code."""
     deadline = time.monotonic() + _SECONDS
-    while (now := status.read(run)) in (*status.QUEUED, "running"):
+    while (now := status.read(run)) in status.ACTIVE:
         if time.monotonic() > deadline:
             return _say_late(str(run), _job(run), is_known=now != status.QUEUED[1])
         time.sleep(0.2)
         slurm.forget_answers()
     _record(run)
-    say(f"cancel: {run} is {status.read(run)}, {_job(run)} has ended. To go on: exper submit --continue {run}")
+    say(f"cancel: {run} is {status.read(run)}, {_job(run)} has ended. To continue: exper submit --continue {run}")
     return 0
 
 
 def _say_late(what: str, job: str, *, is_known: bool) -> int:
-    how = f"{what} still runs" if is_known else f"SLURM does not answer whether {what} is over"
-    say(f"cancel: {how}, {_SECONDS} s after it was told to end {job}")
+    state = f"{what} is still running" if is_known else f"SLURM does not say whether {what} has ended"
+    say(f"cancel: {state}, {_SECONDS} s after it was told to end {job}")
     return 1
 
 
@@ -76,7 +76,7 @@ def _job(run: paths.Run) -> str:
 
 
 def _record(run: paths.Run) -> None:
-    """Record what nobody else can: that a run was interrupted before its job had begun."""
+    """Record the interruption of a run whose job never started: no other process can."""
     held = lock.take(run.lock)
     if held is None:
         return

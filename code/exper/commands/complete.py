@@ -1,4 +1,4 @@
-"""The words that fit at the cursor; what completion in exper/shell.bash and exper/shell.zsh asks."""
+"""Print the words that fit at the cursor, for completion in exper/shell.bash and exper/shell.zsh."""
 
 import contextlib
 import glob
@@ -18,12 +18,12 @@ _TAKE_A_VALUE = (
 
 
 def complete(arguments: list[str], project: paths.Project) -> int:
-    """Print the words that fit, one a line; nothing at all where something is wrong.
+    """Print the words that fit, one a line; on any error, print nothing.
 
     Args:
-        arguments: the line up to the cursor as the user typed it, quotes and all: the name of the command, with or
-            without `exper` before it, then its words; the last one is to be completed.
-        project: the project whose tags, runs, lists and settings are meant.
+        arguments: the line up to the cursor as the user typed it, with quotes: the name of the command, with or
+            without `exper` before it, then its words; the last is to be completed.
+        project: the project whose tags, runs, lists and settings are offered.
     """
     with contextlib.suppress(Exception):
         fitting = sorted(set(_fitting([_unquote(word) for word in arguments], project)))
@@ -42,7 +42,8 @@ def _fitting(words: list[str], project: paths.Project) -> Iterator[str]:
 
 
 def _candidates(words: list[str], project: paths.Project) -> Iterable[str]:
-    command, given, current = commands.SHORT_NAMES.get(words[0], words[0]), words[1:-1], words[-1]
+    command = commands.SHORT_NAMES.get(words[0], words[0])
+    *given, current = words[1:]
     if given and given[-1] in _VALUES:
         return _VALUES[given[-1]](project, current)
     if current.startswith("-") or "--" in given or (given and given[-1] in _TAKE_A_VALUE):
@@ -77,7 +78,7 @@ def _runs(project: paths.Project, current: str) -> Iterable[str]:
 
 
 def _without_trials(names: Iterable[str], current: str) -> Iterable[str]:
-    """Return tags, of the thousands of trials that a search may have only `<search>+`, until that is typed."""
+    """Return tags; until `+` is typed, the trials of a search, maybe thousands, are one word, `<search>+`."""
     if "+" in current:
         return names
     return {f"{search}+" if (search := paths.search_of(name)) else name for name in names}
@@ -106,13 +107,13 @@ def _runs_tags_and_configs(project: paths.Project, current: str) -> Iterable[str
 
 
 def _tags(project: paths.Project, current: str) -> Iterable[str]:
-    from exper.repository.repository import Repository  # starts git: not for every command
+    from exper.repository.repository import Repository  # starts git, which not every command needs
 
     return _without_trials(Repository(project.root).tags(), current)
 
 
 def _new_tags(project: paths.Project, _current: str) -> Iterable[str]:
-    """Return the tags that `run` may be meant to name; none is that of a trial."""
+    """Return the tags that `run` may take: not those of trials."""
     return (name for name in _tags(project, "") if not name.endswith("+"))
 
 

@@ -1,12 +1,12 @@
-"""Go on with a run that was interrupted, failed or died, from its last good checkpoint.
+"""Continue a run that was interrupted, failed or died, from its last good checkpoint.
 
-It trains the tag's own code, whatever is checked out now, with the seed and threads it had, and ends with the numbers
-of a run that never broke. Without an id: the run started last among those that can go on; one that a search has
-pruned goes on if its id is given.
+It trains the tag's own code, whatever is checked out now, with the run's seed and threads, and ends with the numbers of
+an uninterrupted run. Without an id, the run started last is continued. A run that a search has pruned is continued
+only if its id is given.
 
 Examples:
     continue baseline
-    continue baseline/2 --exact        refuse if versions, device or data are not what they were
+    continue baseline/2 --exact        refuse if versions, device or data have changed
 """
 
 from exper.core import paths
@@ -19,7 +19,7 @@ from exper.runs.resume import choose_run, resume_run, wait_for_end
 
 
 def continue_(arguments: list[str], project: paths.Project) -> int:
-    """Find the run, take it up and train."""
+    """Choose the run, resume it and train it."""
     options = _parser().parse_args(arguments)
     run = choose_run(project, options.run)
     record = run_record.read(run)
@@ -35,7 +35,7 @@ def continue_(arguments: list[str], project: paths.Project) -> int:
 
 def _parser() -> Parser:
     parser = Parser("continue", __doc__)
-    parser.add_argument("run", metavar="tag[/id]", help="the run to go on with")
-    parser.add_argument("-f", action="store_true", help="accepted: the seed is kept in any case")
+    parser.add_argument("run", metavar="tag[/id]", help="the run to continue")
+    parser.add_argument("-f", action="store_true", help="accepted and ignored: the seed is always kept")
     parser.add_argument("--exact", action="store_true", help="refuse if bits may differ")
     return parser

@@ -1,14 +1,14 @@
-"""Show what differs between two runs, tags or config files; what is the same is not shown.
+"""Show the differences between two runs, tags or config files.
 
-Of runs: settings, code, seed, packages, machine, data, and metrics with their difference, B - A. Of tags: settings,
-code and seed. Of config files, whose names end in .py: settings.
+Runs: settings, code, seed, packages, machine, data, and metrics with their difference, B - A. Tags: settings, code and
+seed. Config files, whose names end in .py: settings.
 
 With --json: an object with `a`, `b`, `code` (lines `added` and `removed` of each file) and, by section and name, both
-values as `a` and `b`; what one side does not have is left out. --code adds `diff`. What can't be told is in `notes`.
+values as `a` and `b`; a missing value is left out. --code adds `diff`. `notes` says what can't be compared.
 
 Examples:
     exper diff baseline/0 wide/0
-    exper diff baseline wide --code      with the whole difference of the code
+    exper diff baseline wide --code      with the full diff of the code
     exper diff baseline code/config.py
 """
 
@@ -17,11 +17,11 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from exper.core import paths
 from exper.core.arguments import Parser
-from exper.core.messages import MOST, printable
+from exper.core.messages import MOST, count, printable
 from exper.repository.client import GitFailed
 from exper.repository.repository import Repository
 from exper.runs import commits
@@ -31,32 +31,44 @@ from exper.statistic.difference import ABSENT, METRICS, PACKAGES, RUN, SETTINGS,
 Sections = dict[str, dict[str, Pair]]
 Files = dict[str, tuple[int, int] | None]
 _TITLES = {"outside_code": "code outside the tag"}
-_RED, _GREEN, _BOLD, _CYAN = 31, 32, 1, 36
-_NAMED = 3  # of what differs, in the first line
+_RED = 31
+_GREEN = 32
+_CYAN = 36
+_BOLD = 1
+_NAMED = 3  # differences in the first line
+
+
+class CodeDiff(NamedTuple):
+    """The changed files, the patch if it is wanted, and a note if the code can't be compared."""
+
+    files: Files
+    patch: str = ""
+    note: str = ""
 
 
 def diff(arguments: list[str], project: paths.Project) -> int:
-    """Find out what is known of both, compare, print."""
+    """Read both sides, compare them and print the differences."""
     options = _parser().parse_args(arguments)
-    a, b = difference.side(project, options.a), difference.side(project, options.b)
-    found = difference.sections(a, b)
+    a = difference.side(project, options.a)
+    b = difference.side(project, options.b)
+    sections = difference.sections(a, b)
     code, patch, note = _code(project, a, b, is_whole=options.code)
     notes = [line for line in (note, _unknown(a, b), _unknown(b, a)) if line]
     if options.json:
         more = {"diff": patch} if options.code else {}
-        print(summary.json_of(_object(a, b, found, code) | more | ({"notes": notes} if notes else {})))
+        print(summary.json_of(_object(a, b, sections, code) | more | ({"notes": notes} if notes else {})))
         return 0
-    if SETTINGS in found:
-        code.pop(commits.CONFIG, None)  # that is what settings tell
-    if len(found.get(PACKAGES, ())) > MOST:
-        found[PACKAGES] = _required_first(project, a, found[PACKAGES])
-    print(printable(_headline(a, b, found, code)))
-    for name, pairs in found.items():
+    if SETTINGS in sections:
+        code.pop(commits.CONFIG, None)  # the settings show its changes
+    if len(sections.get(PACKAGES, ())) > MOST:
+        sections[PACKAGES] = _required_first(project, a, sections[PACKAGES])
+    print(printable(_headline(a, b, sections, code)))
+    for name, pairs in sections.items():
         if name != METRICS:
             _show(name, pairs)
     _show_code(code, patch)
-    if METRICS in found:
-        _show(METRICS, found[METRICS])
+    if METRICS in sections:
+        _show(METRICS, sections[METRICS])
     for line in notes:
         print(printable(line))
     return 0
@@ -66,50 +78,55 @@ def _parser() -> Parser:
     parser = Parser("exper diff", __doc__)
     for name in ("a", "b"):
         parser.add_argument(name, metavar=name.upper(), help="tag/id, a tag, or a config file")
-    parser.add_argument("--code", action="store_true", help="the whole difference of the code")
-    parser.add_argument("--json", action="store_true", help="raw values")
+    parser.add_argument("--code", action="store_true", help="show the full diff of the code")
+    parser.add_argument("--json", action="store_true", help="print raw values as JSON")
     return parser
 
 
-def _code(project: paths.Project, a: Side, b: Side, *, is_whole: bool) -> tuple[Files, str, str]:
-    """Return the files that differ, the patch if the whole is wanted, and why they can't be told, if so."""
+def _code(project: paths.Project, a: Side, b: Side, *, is_whole: bool) -> CodeDiff:
+    """Compare the code of two commits; the patch is made if `is_whole`."""
     if a.commit is None or b.commit is None:
         lacking = a if a.commit is None else b
         is_wanted = is_whole or METRICS in lacking.sections
-        return {}, "", f"code: {lacking.name} is of no commit" if is_wanted else ""
+        return CodeDiff({}, note=f"code: {lacking.name} has no commit" if is_wanted else "")
     if a.commit == b.commit:
-        return {}, "", ""
+        return CodeDiff({})
     repository = Repository(project.root)
-    known = repository.commits([a.commit, b.commit])
-    missing = [one for one in (a, b) if one.commit not in known]
-    if missing:
-        return {}, "", f"code: this repository has no commit {str(missing[0].commit)[:10]}, of {missing[0].name}"
+    existing = repository.commits([a.commit, b.commit])
+    for side in (a, b):
+        if side.commit not in existing:
+            note = f"code: this repository has no commit {str(side.commit)[:10]}, of {side.name}"
+            return CodeDiff({}, note=note)
     try:
         patch = repository.difference(a.commit, b.commit) if is_whole else ""
-        return repository.changed_lines(a.commit, b.commit), patch, ""
+        return CodeDiff(repository.changed_lines(a.commit, b.commit), patch)
     except GitFailed as error:  # a partial clone
-        return {}, "", f"code: {error}"
+        return CodeDiff({}, note=f"code: {error}")
 
 
-def _required_first(project: paths.Project, one: Side, pairs: dict[str, Pair]) -> dict[str, Pair]:
-    """Return packages with those first that the code requires."""
+def _required_first(project: paths.Project, side: Side, pairs: dict[str, Pair]) -> dict[str, Pair]:
+    """Return packages, those that the code requires first."""
     required: set[str] = set()
     with contextlib.suppress(GitFailed):  # the commit is not here
-        required = commits.requirements(Repository(project.root), one.commit) if one.commit else set()
+        required = commits.requirements(Repository(project.root), side.commit) if side.commit else set()
     return {name: pairs[name] for name in sorted(pairs, key=lambda name: name not in required)}
 
 
-def _unknown(one: Side, other: Side) -> str:
-    """Return a line for what is not known of a run: settings, or what is known of the other one."""
+def _unknown(side: Side, other: Side) -> str:
+    """Return a line that names the sections that a run lacks: settings, or those that the other run has."""
     wanted = dict.fromkeys([SETTINGS, *other.sections])
-    lacking = [_TITLES.get(name, name) for name in wanted if name not in one.sections]
-    are_runs = METRICS in one.sections and METRICS in other.sections
-    return f"not known of {one.name}: {', '.join(lacking)}" if lacking and are_runs else ""
+    lacking = [_TITLES.get(name, name) for name in wanted if name not in side.sections]
+    are_runs = METRICS in side.sections and METRICS in other.sections
+    return f"not known of {side.name}: {', '.join(lacking)}" if lacking and are_runs else ""
 
 
-def _object(a: Side, b: Side, found: Sections, code: Files) -> dict[str, Any]:
-    lines = {path: {} if count is None else {"added": count[0], "removed": count[1]} for path, count in code.items()}
-    values = {name: {one: _values(name, pair) for one, pair in pairs.items()} for name, pairs in found.items()}
+def _object(a: Side, b: Side, sections: Sections, code: Files) -> dict[str, Any]:
+    lines = {
+        path: {} if changed is None else {"added": changed[0], "removed": changed[1]} for path, changed in code.items()
+    }
+    values = {
+        section: {name: _values(section, pair) for name, pair in pairs.items()} for section, pairs in sections.items()
+    }
     return {"a": a.name, "b": b.name, **({"code": lines} if lines else {}), **values}
 
 
@@ -121,13 +138,13 @@ def _values(section: str, pair: Pair) -> dict[str, Any]:
 # -- for people --------------------------------------------------------------------------------------------------------
 
 
-def _headline(a: Side, b: Side, found: Sections, code: Files) -> str:
-    parts = [part for name, pairs in found.items() if name != METRICS for part in _named(name, list(pairs))]
-    parts += [f"code ({len(code)} file{'s' * (len(code) > 1)})"] if code else []
-    parts += [METRICS] if METRICS in found else []
-    if not parts:
+def _headline(a: Side, b: Side, sections: Sections, code: Files) -> str:
+    names = [text for name, pairs in sections.items() if name != METRICS for text in _named(name, list(pairs))]
+    names += [f"code ({count(len(code), 'file')})"] if code else []
+    names += [METRICS] if METRICS in sections else []
+    if not names:
         return f"{a.name} and {b.name} are the same"
-    return f"{a.name} -> {b.name}: the same but for {', '.join(parts)}"
+    return f"{a.name} -> {b.name}: the same but for {', '.join(names)}"
 
 
 def _named(section: str, names: list[str]) -> list[str]:
@@ -166,8 +183,12 @@ def _show_code(code: Files, patch: str) -> None:
         print("\n".join(map(_coloured_line, patch.splitlines())))
         return
     width = max(len(printable(path)) for path in code)
-    for path, count in code.items():
-        lines = "no text" if count is None else f"{_coloured(f'+{count[0]}', _GREEN)} {_coloured(f'-{count[1]}', _RED)}"
+    for path, changed in code.items():
+        lines = (
+            "no text"
+            if changed is None
+            else f"{_coloured(f'+{changed[0]}', _GREEN)} {_coloured(f'-{changed[1]}', _RED)}"
+        )
         print(f"  {printable(path):{width}}  {lines}")
 
 

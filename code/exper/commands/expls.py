@@ -1,9 +1,9 @@
-"""List the tags that have runs: how many are in which status, the newest one's epoch and best metric, its age.
+"""List the tags that have runs: the number of runs by status, and the newest run's epoch, best metric and age.
 
-The trials of a search are one line, with the best of the runs that have finished, and the age of the newest.
+The trials of a search share one line, with the best metric of the finished runs and the age of the newest run.
 
-With --json: a list of objects, one a tag, those of trials too, with `tag`, `search` (the tag of the search that it is
-a trial of, or null), `runs` (how many of each status) and `newest`, a run as of `expels --json`.
+With --json: a list with an object for each tag, also for those of trials: `tag`, `search` (the tag of the search that
+the trial belongs to, or null), `runs` (the number by status) and `newest` (a run as in `expels --json`).
 
 Example:
     expls
@@ -26,13 +26,13 @@ Listed = tuple[paths.Tag, list[Summary]]
 def expls(arguments: list[str], project: paths.Project) -> int:
     """Print a line for each tag and each search."""
     parser = Parser("expls", __doc__)
-    parser.add_argument("--json", action="store_true", help="raw values")
+    parser.add_argument("--json", action="store_true", help="print raw values as JSON")
     options = parser.parse_args(arguments)
-    gc.disable()  # many objects and a short life: it would look through them all again and again, for nothing
-    found = ((tag, [summary.of(run) for run in tag.runs()]) for tag in project.tags())
-    tags = [(tag, runs) for tag, runs in found if runs]
+    gc.disable()  # many objects that all stay alive: each collection would scan them in vain
+    summaries = ((tag, [summary.of(run) for run in tag.runs()]) for tag in project.tags())
+    tags = [(tag, runs) for tag, runs in summaries if runs]
     if options.json:
-        print(summary.as_json(_values(*one) for one in tags))
+        print(summary.as_json(_values(tag, runs) for tag, runs in tags))
     elif tags:
         print(summary.table([["tag", "runs", "epoch", "best", "age"], *_rows(tags)]))
     else:
@@ -42,7 +42,7 @@ def expls(arguments: list[str], project: paths.Project) -> int:
 
 
 def _rows(tags: list[Listed]) -> list[list[str]]:
-    """Return a line for each tag and each search, whose trials follow its own tag."""
+    """Return a line for each tag and each search; the line of the trials follows that of the search's own tag."""
     trials: dict[str, list[Listed]] = {}
     for tag, runs in tags:
         trials.setdefault(tag.search, []).append((tag, runs))
@@ -72,18 +72,16 @@ def _of_search(search: str, trials: list[Listed]) -> list[str]:
 
 
 def _best(runs: list[Summary]) -> Summary | None:
-    """Return the run that has finished with the best value; None where it is not said what is good."""
-    finished = [(_value(one), one) for one in runs if one.status == "finished"]
-    known = [(value, one) for value, one in finished if math.isfinite(value)]
-    directions = {one.direction for _, one in known}
+    """Return the finished run with the best value; None if the runs do not agree on a direction."""
+    finished = [run for run in runs if run.status == "finished" and math.isfinite(_value(run))]
+    directions = {run.direction for run in finished}
     if directions not in ({"max"}, {"min"}):
         return None
-    choose = max if directions == {"max"} else min
-    return choose(known, key=lambda pair: pair[0])[1]
+    return (max if directions == {"max"} else min)(finished, key=_value)
 
 
-def _value(one: Summary) -> float:
-    best = one.measured
+def _value(run: Summary) -> float:
+    best = run.measured
     return float(best.value) if best and history.is_number(best.value) else math.nan
 
 
@@ -97,8 +95,8 @@ def _states(runs: list[Summary]) -> str:
 
 
 def _counts(runs: list[Summary]) -> dict[str, int]:
-    return dict(Counter(one.status for one in runs).most_common())
+    return dict(Counter(run.status for run in runs).most_common())
 
 
 def _newest(runs: list[Summary]) -> Summary:
-    return max(runs, key=lambda one: (one.started is not None, one.started))
+    return max(runs, key=lambda run: (run.started is not None, run.started))

@@ -5,8 +5,8 @@ from exper.core.paths import Project
 
 
 def help(arguments: list[str], project: Project) -> int:  # noqa: A001, ARG001  # named as the command is
-    """Print every command with one line of what it does."""
+    """Print every command with the first line of its help."""
     for name in commands.names():
         print(f"  {name:<10} {commands.summary(name)}")
-    print("\n`exper <command> -h` tells more; the README tells all.")
+    print("\nFor the options of a command, type: exper <command> -h")
     return 0

@@ -1,12 +1,12 @@
-"""Open TensorBoard over chosen runs, each called tag/id; Ctrl-C ends it and leaves nothing behind.
+"""Open TensorBoard for chosen runs, shown as tag/id. Ctrl-C ends it and leaves no files behind.
 
-A run is named by tag/id, a tag for all its runs, a glob, or a list; without a word, all runs. Runs that begin later,
-or that are continued, appear by themselves. The HParams tab has the settings and results of `table`. What follows --
-is for TensorBoard; without --port it takes the next free one from 6006, and only this machine can see it.
+Name runs by tag/id, a tag for all its runs, a glob or a list; without a name, all runs are shown. Runs that start or
+continue later appear automatically. The HParams tab has the settings and results of `table`. Options of TensorBoard
+follow `--`. Without --port it takes the first free port from 6006. Only this machine can reach it.
 
 Examples:
     itb baseline wide/1
-    itb 'lr-*'                         every run whose tag begins so
+    itb 'lr-*'                         all tags that begin with lr-
     itb record                         the runs of a list
     itb baseline -- --port 7000 --bind_all
 """
@@ -20,7 +20,7 @@ from exper.views import tensorboard
 
 
 def itb(arguments: list[str], project: paths.Project) -> int:
-    """Serve until a signal ends it."""
+    """Serve until a signal comes."""
     at = arguments.index("--") if "--" in arguments else len(arguments)
     words: list[str] = _parser().parse_args(arguments[:at]).runs
     runs, unknown = select.resolve(project, words) if words else (project.runs(), [])
@@ -39,12 +39,12 @@ def itb(arguments: list[str], project: paths.Project) -> int:
 
 def _parser() -> Parser:
     parser = Parser("itb", __doc__)
-    parser.add_argument("runs", nargs="*", metavar="tag[/id]", help="what to show; a glob or a list, too")
+    parser.add_argument("runs", nargs="*", metavar="tag[/id]", help="the runs to show; also a glob or a list")
     return parser
 
 
 def _now(project: paths.Project, words: list[str]) -> list[paths.Run]:
-    """Return the runs that the words mean by now."""
+    """Return the runs that the words name now."""
     try:
         return select.resolve(project, words)[0] if words else project.runs()
     except Refused:  # the last run of a tag has been removed
@@ -55,4 +55,4 @@ def _say_without_curves(runs: list[paths.Run]) -> None:
     without = [str(run) for run in runs if not any(run.tensorboard.rglob("*tfevents*"))]
     if without:
         more = f" and {len(without) - 5} more" if len(without) > 5 else ""
-        say(f"itb: nothing written for TensorBoard so far: {', '.join(without[:5])}{more}")
+        say(f"itb: no TensorBoard files yet: {', '.join(without[:5])}{more}")

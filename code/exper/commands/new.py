@@ -1,12 +1,12 @@
-"""Make a project of its own in a new folder, out of the code that is committed here, with a first commit.
+"""Make a new project in a new folder from the code that is committed here, with a first commit.
 
-It has the template and the manager, and none of this project's results, history, tests, benchmarks and documentation.
-What is not committed here stays here. The folder must not be there yet, or be empty, and lie in no git repository, for
-which it would be a submodule without an address, unless that ignores it.
+It gets the template and the manager, but not this project's results, history, tests, benchmarks and documentation.
+Uncommitted changes are not copied. The folder must not exist, or be empty. It must not lie inside a git repository,
+which would take it for a submodule without an address, unless that repository ignores it.
 
 Examples:
     exper new ../faces
-    exper new ../faces --example segmentation    with the config of an example, and its data
+    exper new ../faces --example segmentation    with the config and the data of an example
 """
 
 import contextlib
@@ -29,10 +29,10 @@ _LONGEST = 200  # bytes
 
 
 def new(arguments: list[str], project: paths.Project) -> int:
-    """Check the folder, make the project beside it or in it, and put it in its place."""
+    """Check the folder, make the project in a temporary folder, and move it into place."""
     parser = Parser("exper new", __doc__)
-    parser.add_argument("folder", help="where the project goes; its name is the project's")
-    parser.add_argument("--example", choices=project_template.EXAMPLES, help="with the config of an example")
+    parser.add_argument("folder", help="the folder of the project, which gets its name")
+    parser.add_argument("--example", choices=project_template.EXAMPLES, help="use the config of an example")
     options = parser.parse_args(arguments)
     repository = Repository(project.root)
     commit = repository.head()
@@ -41,27 +41,27 @@ def new(arguments: list[str], project: paths.Project) -> int:
         project_template.write(made, folder.name, repository, commit, options.example)
     changes = len(repository.changes())
     if changes:
-        say(f"new: what is not committed here has stayed here: {changes} change{'s' * (changes > 1)}")
+        say(f"new: not copied, because not committed: {changes} change{'s' * (changes > 1)}")
     words = options.folder if not options.folder.startswith("-") else f"./{options.folder}"
     print(f"{folder} is a project with one commit. Type:\ncd {shlex.quote(words)} && . code/source.sh && run demo")
     return 0
 
 
 def _checked(text: str, project: paths.Project) -> Path:
-    """Return the folder that is meant.
+    """Return the folder as an absolute path.
 
     Raises:
-        Refused: there can be no new project.
+        Refused: no project can be made there.
     """
     if not text or not text.isprintable():
-        raise Refused(f"{text!r} can't be the name of a folder: it is empty, or has what can't be seen.")
+        raise Refused(f"{text!r} can't be the name of a folder: it is empty or has invisible characters.")
     folder = Path(os.path.realpath(text))
     if len(os.fsencode(folder.name)) > _LONGEST:
         raise Refused(f"the name of a project has {_LONGEST} bytes at most: {folder.name[:40]}…")
     if os.path.lexists(folder) and not folder.is_dir():
-        raise Refused(f"{text} is a file. Name a folder that is not there yet.")
+        raise Refused(f"{text} is a file. Name a folder that does not exist yet.")
     if folder.is_dir() and any(folder.iterdir()):
-        raise Refused(f"{text} is not empty. Name a folder that is not there yet.")
+        raise Refused(f"{text} is not empty. Name a folder that does not exist yet.")
     if not folder.parent.is_dir():
         raise Refused(f"there is no folder {folder.parent}. Type: mkdir -p {shlex.quote(str(folder.parent))}")
     top = project.root.resolve() if folder.is_relative_to(project.root.resolve()) else client.enclosing(folder)
@@ -73,18 +73,18 @@ def _checked(text: str, project: paths.Project) -> Path:
 
 @contextlib.contextmanager
 def _appearing(folder: Path) -> Iterator[Path]:
-    """Yield a folder whose content takes its place in `folder`, by one rename unless that is there, without an error.
+    """Yield a temporary folder that becomes `folder` after the block, by one rename if there is no `folder`.
 
     Raises:
-        Refused: it can't be written, or something else has appeared there.
+        Refused: it can't be written, or another program has made it meanwhile.
     """
-    is_there = folder.is_dir()  # and maybe the user's working folder, or a disk of its own
+    exists = folder.is_dir()  # and may be the working folder, or a mounted disk
     try:
-        made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder if is_there else folder.parent))
+        made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder if exists else folder.parent))
         try:
             made.chmod(0o777 & ~files.umask())
             yield made
-            if is_there:
+            if exists:
                 for path in made.iterdir():
                     os.rename(path, folder / path.name)
             else:

@@ -1,11 +1,11 @@
-"""Draw curves of runs into one picture; without runs, those of the list `record`.
+"""Draw the curves of runs into one picture; without a name, those of the list `record`.
 
-A panel for each metric, with train/loss and val/loss together: training thin, the other bold. --group draws the mean
-of runs that have the same tag, or the same value of a setting, and around bold ones the 95 % interval of the mean (t
-distribution, over the runs that have the epoch); n is the number of runs.
+Each metric has a panel, in which train/loss (thin) and val/loss (bold) are together. --group draws the mean of the runs
+that have the same tag, or the same value of a setting. A bold mean has its 95 % interval (t distribution, over the runs
+that have the epoch); n is the number of runs.
 
 Examples:
-    exper plot                                  the list `record`, into __statistic__/plot/record.png
+    exper plot                                  the list `record`, to __statistic__/plot/record.png
     exper plot base wide/0 'lr*'                a tag for all its runs, a run, a glob
     exper plot mylist --group tag               mean and interval over the seeds of each tag
     exper plot base --metric val/acc --metric loss -o figure.pdf
@@ -18,7 +18,7 @@ from pathlib import Path
 from exper.core import files, paths
 from exper.core.arguments import Parser, output_file
 from exper.core.errors import Refused, unknown_name
-from exper.core.messages import printable, warn
+from exper.core.messages import count, printable, warn
 from exper.runs import select
 from exper.statistic import cells, groups, history, rows
 from exper.statistic.history import Curve
@@ -30,21 +30,20 @@ _MOST_NAMED = 100  # lines, in the legend
 
 
 def plot(arguments: list[str], project: paths.Project) -> int:
-    """Draw, and say where."""
+    """Draw the curves and print the path of the picture."""
     options = _parser().parse_args(arguments)
     words = select.words_or_record(project, options.runs)
     path = _path(project, words, options.output, options.format)
     runs, missing = select.resolve(project, words)
-    found, skipped = _read(runs)
+    curves_of, skipped = _read(runs)
     skipped += missing
-    metrics = _metrics(found, options.metric)
-    skipped += [f"{run} has none of these metrics; skipped" for run in found if not found[run].keys() & set(metrics)]
-    drawn = {run: curves for run, curves in found.items() if curves.keys() & set(metrics)}
+    metrics = _metrics(curves_of, options.metric)
+    drawn = {run: curves for run, curves in curves_of.items() if curves.keys() & set(metrics)}
+    skipped += [f"{run} has none of these metrics; skipped" for run in curves_of if run not in drawn]
     look = _by_group(drawn, metrics, options.group) if options.group else _by_run(drawn, metrics)
     content = plotting.draw(*look, kind=path.suffix[1:].lower(), log=options.log)
     _write(path, content)
-    count = f"{len(drawn)} {'run' if len(drawn) == 1 else 'runs'}"
-    print(printable(f"{paths.from_here(path)}: {count}, {', '.join(metrics)}"))
+    print(printable(f"{paths.from_here(path)}: {count(len(drawn), 'run')}, {', '.join(metrics)}"))
     return int(warn("plot", skipped))
 
 
@@ -52,17 +51,17 @@ def _parser() -> Parser:
     parser = Parser("plot", __doc__)
     parser.add_argument("runs", nargs="*", metavar="list|run", help="a list, a tag, tag/id or a glob of these")
     parser.add_argument("--metric", action="append", default=[], help="val/acc, or acc for training's too; repeatable")
-    parser.add_argument("--group", metavar="tag|setting", help="draw means of the runs that have it in common")
+    parser.add_argument("--group", metavar="tag|setting", help="draw the mean of the runs that share it")
     parser.add_argument("--log", action="store_true", help="logarithmic y, where all values are above 0")
-    parser.add_argument("-o", "--output", metavar="file", help="write there: .png, .svg or .pdf")
-    parser.add_argument("--format", choices=plotting.KINDS, help="of the file in __statistic__/plot; default: png")
+    parser.add_argument("-o", "--output", metavar="file", help="the picture: .png, .svg or .pdf")
+    parser.add_argument("--format", choices=plotting.KINDS, help="the format in __statistic__/plot; default: png")
     return parser
 
 
 def _path(project: paths.Project, words: list[str], output: str | None, kind: str | None) -> Path:
     if output is None:
         return project.plot_file(select.file_name(project, words), kind or "png")
-    return output_file(output, *(f".{one}" for one in ([kind] if kind else plotting.KINDS)))
+    return output_file(output, *(f".{ending}" for ending in ([kind] if kind else plotting.KINDS)))
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -75,8 +74,8 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _read(runs: Iterable[paths.Run]) -> tuple[dict[paths.Run, Curves], list[str]]:
-    """Return the curves of the runs that have some, and what is to be said of the others."""
-    found: dict[paths.Run, Curves] = {}
+    """Return the curves of the runs that have some, and a line for each of the others."""
+    curves_of: dict[paths.Run, Curves] = {}
     skipped = []
     for run in runs:
         try:
@@ -86,50 +85,54 @@ def _read(runs: Iterable[paths.Run]) -> tuple[dict[paths.Run, Curves], list[str]
         except OSError as error:
             skipped.append(f"{run.history} can't be read: {error.strerror}; skipped")
         else:
-            found |= {run: curves} if curves else {}
-            skipped += [] if curves else [f"{run} has no metrics yet; skipped"]
-    return found, skipped
+            if curves:
+                curves_of[run] = curves
+            else:
+                skipped.append(f"{run} has no metrics yet; skipped")
+    return curves_of, skipped
 
 
-def _metrics(found: dict[paths.Run, Curves], chosen: list[str]) -> list[str]:
-    """Return the metrics to draw; all but those of steps, unless there are no others."""
-    known = list(dict.fromkeys(name for curves in found.values() for name in curves))
-    if not known:
+def _metrics(curves_of: dict[paths.Run, Curves], chosen: list[str]) -> list[str]:
+    """Return the metrics to draw; by default all except those of steps, unless there are no others."""
+    names = list(dict.fromkeys(name for curves in curves_of.values() for name in curves))
+    if not names:
         raise Refused("none of these runs has metrics in its history.jsonl. Name others; `expls` lists tags.")
     if not chosen:
-        return [name for name in known if not name.startswith("step/")] or known
+        return [name for name in names if not name.startswith("step/")] or names
     metrics = []
     for word in chosen:
-        matching = [name for name in known if word in (name, plotting.family(name))]
+        matching = [name for name in names if word in (name, plotting.family(name))]
         if not matching:
-            raise unknown_name("--metric", word, known)
+            raise unknown_name("--metric", word, names)
         metrics += matching
     return list(dict.fromkeys(metrics))
 
 
-def _by_run(found: dict[paths.Run, Curves], metrics: list[str]) -> tuple[list[Series], dict[str, Style]]:
+def _by_run(curves_of: dict[paths.Run, Curves], metrics: list[str]) -> tuple[list[Series], dict[str, Style]]:
     """Return a line for each run and metric, and the legend."""
-    legend = {str(run): plotting.style(number) for number, run in enumerate(found)}
+    legend = {str(run): plotting.style(number) for number, run in enumerate(curves_of)}
     faint = _faint(metrics)
     series = [
-        Series(name, found[run][name], legend[str(run)] | faint.get(name, {}))
-        for run in found for name in metrics if name in found[run]
+        Series(name, curves[name], legend[str(run)] | faint.get(name, {}))
+        for run, curves in curves_of.items() for name in metrics if name in curves
     ]  # fmt: skip
     return series, _named(legend) | _key(metrics)
 
 
 def _by_group(
-    found: dict[paths.Run, Curves], metrics: list[str], setting: str
+    curves_of: dict[paths.Run, Curves], metrics: list[str], setting: str
 ) -> tuple[list[Series], dict[str, Style]]:
     """Return a mean with its interval for each group and metric, and the legend."""
     by_value: dict[str, list[Curves]] = {}
-    for run, value in _values(list(found), setting).items():
-        by_value.setdefault(value, []).append(found[run])
-    legend, faint, series = {}, _faint(metrics), []
+    for run, value in _values(list(curves_of), setting).items():
+        by_value.setdefault(value, []).append(curves_of[run])
+    legend = {}
+    series = []
+    faint = _faint(metrics)
     for number, (value, members) in enumerate(by_value.items()):
         look = legend[f"{value} (n={len(members)})"] = plotting.style(number)
         for name in metrics:
-            curves = [one[name] for one in members if name in one]
+            curves = [member[name] for member in members if name in member]
             if curves:
                 mean = groups.mean_curve(curves)
                 band = None if name in faint else (mean.low, mean.high)
@@ -138,26 +141,26 @@ def _by_group(
 
 
 def _named(legend: dict[str, Style]) -> dict[str, Style]:
-    """Return as much of a legend as somebody may read; to arrange thousands of names takes minutes."""
+    """Return the first entries of a legend: to arrange thousands of names takes minutes."""
     more = len(legend) - _MOST_NAMED
     rest: dict[str, Style] = {f"{more:,} more": {"linestyle": ""}} if more > 0 else {}
     return dict(itertools.islice(legend.items(), _MOST_NAMED)) | rest
 
 
 def _values(runs: list[paths.Run], setting: str) -> dict[paths.Run, str]:
-    """Return what each run is grouped under."""
+    """Return the group of each run."""
     if setting == "tag":
         return {run: run.tag for run in runs}
     name = setting.removeprefix("hparam/")
     read = {run: rows.of(run) for run in runs}
-    known = {column.removeprefix("hparam/") for row in read.values() for column in row if column.startswith("hparam/")}
-    if name not in known:
-        raise unknown_name("--group", name, ["tag", *known])
+    names = {column.removeprefix("hparam/") for row in read.values() for column in row if column.startswith("hparam/")}
+    if name not in names:
+        raise unknown_name("--group", name, ["tag", *names])
     return {run: _value(row, name) for run, row in read.items()}
 
 
 def _value(row: rows.Row, name: str) -> str:
-    """Return what a row says of a setting; different values are different texts."""
+    """Return a setting of a row as text; different values have different texts."""
     column = f"hparam/{name}"
     return f"{name}={cells.text(row[column])}" if column in row else f"no {name}"
 
@@ -168,7 +171,7 @@ def _faint(metrics: list[str]) -> dict[str, Style]:
 
 
 def _key(metrics: list[str]) -> dict[str, Style]:
-    """Return what the legend says of thin and bold lines."""
+    """Return the legend's entries for thin and bold lines."""
     grey: Style = {"color": "#555555"}
     splits = dict.fromkeys(plotting.split(name) for name in _shared(metrics))
     bold = {f"{word} (bold)": grey | {"linewidth": 1.8} for word in splits if word != "train"}

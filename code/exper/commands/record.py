@@ -1,7 +1,7 @@
-"""Add runs to a list: a line each in `__statistic__/exper-list/record.txt`, which is yours to edit.
+"""Add runs to a list: one line each in `__statistic__/exper-list/record.txt`, which you may edit.
 
-Without a word: the run that was started last. A tag alone is written as it is and means all its runs, later ones too;
-so does a glob in quotes. What is in the list already is not added again.
+Without an argument, the run started last is added. A tag is added as it is and means all its runs, also later ones; so
+does a glob in quotes. An entry that is in the list already is not added again.
 
 Examples:
     record
@@ -17,10 +17,10 @@ from exper.runs.tags import UNTAGGED
 
 
 def record(arguments: list[str], project: paths.Project) -> int:
-    """Check every word, then add them all."""
+    """Check all arguments, then add them."""
     parser = Parser("record", __doc__)
-    parser.add_argument("runs", nargs="*", metavar="tag[/id]", help="what to add; if nothing: the run started last")
-    parser.add_argument("-l", "--list", metavar="name", default=lists.RECORD, help="another list than record")
+    parser.add_argument("runs", nargs="*", metavar="tag[/id]", help="the runs to add; default: the run started last")
+    parser.add_argument("-l", "--list", metavar="name", default=lists.RECORD, help="the list; default: record")
     options = parser.parse_args(arguments)
     lists.check_name(options.list)
     if options.list == lists.FINISHED:
@@ -36,7 +36,7 @@ def record(arguments: list[str], project: paths.Project) -> int:
 
 
 def _newest(project: paths.Project) -> paths.Run:
-    """Return the run started last, a continue counted; untagged ones can't be repeated, and have to be named."""
+    """Return the run started or continued last; an untagged run can't be repeated, so it has to be named."""
     started = {}
     for run in (run for tag in project.tags() if tag.name != UNTAGGED for run in tag.runs()):
         try:

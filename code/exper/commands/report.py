@@ -1,9 +1,9 @@
-"""Write one HTML page about runs: table, curves, settings, code and logs; it needs no network and no server.
+"""Write one HTML page about runs: table, curves, settings, code and logs. It needs no network and no server.
 
-What the runs are is said by lists, tags, <tag>/<id> or globs of these; nothing means the list `record`.
+Name the runs by lists, tags, <tag>/<id> or globs; without a name, those of the list `record`.
 
 Examples:
-    exper report                       the list record, into __statistic__/report/record.html
+    exper report                       the list record, to __statistic__/report/record.html
     exper report base 'lr*/0'          these runs
     exper report ablation -o ~/ablation.html
 """
@@ -18,10 +18,10 @@ from exper.runs import select
 
 
 def report(arguments: list[str], project: paths.Project) -> int:
-    """Read the runs, write the page, print where it is."""
+    """Read the runs, write the page and print its path."""
     parser = Parser("report", __doc__)
-    parser.add_argument("runs", nargs="*", metavar="list|tag[/id]|glob", help="which runs, in this order")
-    parser.add_argument("-o", "--output", metavar="file", help="where to write the page, a path that ends in .html")
+    parser.add_argument("runs", nargs="*", metavar="list|tag[/id]|glob", help="the runs, in this order")
+    parser.add_argument("-o", "--output", metavar="file", help="the page, a path that ends in .html")
     options = parser.parse_args(arguments)
     words = select.words_or_record(project, options.runs)
     if options.output is None:
@@ -30,7 +30,7 @@ def report(arguments: list[str], project: paths.Project) -> int:
         target = output_file(options.output, ".html", ".htm")
     runs, unknown = select.resolve(project, words)
     if not runs:
-        raise Refused(f"{' '.join(words)} names no run that there is. Type: expls")
+        raise Refused(f"{' '.join(words)} names no run. For the tags that have runs, type: expls")
     return _write(project, " ".join(select.display_names(words)), runs, unknown, target)
 
 
@@ -38,7 +38,7 @@ def _write(project: paths.Project, title: str, runs: list[paths.Run], notes: lis
     from exper.views.report import content, page  # `report -h` does without
 
     contents = [content.of(run) for run in runs]
-    notes = notes + [f"{one.run}: {damage}" for one in contents for damage in one.damage]
+    notes = notes + [f"{each.run}: {damage}" for each in contents for damage in each.damage]
     text = page.page(project, title, contents, notes)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,12 +1,12 @@
-"""Tag the committed code, and train it from a read-only copy of that tag.
+"""Tag the committed code and train it from a read-only copy of that tag.
 
-The run's files are in __result__/<tag>/0/. Nothing of the working tree, the index, HEAD or a branch is touched.
+The run's files are in __result__/<tag>/0/. The working tree, the index, HEAD and the branches stay as they are.
 
 Examples:
     run baseline                           a fresh seed
     run baseline -f                        the seed in code/seed
-    run small model.dropout=0.5 epochs=3   settings changed in the tagged config.py
-    run try -m "wider kernels"             uncommitted changes saved in a commit that only the tag holds
+    run small model.dropout=0.5 epochs=3   change settings in the tagged config.py
+    run try -m "wider kernels"             save uncommitted changes in a commit that only the tag holds
 """
 
 from exper.core.arguments import Parser
@@ -15,7 +15,7 @@ from exper.runs import create, lifecycle, tags
 
 
 def run(arguments: list[str], project: Project) -> int:
-    """Tag, then train; an existing tag is used if it holds the same code and has no run."""
+    """Tag, then train; reuse an existing tag if it holds the same code and has no run."""
     options = _parser().parse_intermixed_args(arguments)
     with create.first_run(project, options, create.recorded_command("run", options)) as (live, config, signals):
         return lifecycle.train_and_report(project, live, signals, config)

@@ -1,14 +1,14 @@
-"""Tag as `run` does, and train in a job of SLURM: the run is queued at once, and waits for its turn.
+"""Tag as `run` does, and train in a SLURM job. The run is queued at once.
 
-Two minutes before the job's time limit training saves, the job goes back into the queue, and the same run goes on; so
-it does after a preemption or when a node has failed. What follows `--` are flags of sbatch, which win over ours. Where
-config.py does not set `threads`, the run has as many as --cpus-per-task asks for, else one.
+Two minutes before the job's time limit, training saves, the job goes back into the queue, and the same run continues
+later; so it does after a preemption or a node failure. Flags of sbatch follow `--` and override Exper's own. If
+config.py does not set `threads`, the run has the number that --cpus-per-task asks for, else 1.
 
 Examples:
     exper submit baseline -f -- --time 4:00:00 --gres gpu:1
     exper submit small model.dropout=0.5 -- --partition short --cpus-per-task 4
     exper submit --continue baseline/0 -- --time 8:00:00
-    exper search wide --submit 4           a search: four tasks of a job array
+    exper search wide --submit 4           a search, as four tasks of a job array
 """
 
 import argparse
@@ -25,7 +25,7 @@ from exper.runs.resume import choose_run, resume_run, wait_for_end
 
 
 def submit(arguments: list[str], project: Project) -> int:
-    """Make a queued run, or take one up, and hand it to SLURM."""
+    """Create a queued run, or resume one, and submit it to SLURM."""
     words, flags = jobs.split_flags(arguments)
     if "--continue" in words:
         return _continue(project, _parse_continue(words), flags)
@@ -42,13 +42,13 @@ def _parser() -> Parser:
     parser = Parser("exper submit", __doc__)
     parser.add_argument("tag", help="the name of the experiment, a new git tag; with --continue a tag or tag/id")
     tags.add_arguments(parser)
-    parser.add_argument("--continue", action="store_true", help="go on with a run that has not finished, in a new job")
+    parser.add_argument("--continue", action="store_true", help="continue a run that has not finished, in a new job")
     return parser
 
 
 def _parse_continue(words: list[str]) -> argparse.Namespace:
     parser = Parser("exper submit", __doc__)
-    parser.add_argument("run", metavar="tag[/id]", help="the run to go on with")
+    parser.add_argument("run", metavar="tag[/id]", help="the run to continue")
     parser.add_argument("--continue", action="store_true")
     parser.add_argument("--exact", action="store_true", help="refuse if bits may differ")
     return parser.parse_args(words)
@@ -62,15 +62,14 @@ def _continue(project: Project, options: argparse.Namespace, flags: list[str]) -
         raise Refused(f"{run} has finished already. To train it again, type: rerun {run} -f")
     command = ["submit", "--continue", str(run)]
     with Signals():
-        live, _ = resume_run(
-            project, Repository(project.root), run, record, command, exact=options.exact, status="queued"
-        )
-        _hand_over(project, live, flags, cluster)
+        repository = Repository(project.root)
+        resumed = resume_run(project, repository, run, record, command, exact=options.exact, status="queued")
+        _hand_over(project, resumed.live, flags, cluster)
     return 0
 
 
 def _hand_over(project: Project, live: lifecycle.LiveRun, flags: list[str], cluster: str) -> None:
     say(lifecycle.version_warnings(live.record).rstrip())
     job = jobs.hand_over(project, live, flags, cluster)
-    seed, threads = live.record["seed"], live.record["threads"]
-    say(f"submit: {live.run} is queued with seed {seed} and {threads} threads, as {jobs.describe(job)}")
+    numbers = f"seed {live.record['seed']} and {live.record['threads']} threads"
+    say(f"submit: {live.run} is queued with {numbers}, as {jobs.describe(job)}")

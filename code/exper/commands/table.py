@@ -1,18 +1,18 @@
-"""Make the table of a list: `__statistic__/table/<list>.csv`, whole and with every digit; shown cut to the terminal.
+"""Make the table of a list, `__statistic__/table/<list>.csv`, with all columns and digits; a terminal shows a part.
 
-A row a run: run, status, epoch, hparam/<setting> and, of finished runs, metric/{best,last,test}/<name>. A title
-(see `title -h`) chooses columns, their order and headers. To name a column, type its name, what follows its first
-part, or its header: hparam/optimizer.lr, optimizer.lr.
+Each run has a row: run, status, epoch, hparam/<setting> and, if it has finished, metric/{best,last,test}/<name>. A
+title (see `title -h`) chooses the columns, their order and headers. To name a column, type its name with or without the
+first part, or its header: hparam/optimizer.lr, optimizer.lr.
 
-A group's row has how many runs it has and how many have finished, the settings that they share and, of each metric
-over the finished ones, n, mean, std and ci95: mean - ci95 to mean + ci95 is the 95 % interval by Student's t.
+The row of a group has the numbers of its runs and of the finished ones, the settings that they share and, for each
+metric of the finished runs, n, mean, std and ci95: the 95 % interval is mean ± ci95 (Student's t).
 
-A cell holds what one would type behind `name=`: None, True, [1, 2]; a string in quotes where it would read as another
-value; only inf, -inf and nan are no words there. --json has numbers as they are, but "nan", "inf" and "-inf", and
-leaves out what a run does not have.
+A cell holds the value as you would type it after `name=`: None, True, [1, 2], and a string in quotes if it would read
+as another value; inf, -inf and nan are written so, too. --json has raw numbers, but "nan", "inf" and "-inf" as strings;
+it leaves out missing values.
 
 Examples:
-    table                              of the list record
+    table                              the list record
     table finished --sort metric/best/val/acc --varying
     table width --group tag --format latex
     table path/to/list.txt --json      to stdout; no file is written
@@ -30,14 +30,14 @@ from exper.statistic import cells, rows, summary, tables, titles
 
 
 def table(arguments: list[str], project: paths.Project) -> int:
-    """Read the runs, arrange them, write the file and show it."""
+    """Read the runs, arrange the columns and rows, write the file and show it."""
     options = _parser().parse_args(arguments)
     if options.ascending and not options.sort:
         raise Refused("--ascending needs --sort <column>.")
     listed = lists.find(project, options.list)
     title = titles.read(project.title_file(listed.stem))
     runs, missing = select.in_list(project, listed)
-    gc.disable()  # many objects and a short life: it would look through them all again and again, for nothing
+    gc.disable()  # many objects that all stay alive: each collection would scan them in vain
     read = rows.read_all(runs)
     made = tables.of([row for row, _ in read], title)
     if options.varying:
@@ -55,13 +55,13 @@ def table(arguments: list[str], project: paths.Project) -> int:
 
 def _parser() -> Parser:
     parser = Parser("table", __doc__)
-    parser.add_argument("list", nargs="?", default=lists.RECORD, help="a list, or a path to one; if none: record")
-    parser.add_argument("--sort", metavar="column", help="the highest value first; runs without one last")
-    parser.add_argument("--ascending", action="store_true", help="the lowest value first")
-    parser.add_argument("--varying", action="store_true", help="without columns that say the same of all runs")
+    parser.add_argument("list", nargs="?", default=lists.RECORD, help="a list or the path of one; default: record")
+    parser.add_argument("--sort", metavar="column", help="the highest value first; runs without a value last")
+    parser.add_argument("--ascending", action="store_true", help="with --sort: the lowest value first")
+    parser.add_argument("--varying", action="store_true", help="leave out columns that are the same for all runs")
     parser.add_argument("--group", metavar="column", help="a row for each tag, or each value of a setting")
     output = parser.add_mutually_exclusive_group()
-    output.add_argument("--format", choices=list(cells.FORMATS), default="csv", help="of the file; csv")
+    output.add_argument("--format", choices=list(cells.FORMATS), default="csv", help="of the file; default: csv")
     output.add_argument("--json", action="store_true", help="print the rows as JSON instead")
     return parser
 

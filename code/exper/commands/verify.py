@@ -1,10 +1,10 @@
-"""Repeat a run from its tag and say EXACT, or the first number that differs and what may have caused that.
+"""Repeat a run from its tag and print EXACT, or the first number that differs and its likely causes.
 
-It takes the recorded seed and threads, trains in a place of its own, and compares as it goes, to the last digit: the
-data, every line of the history with the digest of the weights, the results. No run comes of it, and it ends at the
-first difference. A run that did not finish is compared as far as it went.
+It trains with the recorded seed and threads in a folder of its own. While it trains, it compares every digit of the
+data, of each line of history with the digest of the weights, and of the results. It creates no run, and ends at the
+first difference. A run that did not finish is compared up to its end.
 
-Exit code 0: exact. 1: it differs; what was written is kept until the next verification. 2: it can't be verified.
+Exit code 0: exact. 1: it differs; the files are kept until the next verification. 2: it can't be verified.
 
 Examples:
     exper verify baseline/0
@@ -36,11 +36,12 @@ _ENDS = {"failed": "failed", "died": "died", "interrupted": "was interrupted", "
 
 
 def verify(arguments: list[str], project: paths.Project) -> int:
-    """Check that the run can be repeated, repeat it, tell what came of it."""
+    """Check that the run can be repeated, repeat it and print the verdict."""
     options = _parser().parse_args(arguments)
     run = select.single_run(project, options.run)
-    record, state = run_record.read(run), status.read(run)
-    if state in (*status.QUEUED, "running"):
+    record = run_record.read(run)
+    state = status.read(run)
+    if state in status.ACTIVE:
         raise Refused(f"{run} is {state}. Wait until it has ended.")
     repository = Repository(project.root)
     commit = select.commit_of(repository, run, record)
@@ -83,7 +84,7 @@ def _epochs(text: str | None) -> int | None:
 
 @dataclass(frozen=True)
 class _Repetition:
-    """A run that is repeated, and where."""
+    """A run that is repeated, and the folder of its repetition."""
 
     of: paths.Run
     run: paths.Verification
@@ -92,13 +93,15 @@ class _Repetition:
 
 
 def _train(project: paths.Project, again: _Repetition, compared: Comparison, signals: Signals) -> None:
-    """Train until all is compared or something differs.
+    """Train until everything is compared, or something differs.
 
     Raises:
-        Refused: main.py refuses.
-        Interrupted: training has been asked to end, and has.
+        Refused: main.py refuses its settings.
+        Interrupted: training was asked to end, and has.
     """
-    compared.place, record, run = again.run, again.record, again.run
+    run = again.run
+    record = again.record
+    compared.place = run
     environment = supervisor.environment(run, project.data, record)
     say(f"exper: {again.of} is repeated with seed {record['seed']} and {record['threads']} threads")
     with _Watch(compared, str(again.of)) as watch:
@@ -120,12 +123,13 @@ def _train(project: paths.Project, again: _Repetition, compared: Comparison, sig
 
 
 def _furnish(again: _Repetition, repository: Repository, commit: str, project: paths.Project) -> None:
-    """Write what training finds: its code, its seed, its record.
+    """Write the code, the seed and the record for training.
 
     Raises:
-        Refused: the disk is full, or may not be written.
+        Refused: the disk is full or read-only.
     """
-    run, record = again.run, again.record
+    run = again.run
+    record = again.record
     try:
         snapshot.write(run.snapshot, repository, commit, project)
         files.replace(run.seed, f"{record['seed']}\n")
@@ -139,10 +143,12 @@ def _furnish(again: _Repetition, repository: Repository, commit: str, project: p
 
 
 class _Watch:
-    """Compare while training goes on, show how far it is, and end it once nothing more is needed."""
+    """Compare while training runs, show the progress, and end training when it is no longer needed."""
 
     def __init__(self, compared: Comparison, title: str) -> None:
-        self._compared, self._pid, self._stopped = compared, 0, 0.0
+        self._compared = compared
+        self._pid = 0
+        self._stopped = 0.0  # the time of the signal
         self._bar: tqdm[Any] = tqdm(
             desc=f"{title} exact", total=compared.wanted, unit="epoch", leave=False, disable=None, dynamic_ncols=True
         )
@@ -158,13 +164,13 @@ class _Watch:
         return self._stopped > 0
 
     def start(self, program: supervisor.Program) -> supervisor.Training:
-        """Start training, and know which process it is."""
+        """Start training and keep its pid."""
         training = supervisor.start(program)
         self._pid = training.pid
         return training
 
     def look(self) -> None:
-        """Compare what there is now."""
+        """Compare what training has written so far."""
         if self.has_stopped_it:
             if time.monotonic() > self._stopped + _TO_END_SECONDS:
                 os.killpg(self._pid, signal.SIGKILL)
@@ -191,15 +197,15 @@ def _counted(compared: Comparison) -> str:
 
 
 def _tell(new: paths.Verification, compared: Comparison, why: list[str]) -> None:
-    found = compared.difference
-    assert found is not None
-    lines = [f"DIFFERS {found.where}: {found.quantity}"]
-    lines += [f"  recorded  {_shown(found.recorded)}", f"  now       {_shown(found.now)}"]
-    if found.also:
-        more = f" and {len(found.also) - MOST} more" if len(found.also) > MOST else ""
-        lines.append(f"  also      {', '.join(found.also[:MOST])}{more}")
-    lines += ["likely causes:", *(f"  {one}" for one in why)]
-    lines.append(f"what it wrote, until the next verification: {paths.from_here(new.folder)}/")
+    difference = compared.difference
+    assert difference is not None
+    lines = [f"DIFFERS {difference.where}: {difference.quantity}"]
+    lines += [f"  recorded  {_shown(difference.recorded)}", f"  now       {_shown(difference.now)}"]
+    if difference.also:
+        more = f" and {len(difference.also) - MOST} more" if len(difference.also) > MOST else ""
+        lines.append(f"  also      {', '.join(difference.also[:MOST])}{more}")
+    lines += ["likely causes:", *(f"  {cause}" for cause in why)]
+    lines.append(f"its files, until the next verification: {paths.from_here(new.folder)}/")
     print("\n".join(map(printable, lines)))
 
 

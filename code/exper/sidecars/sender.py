@@ -211,7 +211,7 @@ def _print_in_training(run: paths.Run, line: str, training: int) -> None:
 def _end_status(run: paths.Run) -> str:
     """Return the status of a run that is over, or an empty string."""
     run_status = status.read(run)
-    return run_status if run_status in (*status.FINAL, *status.UNFINISHED) else ""
+    return run_status if run_status in status.ENDED else ""
 
 
 def _wait_for_end(run: paths.Run) -> str:

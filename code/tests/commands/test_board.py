@@ -168,7 +168,7 @@ def test_serve_is_for_the_foreground_and_ends_with_a_signal(project: paths.Proje
         try:
             address = address_in(serving.stdout.readline())
             assert runs(address) == []
-            assert "runs already" in exper(project, "board", "serve").stderr
+            assert "is running already" in exper(project, "board", "serve").stderr
             serving.send_signal(signal.SIGINT)
             assert serving.wait(30) == 130
         finally:

@@ -98,7 +98,7 @@ def test_a_run_without_curves_is_said_and_shown_once_it_has_some(
         folder = manager.the_run(project, "base/0").folder
         with opened(project, "base", "--", "--reload_interval=1") as (address, _):
             assert runs(address) == []
-            assert "nothing written for TensorBoard so far: base/0" in capfd.readouterr().err
+            assert "no TensorBoard files yet: base/0" in capfd.readouterr().err
             (folder / "go").touch()
             wait_for(lambda: curve(address, "base/0", "val/acc") == POINTS)
 

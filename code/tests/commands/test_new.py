@@ -54,7 +54,7 @@ def test_a_project_has_the_code_that_is_committed_and_nothing_of_ours(template: 
         said = exper(project, "new", str(tmp_path / "faces"))
     finally:
         (template / "code" / "notes.txt").unlink()
-    assert "what is not committed here has stayed here: 1 change" in said.stderr
+    assert "not copied, because not committed: 1 change" in said.stderr
     assert said.stdout.splitlines()[1].endswith("faces && . code/source.sh && run demo")
     before.pop(str(template / "code" / "notes.txt"))
     made = tmp_path / "faces"
@@ -179,7 +179,7 @@ def test_an_empty_folder_is_filled_where_it_is(project: paths.Project, tmp_path:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("full", "full is not empty. Name a folder that is not there yet."),
+        ("full", "full is not empty. Name a folder that does not exist yet."),
         ("file", "file is a file."),
         ("nowhere/new", "there is no folder "),
         ("file/new", "there is no folder "),
