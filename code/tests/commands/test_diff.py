@@ -176,7 +176,7 @@ def test_an_untagged_run_is_known_by_its_files(runs: paths.Project) -> None:
     edit_record(runs, "untagged/0", commit=None)
     lines = shown(runs, "base/0", "untagged/0")
     assert "  optimizer.lr  0.2  ->  0.1" in lines
-    assert lines[-1] == "code: untagged/0 is of no commit"
+    assert lines[-1] == "code: untagged/0 has no commit"
 
 
 # -- tags and files ----------------------------------------------------------------------------------------------------
@@ -224,7 +224,7 @@ def test_code_shows_the_whole_difference(runs: paths.Project) -> None:
     lines = shown(runs, "base", "slow", "--code")
     assert "+lr = 0.1" in lines
     assert "-lr = 0.2" in lines
-    assert shown(runs, "slow", "code/config.py", "--code")[-1] == "code: code/config.py is of no commit"
+    assert shown(runs, "slow", "code/config.py", "--code")[-1] == "code: code/config.py has no commit"
     assert "+lr = 0.1\n" in as_json(runs, "base", "slow", "--code")["diff"]
 
 

@@ -66,7 +66,7 @@ def test_exit_codes_and_a_failed_run_stays_failed(project: paths.Project, epoch:
     exper(project, "run", "base", code=1)
     before = content(the_run(project, "base/0"))
     done = exper(project, "evaluate", "base/0", "--epoch", epoch, code=code)
-    assert ("it failed: __result__/base/0/log" in done.stderr) == bool(code)
+    assert ("the evaluation of base/0 failed: __result__/base/0/log" in done.stderr) == bool(code)
     assert content(the_run(project, "base/0")) == before
     assert state(project, "base/0") == "failed"
     assert project.tag("base").snapshot.is_dir()

@@ -159,7 +159,7 @@ def test_unknown_runs_of_a_list_are_said_and_left_out(trained: paths.Project) ->
     ("words", "says"),
     [([], "there is no list 'record'. To make it, type: record"),
      (["bas"], "Did you mean 'base'?"), (["base/3"], "there is no run base/3"),
-     (["empty"], "names no run that there is"),
+     (["empty"], "names no run"),
      (["no.txt"], "there is no list no.txt"), (["../x"], "can't be a tag"), (["none*"], "can't be a tag"),
      (["base", "-o", "x.pdf"], "the name of the file must end in .html or .htm."),
      (["base", "-o", "no/where.html"], "there is no folder"), (["base", "-o", "folder.html"], "that is not a file"),

@@ -29,9 +29,9 @@ def test_what_a_server_that_was_down_has_missed_is_sent_once(project: paths.Proj
 
     server = elastic.Elastic(server.port)
     try:
-        assert exper(project, "send", "base").stdout == "base/0: elasticsearch has got 8 records\n"
+        assert exper(project, "send", "base").stdout == "base/0: elasticsearch has received 8 records\n"
         assert [document["epoch"] for document in server.of("history")] == [1, 2, 3, 4, 5, 6]
-        assert exper(project, "send", "base/0").stdout == "base/0: nothing waits\n"
+        assert exper(project, "send", "base/0").stdout == "base/0: nothing to send\n"
         assert set(server.writes.values()) == {1}
     finally:
         server.stop()
@@ -50,14 +50,14 @@ def test_of_several_those_that_cannot_be_sent_are_skipped(project: paths.Project
     exper(project, "rerun", "base")
     the_run(project, "base/1").record.write_text("{")
     done = exper(project, "send", "base", code=1)
-    assert done.stdout == "base/0: nothing waits\n"
+    assert done.stdout == "base/0: nothing to send\n"
     assert "1/run.json is damaged" in done.stderr
     assert "1/run.json is damaged" in refused(project, "send", "base/1")
     write(project, main=manager.SLEEPS)
     with manager.training(project, "run", "other"):
         done = exper(project, "send", "other", "base/0", code=1)
-    assert done.stdout == "base/0: nothing waits\n"
-    assert "other/0 is running: its loggers send by themselves" in done.stderr
+    assert done.stdout == "base/0: nothing to send\n"
+    assert "other/0 is running, and its loggers still send" in done.stderr
 
 
 def test_unknown_runs_are_refused_and_unknown_entries_of_lists_skipped(project: paths.Project) -> None:
@@ -66,11 +66,11 @@ def test_unknown_runs_are_refused_and_unknown_entries_of_lists_skipped(project: 
     project.lists.mkdir(parents=True, exist_ok=True)
     project.list_file("mine").write_text("base/0\ngone/3\n")
     done = exper(project, "send", "mine", code=1)
-    assert done.stdout == "base/0: nothing waits\n"
+    assert done.stdout == "base/0: nothing to send\n"
     assert "gone/3" in done.stderr
 
 
 def test_nothing_is_sent_of_a_stranger_s_run(project: paths.Project) -> None:
     write(project, config="logger = {'a': 1}\n")
     exper(project, "run", "base")
-    assert exper(project, "send", "base/0").stdout == "base/0: nothing waits\n"
+    assert exper(project, "send", "base/0").stdout == "base/0: nothing to send\n"

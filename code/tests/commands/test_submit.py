@@ -330,7 +330,7 @@ def test_where_squeue_does_not_answer_a_search_counts_as_queued(
         here.setattr(cancel, "_SECONDS", 1)
         here.setenv("PATH", without["PATH"])
         assert cancel.cancel(["wide"], project) == 1
-    assert f"cancel: SLURM does not answer whether job {job}" in capsys.readouterr().err
+    assert f"cancel: SLURM does not say whether job {job}" in capsys.readouterr().err
     exper(project, "rm", "wide", "--tag", "--yes")
 
 

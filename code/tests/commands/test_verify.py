@@ -197,7 +197,7 @@ def test_an_edited_line_is_found_with_both_values(project: paths.Project) -> Non
     assert "the weights are the same: only how they are measured has changed, or the record" in found
     assert "s after the run had ended: edited, or copied" in found
     (place,) = map(paths.Verification, places(project))
-    assert f"what it wrote, until the next verification: __result__/.verify/{place.folder.name}/" in found
+    assert f"its files, until the next verification: __result__/.verify/{place.folder.name}/" in found
     assert len(place.history.read_text().splitlines()) == 3
     assert (place.folder / "saved").exists()
     assert state(project, "base/0") == "finished"

@@ -83,7 +83,7 @@ def test_the_sender_is_of_low_priority_and_holds_neither_lock_nor_terminal(sent:
 
 def test_what_the_hardware_did_is_sent_to_elasticsearch_with_its_times(sent: Sent) -> None:
     sent.run.hardware.write_text('{"time": 1795270000.5, "step": 3, "cpu/percent": 50}\n')
-    assert exper(sent.run.project, "send", "base/0").stdout == "base/0: elasticsearch has got 1 record\n"
+    assert exper(sent.run.project, "send", "base/0").stdout == "base/0: elasticsearch has received 1 record\n"
     [found] = sent.server.of("hardware")
     assert found["@timestamp"] == "2026-11-21T14:06:40.500000+00:00"
     assert (found["run"], found["step"], found["cpu/percent"]) == ("base/0", 3, 50)
