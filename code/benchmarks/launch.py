@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def cases(folder: Path, dvc: str) -> dict[str, Case]:
-    """Return what is to be started, each in a repository of its own."""
+    """Return the cases to time, each in a repository of its own."""
     found: dict[str, Case] = {}
     for name, files in (("small", 0), ("large", FILES)):
         ours = make_project(folder / name / "run", MAIN, files=files)
@@ -105,7 +105,8 @@ def show(samples: Samples, dvc: str) -> None:
     """Print medians, ratios and the figures to hold."""
     rows = []
     for name, values in samples.items():
-        low, middle = min(values), statistics.median(values)
+        low = min(values)
+        middle = statistics.median(values)
         bare = name.replace(name.partition(",")[0], "python")
         ratios = (f"{ratio(samples, name, to):.2f}" for to in ("dvc, small", bare))
         rows.append([name.replace("dvc", dvc), f"{low * 1000:.0f}", f"{middle * 1000:.0f}", *ratios])

@@ -40,7 +40,7 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 
 def ratio(samples: Samples, name: str, to: str) -> float:
-    """Return how many times the median of one case is that of another."""
+    """Return the median of one case as a multiple of that of another."""
     return statistics.median(samples[name]) / statistics.median(samples[to])
 
 
@@ -63,7 +63,7 @@ def verdict(what: str, value: float, limit: float) -> None:
 
 
 def said_by(command: Sequence[str], root: Path | None = None) -> str:
-    """Return what a command prints; it ends this program if it fails."""
+    """Return the output of a command; end this program if it fails."""
     done = subprocess.run(command, cwd=root, env=environment(), capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}:\n{done.stdout}{done.stderr}")

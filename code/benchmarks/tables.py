@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def cases(folder: Path, runs: int, has_more: bool) -> dict[str, Callable[[], float]]:
-    """Return what is to be started."""
+    """Return the cases to time."""
     python = str(peer("mlflow", "mlflow-skinny", "pandas", "sqlalchemy", "alembic") / "python")
     database = make_database(python, runs)
     search = [python, "-c", SEARCH, str(database), str(folder / "found.csv"), str(runs)]
@@ -125,7 +125,7 @@ def make_runs(root: Path, count: int) -> Path:
 
 
 def statistic(draw: random.Random) -> dict[str, Any]:
-    """Return what the template's training writes, with other numbers."""
+    """Return the content of statistic.json as the template writes it, with other numbers."""
     hparam = config_file.flatten(config_file.read((CODE / "config.py").read_bytes()))
     hparam = hparam | {"optimizer.lr": draw.choice([1e-5, 0.003, 0.01])}
     names = {"last": "train val", "best": "train val", "test": "test"}
@@ -154,7 +154,9 @@ def make_database(python: str, runs: int) -> Path:
 
 def show(samples: Samples, runs: int) -> None:
     """Print medians, ratios and the figures to hold."""
-    peer_name, ours, listing = "MLflow, search_runs", f"table, {runs:,} runs", f"expls, {runs // 2:,} runs"
+    peer_name = "MLflow, search_runs"
+    ours = f"table, {runs:,} runs"
+    listing = f"expls, {runs // 2:,} runs"
     rows = [
         [name, f"{min(values):.2f}", f"{statistics.median(values):.2f}", f"{ratio(samples, name, peer_name):.2f}"]
         for name, values in samples.items()

@@ -65,11 +65,13 @@ from optim import Optimizers, Schedules
 from setting import Settings
 from transform import Transform
 
-STEPS, BATCH = 30, 128  # of a block
+STEPS = 30
+BATCH = 128  # of a block
 STEPS_OF_EPOCH = 422  # 54,000 images
 FILES = {"train": 60_000, "t10k": 10_000}  # images in each of MNIST's files
 VAL = 6_000
-MEAN, STD = 0.3053, 0.3761
+MEAN = 0.3053
+STD = 0.3761
 NORMALIZE: dict[str, Any] = {"name": "normalize", "mean": [MEAN], "std": [STD]}
 AUGMENT: list[dict[str, Any]] = [{"name": "crop", "padding": 4}, {"name": "flip"}]
 ACCURACY = [{"name": "acc"}]
@@ -161,7 +163,7 @@ def network(steps: int) -> tuple[nn.Module, Any, Any]:
 
 
 def build_state(folder: Path, steps: int) -> State:
-    """Return what main.py builds for `logger = ["tensorboard"]`, with the arguments of config.py's `checkpoint`."""
+    """Return the state that main.py builds for `logger = ["tensorboard"]`."""
     run = paths.Run(folder)
     run.checkpoint.mkdir(parents=True)
     record = recorder.Recorder(run, ["tensorboard"])
@@ -197,7 +199,8 @@ class Everything:
     """The loop of epoch.py, with what main.py does around it; every tenth step is logged."""
 
     def __init__(self, folder: Path, batches: dict[str, Batches], steps: int = 100_000) -> None:
-        self.batches, self.state = batches, build_state(folder, steps)
+        self.batches = batches
+        self.state = build_state(folder, steps)
         self.accuracy = 0.0
 
     def block(self) -> float:
@@ -234,7 +237,8 @@ class Bare:
         started = time.perf_counter()
         self.model.train()
         for index_B in torch.randperm(len(self.label_N))[: self.samples].split(BATCH):
-            image_BCHW, label_B = self.image_NCHW.index_select(0, index_B), self.label_N.index_select(0, index_B)
+            image_BCHW = self.image_NCHW.index_select(0, index_B)
+            label_B = self.label_N.index_select(0, index_B)
             loss = self.loss_of(self.model(image_BCHW), label_B)
             self.optimizer.zero_grad()
             loss.backward()
@@ -277,7 +281,8 @@ def calls(folder: Path, step_seconds: float) -> None:
     """Print what each call costs that the loop adds, and their sum for a step."""
     batch = Batch(*enlarged(BATCH), share=1.0)
     state = build_state(folder / "calls", 1000)
-    output_BK, loss = torch.randn(BATCH, 10), torch.tensor(1.0, requires_grad=True)
+    output_BK = torch.randn(BATCH, 10)
+    loss = torch.tensor(1.0, requires_grad=True)
     line = {"epoch": 1, "step": 1, "step/loss": 1.0, "step/lr": 0.1}
     add = functools.partial(state.metric.add, loss, output_BK, batch)
     parts_of = functools.partial(parts_of_batch, state, batch, loss)
@@ -356,7 +361,9 @@ class Template:
         self.model, self.optimizer, self.scheduler = network(steps)
         self.loss_of = nn.CrossEntropyLoss()
         folder.mkdir()
-        self.folder, self.writer, self.step = folder, SummaryWriter(str(folder)), 0
+        self.folder = folder
+        self.writer = SummaryWriter(str(folder))
+        self.step = 0
         self.accuracy = 0.0
 
     def one_epoch(self) -> float:
@@ -392,7 +399,9 @@ def epochs(folder: Path, count: int) -> None:
     """Print the time of epochs, ours and the template's, and their accuracies."""
     usual_augment = [transforms.RandomCrop(28, padding=4), transforms.RandomHorizontalFlip()]
     for title, augment, usual in (("plain", [], []), ("crop and flip", AUGMENT, usual_augment)):
-        place, batches, steps = folder / title, load(folder, augment), (count + 1) * STEPS_OF_EPOCH
+        place = folder / title
+        batches = load(folder, augment)
+        steps = (count + 1) * STEPS_OF_EPOCH
         place.mkdir()
         learners: dict[str, Everything | Template] = {
             "ours": Everything(place / "ours", batches, steps),

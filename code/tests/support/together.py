@@ -22,7 +22,8 @@ state.log(images=float(len(batch.input)) * bool(batch.share))
 """
 
 # 57 images in batches of 14: the last batch has one, so that the first process has nothing of it.
-ADAM, SGD = {"name": "adam", "lr": 0.01}, {"name": "sgd", "lr": 0.1, "momentum": 0.9}
+ADAM = {"name": "adam", "lr": 0.01}
+SGD = {"name": "sgd", "lr": 0.1, "momentum": 0.9}
 SETTINGS = {
     "epochs": 4,
     "data": {

@@ -46,7 +46,8 @@ def test_the_best_weights_give_what_training_has_recorded(trained: Any) -> None:
 def test_predictions_are_those_that_the_metrics_are_of(trained: Any) -> None:
     run, settings = trained
     play.evaluate(run, settings, "3")
-    found, tested = rows(run, 3), play.statistic(run)["metric"]["test"]
+    found = rows(run, 3)
+    tested = play.statistic(run)["metric"]["test"]
     right = [row["true"] == row["predicted"] for row in found]
     assert sum(right) / len(right) == tested["test/acc"]
     losses = [-torch.tensor(float(row[f"probability/{row['true']}"]), dtype=torch.float64).log() for row in found]
@@ -67,7 +68,8 @@ def test_each_image_is_named_by_its_index_in_the_data_set(trained: Any) -> None:
 @pytest.mark.parametrize(("wanted", "epoch"), [("last", 3), ("2", 2), ("0", 0)])
 def test_another_epoch_changes_the_test_and_nothing_else(wanted: str, epoch: int, trained: Any) -> None:
     run, settings = trained
-    before, history = play.statistic(run), run.history.read_bytes()
+    before = play.statistic(run)
+    history = run.history.read_bytes()
     events = {path: path.read_bytes() for path in run.tensorboard.iterdir()}
     checkpoints = sorted(os.listdir(run.checkpoint))
     play.evaluate(run, settings, wanted)
@@ -91,7 +93,8 @@ def test_another_epoch_changes_the_test_and_nothing_else(wanted: str, epoch: int
 )
 def test_what_is_not_there_is_refused(wanted: str, pictures: int | None, says: str, trained: Any) -> None:
     run, settings = trained
-    before, names = run.statistic.read_bytes(), sorted(os.listdir(run.folder))
+    before = run.statistic.read_bytes()
+    names = sorted(os.listdir(run.folder))
     with pytest.raises(SystemExit) as error:
         play.evaluate(run, settings, wanted, pictures)
     assert error.value.code == 2
@@ -139,7 +142,8 @@ def test_what_is_tested_is_not_compiled(tmp_path: Path, monkeypatch: pytest.Monk
         models.append(model)
         return evaluate(state, model, *given)
 
-    run, settings = play.born(tmp_path / "0"), play.small(epochs=1, ema=None)
+    run = play.born(tmp_path / "0")
+    settings = play.small(epochs=1, ema=None)
     play.train(run, settings)
     models: list[nn.Module] = []
     before = run.statistic.read_bytes()
@@ -159,7 +163,8 @@ def bright(folder: Path) -> Tensors:
     image_NCHW = torch.randint(100, (60, 3, 16, 16), generator=generator, dtype=torch.uint8)
     mask_NHW = torch.zeros(60, 16, 16, dtype=torch.int64)
     for number in range(60):
-        top, left = number % 8, number % 7
+        top = number % 8
+        left = number % 7
         mask_NHW[number, top : top + 6, left : left + 8] = 1
     return Tensors(image_NCHW + 120 * mask_NHW[:, None].byte(), mask_NHW, 2)
 
@@ -244,7 +249,8 @@ def test_a_target_may_be_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     )  # fmt: skip
     run = play.born(tmp_path / "0")
     play.train(run, settings)
-    line, tested = play.history(run)[-1], play.statistic(run)["metric"]["test"]
+    line = play.history(run)[-1]
+    tested = play.statistic(run)["metric"]["test"]
     for name in ("train/psnr", "val/psnr"):
         assert line[name] == pytest.approx(20, abs=1e-3)  # 10 log10(1 / 0.1²)
     assert tested["test/ssim"] > 0.9

@@ -171,7 +171,8 @@ def test_verbosity(
 
 
 def test_a_missing_setting_is_refused(tmp_path: Path) -> None:
-    run, config = play.born(tmp_path / "0"), play.config()
+    run = play.born(tmp_path / "0")
+    config = play.config()
     del config["monitor"]
     with pytest.raises(SystemExit):
         play.train(run, config)

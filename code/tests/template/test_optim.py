@@ -23,7 +23,8 @@ class Net(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential()
-        self.body.first, self.body.second = nn.Linear(4, 3), nn.Linear(3, 3)
+        self.body.first = nn.Linear(4, 3)
+        self.body.second = nn.Linear(3, 3)
         self.head = nn.Linear(3, 2)
         self.scale = nn.Parameter(torch.ones(1))
 
@@ -78,7 +79,8 @@ def test_each_optimizer_has_the_weights_whose_names_begin_so() -> None:
 
 
 def test_a_step_is_that_of_torchs_optimizers() -> None:
-    model, other = net(), net()
+    model = net()
+    other = net()
     learned(model, optimizers(model, {"body": ADAM, "head": SGD | {"momentum": 0.9}, "scale": SGD}))
     steps = [
         torch.optim.Adam(other.body.parameters(), lr=0.1),
@@ -225,7 +227,8 @@ def test_clipping_is_of_the_gradients_of_all_optimizers_together(scaler: GradSca
 
 
 def test_a_scaled_loss_gives_the_steps_of_one_that_is_not() -> None:
-    model, other = net(), net()
+    model = net()
+    other = net()
     scaler = GradScaler("cpu", init_scale=2.0**10)
     parted = {"body": ADAM, "head": SGD, "scale": SGD}
     for one, scale in ((model, scaler), (other, OFF)):
@@ -240,7 +243,8 @@ def test_a_scaled_loss_gives_the_steps_of_one_that_is_not() -> None:
 
 @pytest.mark.parametrize("clip", [None, 1.0])
 def test_where_the_gradient_of_one_optimizer_overflows_none_takes_the_step(clip: float | None) -> None:
-    model, scaler = net(), GradScaler("cpu", init_scale=1024.0)
+    model = net()
+    scaler = GradScaler("cpu", init_scale=1024.0)
     of = optimizers(model, {"body": ADAM, "head": SGD, "scale": SGD})
     for scale, moves in ((1.0, True), (float("inf"), False), (float("nan"), False), (1.0, True)):
         before = [weight.detach().clone() for weight in model.parameters()]
@@ -260,8 +264,10 @@ def test_where_the_gradient_of_one_optimizer_overflows_none_takes_the_step(clip:
 def test_parts_of_a_batch_give_its_gradient(parts: int) -> None:
     """As in epoch.py, in 64 bits, where rounding can't hide a wrong weight of the smaller last part."""
     torch.manual_seed(0)
-    model, loss_of = MLP((1, 4, 4), 3, hidden=(8,)).double(), Loss({"name": "cross_entropy"})
-    image, target = torch.randn(16, 1, 4, 4).double(), torch.randint(3, (16,))
+    model = MLP((1, 4, 4), 3, hidden=(8,)).double()
+    loss_of = Loss({"name": "cross_entropy"})
+    image = torch.randn(16, 1, 4, 4).double()
+    target = torch.randint(3, (16,))
     gradients = []
     for count in (1, parts):
         model.zero_grad()
@@ -283,7 +289,8 @@ def test_a_state_goes_on_exactly() -> None:
         learned(model, of)
         schedules.step()
 
-    unbroken, broken = net(), net()
+    unbroken = net()
+    broken = net()
     reference = built(unbroken)
     before = built(broken)
     for _ in range(3):
