@@ -188,7 +188,7 @@ def test_a_wrong_setting_leaves_no_tag(together: Together) -> None:
     assert not together.project.tag("wrong").folder.exists()
 
 
-def test_an_image_that_would_be_alone_in_a_process_is_refused_where_that_is_too_few(together: Together) -> None:
+def test_a_batch_of_one_image_in_a_process_is_refused_where_two_are_needed(together: Together) -> None:
     changes = ("model={'name': 'resnet18', 'width': 2}", "optimizer={'name': 'adam'}")
     code, output = together.exper("run", "alone", *changes)
     assert code == 2, output
