@@ -9,10 +9,10 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from exper.core import components
+from exper.core.components import Component
 from exper.core.errors import Refused, unknown_name
 from schedule import rate
 
-Component = dict[str, Any]  # {"name": ..., argument: ...}
 Weights = dict[str, nn.Parameter]  # by name; those that have a gradient
 OPTIMIZER = {
     "sgd": torch.optim.SGD,
