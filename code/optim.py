@@ -14,12 +14,6 @@ from exper.core.errors import Refused, unknown_name
 from schedule import rate
 
 Weights = dict[str, nn.Parameter]  # by name; those that have a gradient
-OPTIMIZER = {
-    "sgd": torch.optim.SGD,
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "rmsprop": torch.optim.RMSprop,
-}
 
 
 class Optimizers:
@@ -178,3 +172,11 @@ def _take(setting: str, prefix: str, left: Weights) -> Weights:
         unknown = unknown_name(setting.rpartition(".")[0], last, choices)
         raise Refused(f"{unknown} Weights that are frozen don't count.")
     return {name: left.pop(name) for name in names}
+
+
+OPTIMIZER = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "rmsprop": torch.optim.RMSprop,
+}
