@@ -47,19 +47,17 @@ def test_the_log_has_a_line_for_each_session(project: paths.Project) -> None:
     assert [line.split(":")[0] for line in lines if line.startswith("===")] == ["=== run base", "=== continue base/0"]
 
 
-def test_a_finished_run_says_so_and_nothing_in_its_folder_changes(project: paths.Project) -> None:
-    exper(project, "run", "base")
-    folder = manager.the_run(project, "base/0").folder
+def test_a_finished_run_says_so_and_nothing_in_its_folder_changes(trained: paths.Project) -> None:
+    folder = manager.the_run(trained, "base/0").folder
     before = {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in [folder, *folder.rglob("*")]}
-    assert "finished already" in exper(project, "continue", "base/0").stderr
+    assert "finished already" in exper(trained, "continue", "base/0").stderr
     assert {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in [folder, *folder.rglob("*")]} == before
 
 
-def test_a_line_that_a_kill_kept_from_finished_is_added(project: paths.Project) -> None:
-    exper(project, "run", "base")
-    project.list_file("finished").write_text("other/3\n")
-    exper(project, "continue", "base")
-    assert manager.finished(project) == ["other/3", "base/0"]
+def test_a_line_that_a_kill_kept_from_finished_is_added(trained: paths.Project) -> None:
+    trained.list_file("finished").write_text("other/3\n")
+    exper(trained, "continue", "base")
+    assert manager.finished(trained) == ["other/3", "base/0"]
 
 
 def test_the_run_started_last_of_those_that_can_go_on_is_taken(project: paths.Project) -> None:
@@ -195,10 +193,9 @@ def test_a_mistyped_tag_gets_the_nearest(project: paths.Project) -> None:
     "name", ["nope", "base/1", "base/x", "base/-1", "base/0/0", "../base", "base/" + "1" * 5000, "", "/", "base/²",
              "\x1b[31m", "base/\x1b[31m", "\udcff"]
 )  # fmt: skip
-def test_what_is_no_run_is_refused(project: paths.Project, name: str) -> None:
-    exper(project, "run", "base")
+def test_what_is_no_run_is_refused(trained: paths.Project, name: str) -> None:
     for command in ("continue", "rerun", "expels", "rm"):
-        assert "\x1b" not in refused(project, command, os.fsencode(name))  # type: ignore[arg-type]
+        assert "\x1b" not in refused(trained, command, os.fsencode(name))  # type: ignore[arg-type]
 
 
 def test_an_untagged_run_is_refused(project: paths.Project) -> None:

@@ -49,11 +49,10 @@ def test_a_line_for_each_tag_and_each_run(project: paths.Project) -> None:
      {"metric": {"best": {"\x1b[31mred": 1.0}}}, {"metric": {"best": {"val/acc": float("nan")}}},
      {"metric": {"best": {"val/acc": 10**400}}}],
 )  # fmt: skip
-def test_a_strangers_statistic_is_listed_as_far_as_it_can_be_read(project: paths.Project, content: object) -> None:
-    exper(project, "run", "base")
-    _write_statistic(project, "base/0", content)
+def test_a_strangers_statistic_is_listed_as_far_as_it_can_be_read(trained: paths.Project, content: object) -> None:
+    _write_statistic(trained, "base/0", content)
     for words in (["expls"], ["expels", "base"]):
-        shown = exper(project, *words).stdout
+        shown = exper(trained, *words).stdout
         assert "finished" in shown
         assert "\x1b" not in shown
 
@@ -64,13 +63,12 @@ def test_a_strangers_statistic_is_listed_as_far_as_it_can_be_read(project: paths
      '{"format": 1, "status": "running", "seed": 1, "sessions": []}', "\udcff", '{"format": 1, "status": "failed",'
      ' "seed": 1, "sessions": [], "started": 5}', '{"format": null, "status": null, "seed": null, "sessions": null}'],
 )  # fmt: skip
-def test_a_damaged_record_is_called_damaged_and_refused(project: paths.Project, text: str) -> None:
-    exper(project, "run", "base")
-    manager.the_run(project, "base/0").record.write_bytes(text.encode(errors="surrogateescape"))
-    assert "damaged" in exper(project, "expls").stdout
-    assert "damaged" in exper(project, "expels", "base").stdout
+def test_a_damaged_record_is_called_damaged_and_refused(trained: paths.Project, text: str) -> None:
+    manager.the_run(trained, "base/0").record.write_bytes(text.encode(errors="surrogateescape"))
+    assert "damaged" in exper(trained, "expls").stdout
+    assert "damaged" in exper(trained, "expels", "base").stdout
     for words in (["continue", "base"], ["continue", "base/0"], ["rerun", "base/0"], ["rerun", "base", "-f"]):
-        assert "damaged" in refused(project, *words)
+        assert "damaged" in refused(trained, *words)
 
 
 @pytest.mark.parametrize(
@@ -79,66 +77,60 @@ def test_a_damaged_record_is_called_damaged_and_refused(project: paths.Project, 
      {"recorded": []}, {"command": None}, {"different": None}],
     ids=str,
 )  # fmt: skip
-def test_an_odd_value_in_a_record_is_damage(project: paths.Project, change: dict[str, object]) -> None:
-    exper(project, "run", "base")
-    at = manager.the_run(project, "base/0")
+def test_an_odd_value_in_a_record_is_damage(trained: paths.Project, change: dict[str, object]) -> None:
+    at = manager.the_run(trained, "base/0")
     at.record.write_text(json.dumps(json.loads(at.record.read_text()) | {"status": "failed"} | change))
-    assert "damaged" in exper(project, "expls").stdout
+    assert "damaged" in exper(trained, "expls").stdout
     for words in (["continue", "base"], ["rerun", "base/0"], ["exper", "diff", "base/0", "base"][1:]):
-        assert "damaged" in refused(project, *words)
+        assert "damaged" in refused(trained, *words)
 
 
 @pytest.mark.parametrize("started", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "yesterday"])
-def test_a_run_that_started_at_no_time_has_no_age(project: paths.Project, started: str) -> None:
-    exper(project, "run", "base")
-    manager.edit_record(project, "base/0", started=started)
-    assert exper(project, "expls").stdout.splitlines()[1].split() == ["base", "1", "finished"]
+def test_a_run_that_started_at_no_time_has_no_age(trained: paths.Project, started: str) -> None:
+    manager.edit_record(trained, "base/0", started=started)
+    assert exper(trained, "expls").stdout.splitlines()[1].split() == ["base", "1", "finished"]
 
 
 @manager.can_mount
-def test_on_a_disk_that_can_only_be_read_they_list_and_compare(project: paths.Project) -> None:
-    exper(project, "run", "base")
-    manager.edit_record(project, "base/0", status="running")
+def test_on_a_disk_that_can_only_be_read_they_list_and_compare(trained: paths.Project) -> None:
+    manager.edit_record(trained, "base/0", status="running")
     for words in (["expls"], ["expels", "base"], ["diff", "base/0", "base"], ["table", "finished", "--json"]):
-        done = manager.on_a_read_only_disk(project, project.root, *words)
+        done = manager.on_a_read_only_disk(trained, trained.root, *words)
         assert (done.returncode, done.stderr) == (0, ""), words
         assert "died" in done.stdout or words[0] == "diff"
-    done = manager.on_a_read_only_disk(project, project.root, "board")
+    done = manager.on_a_read_only_disk(trained, trained.root, "board")
     assert (done.returncode, done.stdout) == (1, "")
     assert "/__result__/.board can't be written" in done.stderr
 
 
 @manager.needs_stranger
-def test_a_folder_that_cannot_be_read_is_said_and_the_rest_is_listed(project: paths.Project) -> None:
-    exper(project, "run", "base")
+def test_a_folder_that_cannot_be_read_is_said_and_the_rest_is_listed(trained: paths.Project) -> None:
     for name in ("lost+found", "another"):
-        (project.result / name).mkdir()
-        (project.result / name).chmod(0)
-    done = manager.as_stranger(project, "expls")
+        (trained.result / name).mkdir()
+        (trained.result / name).chmod(0)
+    done = manager.as_stranger(trained, "expls")
     assert done.returncode == 0
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["tag", "base"]
-    assert done.stderr == f"expls: {project.result}/another can't be read; left out\n"
-    assert manager.as_stranger(project, "expels", "base").returncode == 0
-    project.list_file("all").write_text("*\n")
-    assert manager.as_stranger(project, "table", "all", "--json").returncode == 0
-    assert "lost" not in manager.as_stranger(project, "complete", "expels", "").stdout
+    assert done.stderr == f"expls: {trained.result}/another can't be read; left out\n"
+    assert manager.as_stranger(trained, "expels", "base").returncode == 0
+    trained.list_file("all").write_text("*\n")
+    assert manager.as_stranger(trained, "table", "all", "--json").returncode == 0
+    assert "lost" not in manager.as_stranger(trained, "complete", "expels", "").stdout
 
 
-def test_strangers_files_beside_the_runs_are_ignored(project: paths.Project) -> None:
-    exper(project, "run", "base")
-    (project.result / "a file").touch()
-    (project.result / "a \x1b[31m folder" / "0").mkdir(parents=True)
-    (project.tag("base").folder / "notes.txt").touch()
-    (project.tag("base").folder / ".new-0123").mkdir()
-    shown = exper(project, "expls").stdout
+def test_strangers_files_beside_the_runs_are_ignored(trained: paths.Project) -> None:
+    (trained.result / "a file").touch()
+    (trained.result / "a \x1b[31m folder" / "0").mkdir(parents=True)
+    (trained.tag("base").folder / "notes.txt").touch()
+    (trained.tag("base").folder / ".new-0123").mkdir()
+    shown = exper(trained, "expls").stdout
     assert "base" in shown
     assert "\x1b" not in shown
-    assert len(exper(project, "expels", "base").stdout.splitlines()) == 2
+    assert len(exper(trained, "expels", "base").stdout.splitlines()) == 2
 
 
-def test_a_reader_that_leaves_early_is_no_error(project: paths.Project) -> None:
-    exper(project, "run", "base")
-    line = " ".join(f'"{word}"' for word in manager.command(project, "expls"))
+def test_a_reader_that_leaves_early_is_no_error(trained: paths.Project) -> None:
+    line = " ".join(f'"{word}"' for word in manager.command(trained, "expls"))
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {line} | true"], capture_output=True, text=True)
     assert (done.returncode in (0, 141), done.stderr) == (True, "")
 

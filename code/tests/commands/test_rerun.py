@@ -9,21 +9,19 @@ from tests.support import manager
 from tests.support.manager import exper, git, log, record, refused, state, write
 
 
-def test_without_f_the_seed_is_fresh_and_the_commit_the_same(project: paths.Project) -> None:
-    exper(project, "run", "base")
-    exper(project, "rerun", "base")
-    first, second = record(project, "base/0"), record(project, "base/1")
+def test_without_f_the_seed_is_fresh_and_the_commit_the_same(trained: paths.Project) -> None:
+    exper(trained, "rerun", "base")
+    first, second = record(trained, "base/0"), record(trained, "base/1")
     assert first["seed"] != second["seed"]
     assert (first["commit"], first["tree"]) == (second["commit"], second["tree"])
-    assert manager.finished(project) == ["base/0", "base/1"]
+    assert manager.finished(trained) == ["base/0", "base/1"]
 
 
 @pytest.mark.parametrize(("name", "of"), [("base", 0), ("base/1", 1)])
-def test_f_takes_the_seed_of_the_run_named_or_of_the_tag(project: paths.Project, name: str, of: int) -> None:
-    exper(project, "run", "base")
-    exper(project, "rerun", "base")
-    exper(project, "re", name, "-f")
-    assert record(project, "base/2")["seed"] == record(project, f"base/{of}")["seed"]
+def test_f_takes_the_seed_of_the_run_named_or_of_the_tag(trained: paths.Project, name: str, of: int) -> None:
+    exper(trained, "rerun", "base")
+    exper(trained, "re", name, "-f")
+    assert record(trained, "base/2")["seed"] == record(trained, f"base/{of}")["seed"]
 
 
 def test_f_takes_the_recorded_threads(project: paths.Project) -> None:
@@ -35,11 +33,10 @@ def test_f_takes_the_recorded_threads(project: paths.Project) -> None:
     assert [log(project, f"base/{number}") for number in range(3)] == [["3"], ["5"], ["3"]]
 
 
-def test_it_trains_the_tags_code_and_not_the_working_trees(project: paths.Project) -> None:
-    exper(project, "run", "base")
-    write(project, main="print('newer')")
-    exper(project, "rerun", "base")
-    assert log(project, "base/1") == ["hello"]
+def test_it_trains_the_tags_code_and_not_the_working_trees(trained: paths.Project) -> None:
+    write(trained, main="print('newer')")
+    exper(trained, "rerun", "base")
+    assert log(trained, "base/1") == ["hello"]
 
 
 def test_on_a_clone_that_has_only_the_tag_it_repeats_run_0_as_run_1(project: paths.Project, tmp_path: Path) -> None:
@@ -73,11 +70,10 @@ def test_trailers_count_only_in_the_last_paragraph(project: paths.Project) -> No
     assert "records no seed" in refused(project, "rerun", "by-hand", "-f")
 
 
-def test_a_damaged_run_0_does_not_keep_the_tag_from_another(project: paths.Project) -> None:
-    exper(project, "run", "base")
-    manager.the_run(project, "base/0").record.write_text("{")
-    exper(project, "rerun", "base")
-    assert state(project, "base/1") == "finished"
+def test_a_damaged_run_0_does_not_keep_the_tag_from_another(trained: paths.Project) -> None:
+    manager.the_run(trained, "base/0").record.write_text("{")
+    exper(trained, "rerun", "base")
+    assert state(trained, "base/1") == "finished"
 
 
 def test_a_moved_tag_is_refused(project: paths.Project) -> None:
@@ -114,25 +110,23 @@ def test_a_refusal_of_main_takes_the_id_away_and_keeps_the_tag(project: paths.Pr
     assert [run.id for run in project.tag("base").runs()] == [0, 2]
 
 
-def test_ten_at_once_get_ten_ids(project: paths.Project) -> None:
-    exper(project, "run", "base")
-    all_ = [manager.start(project, "rerun", "base") for _ in range(10)]
+def test_ten_at_once_get_ten_ids(trained: paths.Project) -> None:
+    all_ = [manager.start(trained, "rerun", "base") for _ in range(10)]
     said = [one.communicate(timeout=60)[0] for one in all_]
     assert [one.returncode for one in all_] == [0] * 10, said
-    assert [run.id for run in project.tag("base").runs()] == list(range(11))
-    assert sorted(manager.finished(project)) == sorted(f"base/{number}" for number in range(11))
-    assert not project.tag("base").snapshot.exists()
+    assert [run.id for run in trained.tag("base").runs()] == list(range(11))
+    assert sorted(manager.finished(trained)) == sorted(f"base/{number}" for number in range(11))
+    assert not trained.tag("base").snapshot.exists()
 
 
 def test_an_untagged_run_is_refused(project: paths.Project) -> None:
     assert "untagged" in refused(project, "rerun", "untagged/0")
 
 
-def test_exact_refuses_other_versions(project: paths.Project) -> None:
-    exper(project, "run", "base")
-    versions = record(project, "base/0")["versions"]
-    manager.edit_record(project, "base/0", versions=versions | {"pytest": "1.0"})
-    with manager.nothing_left(project):
-        assert "pytest 1.0 -> " in refused(project, "rerun", "base", "-f", "--exact")
-    assert "pytest 1.0 -> " in exper(project, "rerun", "base/0", "-f").stderr
-    assert any("pytest 1.0 -> " in line for line in log(project, "base/1"))
+def test_exact_refuses_other_versions(trained: paths.Project) -> None:
+    versions = record(trained, "base/0")["versions"]
+    manager.edit_record(trained, "base/0", versions=versions | {"pytest": "1.0"})
+    with manager.nothing_left(trained):
+        assert "pytest 1.0 -> " in refused(trained, "rerun", "base", "-f", "--exact")
+    assert "pytest 1.0 -> " in exper(trained, "rerun", "base/0", "-f").stderr
+    assert any("pytest 1.0 -> " in line for line in log(trained, "base/1"))

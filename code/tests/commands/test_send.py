@@ -45,27 +45,25 @@ def test_a_live_run_is_refused(project: paths.Project) -> None:
         sending.wait_sent(run)
 
 
-def test_of_several_those_that_cannot_be_sent_are_skipped(project: paths.Project) -> None:
-    exper(project, "run", "base")
-    exper(project, "rerun", "base")
-    the_run(project, "base/1").record.write_text("{")
-    done = exper(project, "send", "base", code=1)
+def test_of_several_those_that_cannot_be_sent_are_skipped(trained: paths.Project) -> None:
+    exper(trained, "rerun", "base")
+    the_run(trained, "base/1").record.write_text("{")
+    done = exper(trained, "send", "base", code=1)
     assert done.stdout == "base/0: nothing to send\n"
     assert "1/run.json is damaged" in done.stderr
-    assert "1/run.json is damaged" in refused(project, "send", "base/1")
-    write(project, main=manager.SLEEPS)
-    with manager.training(project, "run", "other"):
-        done = exper(project, "send", "other", "base/0", code=1)
+    assert "1/run.json is damaged" in refused(trained, "send", "base/1")
+    write(trained, main=manager.SLEEPS)
+    with manager.training(trained, "run", "other"):
+        done = exper(trained, "send", "other", "base/0", code=1)
     assert done.stdout == "base/0: nothing to send\n"
     assert "other/0 is running, and its loggers still send" in done.stderr
 
 
-def test_unknown_runs_are_refused_and_unknown_entries_of_lists_skipped(project: paths.Project) -> None:
-    exper(project, "run", "base")
-    assert "no run has the tag 'bose'" in refused(project, "send", "bose")
-    project.lists.mkdir(parents=True, exist_ok=True)
-    project.list_file("mine").write_text("base/0\ngone/3\n")
-    done = exper(project, "send", "mine", code=1)
+def test_unknown_runs_are_refused_and_unknown_entries_of_lists_skipped(trained: paths.Project) -> None:
+    assert "no run has the tag 'bose'" in refused(trained, "send", "bose")
+    trained.lists.mkdir(parents=True, exist_ok=True)
+    trained.list_file("mine").write_text("base/0\ngone/3\n")
+    done = exper(trained, "send", "mine", code=1)
     assert done.stdout == "base/0: nothing to send\n"
     assert "gone/3" in done.stderr
 
