@@ -179,7 +179,7 @@ def test_killed_with_its_supervisor_it_leaves_the_status_and_can_be_repeated(pro
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["base", "--epoch", "first"], "--epoch 'first': write best, last, or the number of an epoch."),
+        (["base", "--epoch", "first"], "--epoch 'first': write best, last or the number of an epoch."),
         (["base", "--epoch", "-1"], "--epoch '-1'"),
         (["base", "--pictures", "0"], "--pictures '0': write a whole number, 1 for every image."),
         (["bas"], "no run has the tag 'bas'. Did you mean 'base'?"),
