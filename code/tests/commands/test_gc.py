@@ -320,7 +320,7 @@ def test_where_the_journal_of_a_search_is_damaged_its_tags_stay_and_its_results_
     assert not left.folder.exists()
     shown = exper(project, "results", "wide", "--json")
     assert len(json.loads(shown.stdout)) == 3
-    assert "The files of the runs tell what follows." in shown.stderr
+    assert "What follows is from the files of the runs." in shown.stderr
 
 
 def test_tags_of_a_search_under_way_stay(project: paths.Project) -> None:
