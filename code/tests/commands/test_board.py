@@ -135,7 +135,7 @@ def test_a_record_without_its_process_ends_nobody(project: paths.Project) -> Non
 
 
 def test_a_failure_is_a_line(project: paths.Project) -> None:
-    (project.code / "exper" / "hparams.py").write_text("import nothing_of_that_name\n")
+    (project.code / "exper" / "views" / "hparams.py").write_text("import nothing_of_that_name\n")
     manager.commit(project)
     write(project, main=manager.READY + "seconds_until('go')\n")
     program, *words = manager.command(project, "run", "base")

@@ -11,7 +11,8 @@ from tests.support.manager import exper, git, log, record, refused, state, write
 
 def test_without_f_the_seed_is_fresh_and_the_commit_the_same(trained: paths.Project) -> None:
     exper(trained, "rerun", "base")
-    first, second = record(trained, "base/0"), record(trained, "base/1")
+    first = record(trained, "base/0")
+    second = record(trained, "base/1")
     assert first["seed"] != second["seed"]
     assert (first["commit"], first["tree"]) == (second["commit"], second["tree"])
     assert manager.finished(trained) == ["base/0", "base/1"]

@@ -176,7 +176,8 @@ def test_a_job_whose_processes_were_killed_goes_on_when_it_is_requeued(project: 
 
 def test_a_node_that_failed_leaves_the_run_to_the_next_once_its_heart_beats_no_more(project: paths.Project) -> None:
     exper(project, "submit", "base", "--", "--hold")
-    number, run = slurm.job(project, "base/0"), manager.the_run(project, "base/0")
+    number = slurm.job(project, "base/0")
+    run = manager.the_run(project, "base/0")
     elsewhere = {"host": "node7", "boot_id": "another boot of another kernel"}  # as it would have written it
     manager.edit_record(project, "base/0", status="running", **elsewhere)
     assert state(project, "base/0") == "running"

@@ -38,7 +38,7 @@ def born(folder: Path, seed: int = 1, **record: Any) -> paths.Run:
 
 
 def environment(run: paths.Run, held: int) -> dict[str, str]:
-    """Return what training reads of its environment."""
+    """Return the environment variables that training reads."""
     return {
         "EXPER_RUN": str(run.folder),
         "EXPER_DATA": str(run.folder / "data"),

@@ -85,7 +85,8 @@ def _configure(folder: Path) -> Path:
     key.write_bytes(os.urandom(128))
     key.chmod(0o400)
     path = folder / "slurm.conf"
-    host, user = socket.gethostname().partition(".")[0], pwd.getpwuid(os.getuid()).pw_name
+    host = socket.gethostname().partition(".")[0]
+    user = pwd.getpwuid(os.getuid()).pw_name
     path.write_text(_CONFIG.format(folder=folder, host=host, user=user, ports=[_free_port() for _ in range(3)]))
     return path
 
@@ -140,7 +141,7 @@ def tell(*words: str) -> str:
 
 
 def state(number: str) -> str:
-    """Return what SLURM says of a job."""
+    """Return the state of a SLURM job."""
     words = tell("scontrol", "--oneliner", "show", "job", number).split()
     return next(word.partition("=")[2] for word in words if word.startswith("JobState="))
 
