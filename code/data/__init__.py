@@ -96,10 +96,7 @@ def load(
     """
     component, reading, split = check(settings)
     dataset = components.build("data", component, DATA, folder)
-    try:
-        index = split.of(dataset)
-    except ValueError as error:
-        raise Refused(f"data.split = {reading.split!r}: {error}") from error
+    index = _index(dataset, split, reading)
     sizes = {name: len(index_N) for name, index_N in index.items()}
     description = {"name": component["name"], "size": sizes, "fingerprint": dataset.fingerprint()}
     train = Batches(
@@ -112,11 +109,25 @@ def load(
         seed=seed,
         length=epoch_length,
     )
-    if reading.cache and not isinstance(dataset, Tensors):
-        train = replace(train, dataset=train.in_memory(), workers=0)
-    train.shape = transform.check(*train.dataset.__getitems__(index["train"][:2]))
-    if not train.workers:
-        train.dataset.to(device)
-        train = train.normalized()
+    train = _placed(train, transform, cache=reading.cache)
     val = replace(train, index_N=index["val"], size=reading.eval_batch_size, seed=None, length=None)
     return Loaded({"train": train, "val": val, "test": replace(val, index_N=index["test"])}, description)
+
+
+def _index(dataset: Dataset, split: Split, reading: Reading) -> dict[str, torch.Tensor]:
+    """Return the sample numbers of "train", "val" and "test"."""
+    try:
+        return split.of(dataset)
+    except ValueError as error:
+        raise Refused(f"data.split = {reading.split!r}: {error}") from error
+
+
+def _placed(train: Batches, transform: Transform, *, cache: bool) -> Batches:
+    """Return the batches with the shape of an image, and images in memory on the device, normalized."""
+    if cache and not isinstance(train.dataset, Tensors):
+        train = replace(train, dataset=train.in_memory(), workers=0)
+    train.shape = transform.check(*train.dataset.__getitems__(train.index_N[:2]))
+    if train.workers:
+        return train
+    train.dataset.to(train.device)
+    return train.normalized()
