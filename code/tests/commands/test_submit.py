@@ -213,7 +213,7 @@ def test_cancel_ends_a_running_job_after_it_has_saved(project: paths.Project) ->
     assert "base/0 is interrupted" in exper(project, "cancel", "base").stderr
     ended = record(project, "base/0")  # SLURM and the supervisor both send it: the second may meet a Python that ends
     assert ended["exit_code"] == 143 or ended["signal"] == "SIGTERM"
-    assert "no job" in refused(project, "cancel", "base/0")
+    assert "no SLURM job" in refused(project, "cancel", "base/0")
     exper(project, "submit", "--continue", "base")
     _lives(project, 2)
     assert state(project, "base/0") == "running"
