@@ -28,7 +28,7 @@ from exper.core import paths
 from exper.search import server as warm
 
 MARK = "seconds "
-CALL = "        main(this,"
+BUILD = "    experiment = build(session)\n"  # the first line of main.py's `main`
 SETTINGS = {"epochs": 1, "logger": [], "verbose": "quiet", "threads": 1}
 TAG = "trial"
 Times = dict[str, float]
@@ -55,10 +55,10 @@ def make_project(root: Path) -> paths.Project:
     copy_template(root, lambda config: config_file.edit(config, SETTINGS))
     program = project.code / "main.py"
     text = program.read_text()
-    assert text.count(CALL) == 1
-    text = text.replace(CALL, f"        began = time.monotonic()\n{CALL}")
+    assert text.count(BUILD) == 1
+    text = text.replace(BUILD, f"    global began\n    began = time.monotonic()\n{BUILD}")
     last = f"print('{MARK}' + repr([first, began, time.monotonic()]))"
-    program.write_text(f"import time\nfirst = time.monotonic()\n{text}        {last}\n")
+    program.write_text(f"import time\nfirst = time.monotonic()\n{text}    {last}\n")
     git(root, "init", "--quiet")
     commit(root)
     said_by(exper(root, "run", TAG, "-f"), root)
