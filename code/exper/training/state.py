@@ -193,8 +193,9 @@ class State:
     def precision(self) -> contextlib.AbstractContextManager[Any]:
         """Compute the block in the precision that `amp` sets; None: everything in 32 bits."""
         amp = self.context.settings.amp
-        device = next(self.model.parameters()).device
-        return contextlib.nullcontext() if amp is None else torch.autocast(device.type, _AUTOCAST[amp])
+        if amp is None:
+            return contextlib.nullcontext()
+        return torch.autocast(next(self.model.parameters()).device.type, _AUTOCAST[amp])
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradient of `loss` to that of the weights; in fp16, of the scaled loss."""

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 import loss
 from exper.training.data.batches import Batch
@@ -16,6 +15,7 @@ from exper.training.records.totals import Means, Totals
 from exper.training.state import State
 from metric import METRIC, build
 from tests.support import play
+from tests.support.drawn import batches, fed
 
 
 def test_the_epochs_line_has_means_and_the_steps_the_latest() -> None:
@@ -94,27 +94,6 @@ def test_one_call_reaches_history_and_survives_a_continue(tmp_path: Path, monkey
         for text in (whole, run.history.read_bytes())
     ]
     assert numbers[0] == numbers[1]
-
-
-Batches = list[tuple[Tensor, Tensor]]
-
-
-def batches(classes: int = 10, size: tuple[int, ...] = (), known: int | None = None) -> Batches:
-    """Draw four batches, the last one smaller, for images of `size`; targets are below `known`."""
-    generator = torch.Generator().manual_seed(0)
-    drawn = []
-    for batch in (64, 64, 64, 7):
-        output = torch.randn(batch, classes, *size, generator=generator)
-        drawn.append((output, torch.randint(known or max(2, classes), (batch, *size), generator=generator)))
-    return drawn
-
-
-def fed(totals: Totals, some: Batches) -> Totals:
-    for output, label in some:
-        loss = cross_entropy(output, label) if output.shape[1] > 1 else torch.tensor(0.0)
-        totals.add(loss, output, Batch(output, label, 1.0))
-        totals.end_batch()
-    return totals
 
 
 ALL: list[dict[str, Any]] = [
